@@ -1,0 +1,83 @@
+# make                      build/release/hearth
+# make config=NAME          release, debug, sanitize, fuzz (libFuzzer targets), ref (the definitions alone)
+# make aarch64              the same, cross-built into build/aarch64-release/
+# make tests | check        test programs | build and run them (./test runs everything)
+config ?= release
+arch   ?= $(shell uname -m)
+native := $(shell uname -m)
+
+warnings := -Wall -Wextra -Werror -Wconversion -Wshadow -Wundef -Wvla -Wstrict-prototypes -Wmissing-prototypes
+# -ffp-contract=off is part of the definition of the bits: docs/arithmetic.md.
+flags    := -std=c17 -D_GNU_SOURCE -ffp-contract=off -fno-math-errno -g -Isrc -Iinclude -Itests $(warnings)
+harden   := -fstack-protector-strong -fPIE -D_FORTIFY_SOURCE=2
+link     := -pie -Wl,-z,relro,-z,now -pthread
+libs     := -lsodium
+
+flags_release  := -O2 $(harden)
+flags_ref      := -O2 $(harden) -DHEARTH_REF_ONLY
+flags_debug    := -O0 -fPIE
+flags_sanitize := -O1 -fPIE -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+flags_fuzz     := $(flags_sanitize) -fsanitize=fuzzer-no-link
+
+ifeq ($(arch),$(native))
+out   := build/$(config)
+cross :=
+else
+out   := build/$(arch)-$(config)
+cross := $(arch)-linux-gnu-
+link  := -static -pthread
+endif
+CC := $(if $(filter fuzz,$(config)),clang,$(cross)gcc)
+AR := $(cross)ar
+CFLAGS_ALL := $(flags) $(flags_$(config)) $(CFLAGS)
+LINK_ALL   := $(if $(filter sanitize,$(config)),-fsanitize=address$(comma)undefined) $(link) $(LDFLAGS)
+comma := ,
+
+# A file's name says which instructions it may use; nothing else gets them.
+isa_x86_64  := x86
+isa_aarch64 := arm
+flags_avx2   := -mavx2 -mfma -mf16c
+flags_avxvnni := -mavx2 -mfma -mf16c -mavxvnni
+flags_avx512 := -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512vbmi
+flags_neon   := -march=armv8.2-a+dotprod+fp16
+isa_flags = $(foreach isa,avx2 avxvnni avx512 neon,$(if $(filter %_$(isa).c,$1),$(flags_$(isa))))
+
+sources := $(filter-out src/cmd/main.c,$(wildcard src/*/*.c)) \
+           $(if $(filter ref,$(config)),,$(wildcard src/*/$(isa_$(arch))/*.c))
+objects := $(sources:%.c=$(out)/%.o)
+tests   := $(patsubst %.c,$(out)/%,$(wildcard tests/*/*.c))
+fuzzers := $(patsubst %.c,$(out)/%,$(wildcard fuzz/*.c))
+
+all: $(if $(filter fuzz,$(config)),fuzzers,$(out)/hearth)
+tests: $(tests)
+fuzzers: $(fuzzers)
+
+$(out)/hearth: $(out)/src/cmd/main.o $(out)/libhearth.a
+	$(CC) $(LINK_ALL) -o $@ $^ $(libs) $(if $(filter $(arch),$(native)),-ledit)
+
+$(out)/libhearth.a: $(objects)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(out)/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) $(call isa_flags,$<) -MMD -MP -c -o $@ $<
+
+$(tests): $(out)/tests/%: $(out)/tests/%.o $(out)/libhearth.a
+	$(CC) $(LINK_ALL) -o $@ $^ $(libs) -lm
+
+$(fuzzers): $(out)/fuzz/%: $(out)/fuzz/%.o $(out)/libhearth.a
+	$(CC) $(flags_fuzz) -fsanitize=fuzzer $(link) -o $@ $^ $(libs)
+
+aarch64:
+	$(MAKE) arch=aarch64
+
+check: tests
+	@for t in $(tests); do echo "$$t"; $$t || exit 1; done
+
+clean:
+	rm -rf build
+
+.PHONY: all tests fuzzers aarch64 check clean
+.SECONDARY:
+-include $(shell find $(out) -name '*.d' 2>/dev/null)

@@ -1,0 +1,177 @@
+/* The thread team: see team.h.
+ *
+ * One 64-bit word says which job is open and which tile is next:  generation (odd = closed) : 32 | next tile : 32.
+ * A thread takes a tile by compare-and-swap on the whole word, so it can not take one of a job it has not read: before
+ * the caller changes the job's fields it closes the word, and after that every older compare fails. The caller waits
+ * for tiles, not for threads: a thread that the system has taken away before it took a tile holds nobody up. */
+#include "base/team.h"
+
+#include "base/limits.h"
+
+#include <assert.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { SPINS = 4000 }; /* of a pause each, about 50 us: longer than the gap between two jobs of a step */
+
+struct team {
+    _Alignas(64) _Atomic uint64_t open;
+    _Alignas(64) _Atomic uint32_t tiles_done;
+    _Atomic uint32_t caller_sleeps;
+    _Alignas(64) _Atomic uint32_t bell; /* counts jobs; idle threads sleep on it */
+    _Atomic uint32_t sleepers;
+    _Atomic uint32_t stop;
+    _Alignas(64) _Atomic(team_fn *) fn;
+    _Atomic(void *) arg;
+    _Atomic uint32_t tiles;
+    size_t threads;
+    size_t started; /* threads that team_free has to join */
+    struct member {
+        team *team;
+        size_t thread;
+        pthread_t handle;
+    } members[];
+};
+
+static void futex_wait(_Atomic uint32_t *word, uint32_t seen)
+{
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
+}
+
+static void futex_wake(_Atomic uint32_t *word, int how_many)
+{
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, how_many, NULL, NULL, 0);
+}
+
+static inline void relax(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* Takes tiles of the job that is open, if one is, until there are none. */
+static void take_tiles(team *t, size_t thread)
+{
+    uint64_t open = atomic_load(&t->open);
+    for (;;) {
+        uint32_t generation = (uint32_t)(open >> 32), tile = (uint32_t)open;
+        if (generation & 1) return;
+        team_fn *fn = atomic_load(&t->fn);
+        void *arg = atomic_load(&t->arg);
+        uint32_t tiles = atomic_load(&t->tiles);
+        if (tile >= tiles) return;
+        if (!atomic_compare_exchange_weak(&t->open, &open, open + 1)) continue;
+        fn(arg, tile, thread);
+        if (atomic_fetch_add(&t->tiles_done, 1) + 1 == tiles && atomic_load(&t->caller_sleeps))
+            futex_wake(&t->tiles_done, 1);
+        open = atomic_load(&t->open);
+    }
+}
+
+static void *member_main(void *arg)
+{
+    const struct member *self = arg;
+    team *t = self->team;
+    uint32_t heard = 0; /* not the bell's value now: a job may be open before this thread first looks */
+    for (;;) {
+        for (int spin = 0; atomic_load(&t->bell) == heard && spin < SPINS; spin++) relax();
+        while (atomic_load(&t->bell) == heard) {
+            atomic_fetch_add(&t->sleepers, 1);
+            futex_wait(&t->bell, heard);
+            atomic_fetch_sub(&t->sleepers, 1);
+        }
+        heard = atomic_load(&t->bell);
+        if (atomic_load(&t->stop)) return NULL;
+        take_tiles(t, self->thread);
+    }
+}
+
+static void ring(team *t)
+{
+    atomic_fetch_add(&t->bell, 1);
+    if (atomic_load(&t->sleepers) > 0) futex_wake(&t->bell, (int)t->threads);
+}
+
+static bool pin(pthread_t handle, int cpu, err *e)
+{
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    if (cpu >= 0 && cpu < CPU_SETSIZE) CPU_SET((size_t)cpu, &set);
+    if (pthread_setaffinity_np(handle, sizeof set, &set) != 0) /* an empty set is refused too */
+        return fail(e, ERR_IO, ERR_NO_OFFSET, "cpus: processor %d is not there or not ours", cpu);
+    return true;
+}
+
+bool team_new(team **out, size_t threads, const int *cpus, size_t cpu_count, err *e)
+{
+    *out = NULL;
+    if (threads < 1 || threads > THREADS_MAX)
+        return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "threads: %zu, allowed 1..%d", threads, THREADS_MAX);
+    size_t bytes = (sizeof(team) + threads * sizeof(struct member) + 63) / 64 * 64;
+    team *t = aligned_alloc(64, bytes);
+    if (t == NULL) return fail(e, ERR_MEMORY, ERR_NO_OFFSET, "threads: no memory for a team of %zu", threads);
+    for (size_t i = 0; i < bytes; i++) ((unsigned char *)t)[i] = 0;
+    t->threads = threads;
+    atomic_store(&t->open, (uint64_t)1 << 32);
+    if (cpu_count > 0 && !pin(pthread_self(), cpus[0], e)) goto undo;
+    for (size_t i = 1; i < threads; i++) {
+        t->members[i] = (struct member){ .team = t, .thread = i };
+        if (pthread_create(&t->members[i].handle, NULL, member_main, &t->members[i]) != 0) {
+            err_set(e, ERR_IO, ERR_NO_OFFSET, "threads: the system refused thread %zu of %zu", i + 1, threads);
+            goto undo;
+        }
+        t->started = i;
+        if (cpu_count > 0 && !pin(t->members[i].handle, cpus[i % cpu_count], e)) goto undo;
+    }
+    *out = t;
+    return true;
+undo:
+    team_free(t);
+    return false;
+}
+
+void team_free(team *t)
+{
+    if (t == NULL) return;
+    atomic_store(&t->stop, 1);
+    ring(t);
+    for (size_t i = 1; i <= t->started; i++) pthread_join(t->members[i].handle, NULL);
+    free(t);
+}
+
+void team_run(team *t, size_t tiles, team_fn *fn, void *arg)
+{
+    assert(tiles < (size_t)1 << 31);
+    if (t->threads == 1 || tiles <= 1) {
+        for (size_t tile = 0; tile < tiles; tile++) fn(arg, tile, 0);
+        return;
+    }
+    uint32_t closed = (uint32_t)(atomic_load(&t->open) >> 32) | 1;
+    atomic_store(&t->fn, fn);
+    atomic_store(&t->arg, arg);
+    atomic_store(&t->tiles, (uint32_t)tiles);
+    atomic_store(&t->tiles_done, 0);
+    atomic_store(&t->open, (uint64_t)(closed + 1) << 32);
+    ring(t);
+    take_tiles(t, 0);
+    for (int spin = 0; atomic_load(&t->tiles_done) != tiles && spin < SPINS; spin++) relax();
+    if (atomic_load(&t->tiles_done) != tiles) {
+        atomic_store(&t->caller_sleeps, 1);
+        for (uint32_t done; (done = atomic_load(&t->tiles_done)) != tiles;) futex_wait(&t->tiles_done, done);
+        atomic_store(&t->caller_sleeps, 0);
+    }
+    atomic_store(&t->open, (uint64_t)(closed + 2) << 32); /* closed: odd again, and never a word seen before */
+}
+
+size_t team_threads(const team *t)
+{
+    return t->threads;
+}

@@ -1,0 +1,56 @@
+/* Attention over pages of 64 positions. A query sees the positions lo..hi-1. Pages are taken in order inside spans of
+ * 16 pages cut at absolute positions; the partial results of spans combine in order. So any number of threads, any
+ * chunking of the prompt and any batch give the same bits.
+ *
+ *   page      keys [channel][64 positions], values [position][channels]; f32 or f16 (widened exactly when read)
+ *   score     s[i] = fma chain over channels c = 0, 1, ...: s = fma(q[c], k[c][i], s); then s * scale; then, where
+ *             soft_cap > 0, soft_cap * tanh(s / soft_cap). Only for lo <= i < hi: others are skipped.
+ *   page step m' = max(m, max s). Where m' > m and the part is not empty: a = exp(m - m'), sum = sum * a, out = out * a.
+ *             p[i] = exp(s[i] - m'); sum = sum + tree(p) (16 partial sums by position modulo 16, skipped ones as 0);
+ *             out[c] = fma(p[i], v[i][c], out[c]) for i in order.
+ *   combine   two parts a, b in order: m = max; the one with the smaller maximum is scaled by f = exp(m_small - m):
+ *             sum = sum_a * f_a + sum_b * f_b, out likewise (a factor of 1 is not multiplied; separate roundings).
+ *   finish    a sink, if there is one, joins as a part with max = sink, sum = 1, out = 0 after all spans;
+ *             out[c] = out[c] / sum. */
+#ifndef HEARTH_KERNELS_ATTENTION_H
+#define HEARTH_KERNELS_ATTENTION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { PAGE_TOK = 64, SPAN_PAGES = 16, SPAN_TOK = PAGE_TOK * SPAN_PAGES };
+
+enum kv_type { KV_F32, KV_F16 };
+
+/* One query head of one token against one span. */
+struct attention_row {
+    const float *q; /* key_dim values, roped */
+    size_t lo, hi;  /* absolute positions it may see; may reach beyond the span on both sides */
+    float *part;    /* value_dim + 2 floats: out[], max, sum. Written whole; sum = 0 where it sees nothing here. */
+};
+
+/* A span of one key/value head and every query row that shares it (tokens x query heads of the group). */
+struct attention_span {
+    const void *const *k_pages, *const *v_pages; /* the span's pages, in order; only those some row can see are read */
+    size_t first_page;                           /* absolute index of k_pages[0]: a multiple of SPAN_PAGES */
+    size_t pages;                                /* 1..SPAN_PAGES */
+    enum kv_type type;
+    size_t key_dim, value_dim;
+    float scale, soft_cap;                       /* soft_cap 0: none */
+    const struct attention_row *rows;
+    size_t row_count;
+};
+
+struct attention_kernels {
+    void (*span)(const struct attention_span *s);
+    /* part a = combine(a, b), for parts of value_dim + 2 floats; a part with sum 0 is empty. */
+    void (*combine)(float *a, const float *b, size_t value_dim);
+    /* Joins the sink (NULL: none) and divides: out[c], c < value_dim. */
+    void (*finish)(float *part, const float *sink, size_t value_dim, float *out);
+    /* Stores position `at` (0..63) of a page: key_dim values with stride 64, value_dim values in a row. */
+    void (*store)(enum kv_type type, const float *k, const float *v, size_t key_dim, size_t value_dim, size_t at,
+                  void *k_page, void *v_page);
+};
+
+#endif
