@@ -8,6 +8,7 @@ Q := $(if $(V),,@)
 arch   ?= $(shell uname -m)
 native := $(shell uname -m)
 
+comma    := ,
 warnings := -Wall -Wextra -Werror -Wconversion -Wshadow -Wundef -Wvla -Wstrict-prototypes -Wmissing-prototypes
 # -ffp-contract=off is part of the definition of the bits: docs/arithmetic.md.
 flags    := -std=c17 -D_GNU_SOURCE -ffp-contract=off -fno-math-errno -g -Isrc -Iinclude -Itests $(warnings)
@@ -33,7 +34,6 @@ CC := $(if $(filter fuzz,$(config)),clang,$(cross)gcc)
 AR := $(cross)ar
 CFLAGS_ALL := $(flags) $(flags_$(config)) $(CFLAGS)
 LINK_ALL   := $(if $(filter sanitize,$(config)),-fsanitize=address$(comma)undefined) $(link) $(LDFLAGS)
-comma := ,
 
 # A file's name says which instructions it may use; nothing else gets them.
 isa_x86_64  := x86
@@ -66,6 +66,9 @@ $(out)/%.o: %.c Makefile
 
 $(tests): $(out)/tests/%: $(out)/tests/%.o $(out)/libhearth.a
 	$(Q)echo "link $@"; $(CC) $(LINK_ALL) -o $@ $^ $(libs) -lm
+
+$(out)/bench/%: $(out)/bench/%.o $(out)/libhearth.a
+	$(CC) $(LINK_ALL) -o $@ $^ $(libs) -lm
 
 $(fuzzers): $(out)/fuzz/%: $(out)/fuzz/%.o $(out)/libhearth.a
 	$(Q)echo "link $@"; $(CC) $(flags_fuzz) -fsanitize=fuzzer $(link) -o $@ $^ $(libs)
