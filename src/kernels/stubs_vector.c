@@ -7,8 +7,6 @@
         (void)k; \
     }
 
-STUB(vector_bind_c, vector_kernels)
-STUB(attention_bind_c, attention_kernels)
 STUB(vector_bind_avx2, vector_kernels)
 STUB(attention_bind_avx2, attention_kernels)
 STUB(vector_bind_avx512, vector_kernels)

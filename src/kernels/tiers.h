@@ -3,9 +3,10 @@
 #ifndef HEARTH_KERNELS_TIERS_H
 #define HEARTH_KERNELS_TIERS_H
 
+#include "kernels/attention.h"
+#include "kernels/vector.h"
+
 struct kernels;
-struct vector_kernels;
-struct attention_kernels;
 
 /* The definitions: these fill every slot. */
 void matmul_bind_c(struct kernels *k);
