@@ -19,7 +19,7 @@ libs     := -lsodium
 flags_release  := -O2 $(harden)
 flags_ref      := -O2 $(harden) -DHEARTH_REF_ONLY
 flags_debug    := -O0 -fPIE
-flags_sanitize := -O1 -fPIE -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+flags_sanitize := -O1 -fPIE -DHEARTH_SMALL_KERNELS -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 flags_fuzz     := $(flags_sanitize) -fsanitize=fuzzer-no-link
 
 ifeq ($(arch),$(native))
@@ -32,6 +32,7 @@ link  := -static -pthread
 endif
 CC := $(if $(filter fuzz,$(config)),clang,$(cross)gcc)
 AR := $(cross)ar
+comma := ,
 CFLAGS_ALL := $(flags) $(flags_$(config)) $(CFLAGS)
 LINK_ALL   := $(if $(filter sanitize,$(config)),-fsanitize=address$(comma)undefined) $(link) $(LDFLAGS)
 
@@ -49,10 +50,12 @@ sources := $(filter-out src/cmd/main.c,$(wildcard src/*/*.c)) \
 objects := $(sources:%.c=$(out)/%.o)
 tests   := $(patsubst %.c,$(out)/%,$(wildcard tests/*/*.c))
 fuzzers := $(patsubst %.c,$(out)/%,$(wildcard fuzz/*.c))
+benches := $(patsubst %.c,$(out)/%,$(wildcard bench/*.c))
 
 all: $(if $(filter fuzz,$(config)),fuzzers,$(out)/hearth)
 tests: $(tests)
 fuzzers: $(fuzzers)
+benches: $(benches)
 
 $(out)/hearth: $(out)/src/cmd/main.o $(out)/libhearth.a
 	$(Q)echo "link $@"; $(CC) $(LINK_ALL) -o $@ $^ $(libs) $(if $(filter $(arch),$(native)),-ledit)
@@ -67,8 +70,8 @@ $(out)/%.o: %.c Makefile
 $(tests): $(out)/tests/%: $(out)/tests/%.o $(out)/libhearth.a
 	$(Q)echo "link $@"; $(CC) $(LINK_ALL) -o $@ $^ $(libs) -lm
 
-$(out)/bench/%: $(out)/bench/%.o $(out)/libhearth.a
-	$(CC) $(LINK_ALL) -o $@ $^ $(libs) -lm
+$(benches): $(out)/bench/%: $(out)/bench/%.o $(out)/libhearth.a
+	$(Q)echo "link $@"; $(CC) $(LINK_ALL) -o $@ $^ $(libs) -lm
 
 $(fuzzers): $(out)/fuzz/%: $(out)/fuzz/%.o $(out)/libhearth.a
 	$(Q)echo "link $@"; $(CC) $(flags_fuzz) -fsanitize=fuzzer $(link) -o $@ $^ $(libs)
@@ -82,6 +85,6 @@ check: tests
 clean:
 	rm -rf build
 
-.PHONY: all tests fuzzers aarch64 check clean
+.PHONY: all tests fuzzers benches aarch64 check clean
 .SECONDARY:
 -include $(shell find $(out) -name '*.d' 2>/dev/null)
