@@ -25,7 +25,12 @@ enum {
     GGUF_ARRAY_MAX = 1 << 26,      /* items of an array at any depth; merges of large vocabularies have 450,000 */
     GGUF_NESTING_MAX = 4,          /* arrays inside arrays; no published file nests at all */
     GGUF_ALIGNMENT_MAX = 1 << 16,  /* bytes between tensors: the largest page of a machine we run on */
-    GGUF_SHARDS_MAX = 1024         /* files of one split model; published: up to 200 */
+    GGUF_SHARDS_MAX = 1024,        /* files of one split model; published: up to 200 */
+
+    TOKEN_BYTES_MAX = 1024,        /* bytes of one token's text; published: up to 512 (256 blanks, two bytes each) */
+    MERGES_MAX = (1 << 22) - 1,    /* merges of a vocabulary; published: up to 450,000 (packed into 22 bits, bpe.c) */
+    CHARSMAP_BYTES_MAX = 1 << 24,  /* bytes of a normalization map; SentencePiece's largest has 320,000 */
+    TEXT_BYTES_MAX = 1 << 28       /* bytes of one text to tokenize: positions stay in 32 bits with room to grow */
 };
 
 #endif
