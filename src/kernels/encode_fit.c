@@ -28,16 +28,6 @@ uint16_t f16_near(double v)
     return (uint16_t)(sign | (bits - ((uint64_t)(1023 - 15) << 10)));
 }
 
-double f16_value(uint16_t bits)
-{
-    unsigned exponent = bits >> 10 & 31, fraction = bits & 0x3FF;
-    uint64_t wide = (uint64_t)(exponent + 1023 - 15) << 52 | (uint64_t)fraction << 42;
-    double size;
-    memcpy(&size, &wide, sizeof size);
-    if (exponent == 0) size = (double)fraction * 0x1p-24;
-    return bits & 0x8000 ? -size : size;
-}
-
 /* The next binary16 number of smaller (-1) or larger (1) size, where there is one. */
 static uint16_t f16_beside(uint16_t bits, int step)
 {

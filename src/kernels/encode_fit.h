@@ -3,8 +3,9 @@
 #ifndef HEARTH_KERNELS_ENCODE_FIT_H
 #define HEARTH_KERNELS_ENCODE_FIT_H
 
+#include "kernels/half.h"
+
 #include <stddef.h>
-#include <stdint.h>
 
 enum { FIT_VALUES_MAX = 256 };
 
@@ -26,9 +27,13 @@ static inline double clamp(double v, double low, double high)
     return v < low ? low : v > high ? high : v;
 }
 
-/* The binary16 number nearest to v, clamped to +-65,504, and the value of one. */
+/* The binary16 number nearest to v, clamped to +-65,504. Straight from f64: by way of f32 it would round twice. */
 uint16_t f16_near(double v);
-double f16_value(uint16_t bits);
+
+static inline double f16_value(uint16_t bits)
+{
+    return (double)f16_to_f32(bits);
+}
 
 /* The nearest codes for a scale and a minimum, and the weighted squared error that they leave. q may be NULL. */
 double fit_codes(const span *p, double s, double m, double *q);

@@ -195,6 +195,10 @@ static void gaussian_row(const struct row *row)
     printf("gauss %-5s error %.6g, plain %.6g, ratio %.4f, %zu blocks worse, %.0f ns a weight, hash 0x%016llX\n",
            row->name, ours, theirs, ours / theirs, worse, took / GAUSS * 1e9, (unsigned long long)hash);
     CHECK(ours <= theirs && worse == 0, "%s: %.9g, plain %.9g, %zu blocks worse", row->name, ours, theirs, worse);
+    size_t blocks = GAUSS / row->values;
+    weight_kind(row->type)->widen(encoded, blocks, plain);
+    CHECK(memcmp(plain, decoded, sizeof plain) == 0, "%s: widen reads other values than the published layout",
+          row->name);
     CHECK(hash == row->hash, "%s: other bytes than on other machines: 0x%016llX", row->name, (unsigned long long)hash);
 }
 
