@@ -14,7 +14,12 @@ enum {
     VOCAB_MAX = 1 << 21,   /* tokens of a vocabulary; published: up to 262,400 */
     CTX_TOK_MAX = 1 << 24, /* positions of one sequence: above it (float)position is not exact */
     BATCH_TOK_MAX = 4096,  /* tokens of one step of the graph */
-    EXPERTS_MAX = 1024     /* experts of a layer; published: up to 512 */
+    EXPERTS_MAX = 1024,    /* experts of a layer; published: up to 512 */
+    JSON_BYTES_MAX = 1 << 26,   /* bytes of one JSON text: a source range fits in 32 bits, a request in memory */
+    JSON_DEPTH_MAX = 128,       /* open arrays and objects; schemas and requests seen in the wild stay under 40 */
+    JSON_VALUES_MAX = 1 << 21,  /* values of one text, 72 bytes each in the arena: 150 MB at the most */
+    JSON_MEMBERS_MAX = 1 << 17, /* members of one object: larger ones are tables and belong in arrays */
+    JSON_NUMBER_BYTES_MAX = 1024 /* characters of one number: f64 needs 767 digits at the most to be exact */
 };
 
 #endif
