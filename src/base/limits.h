@@ -14,7 +14,18 @@ enum {
     VOCAB_MAX = 1 << 21,   /* tokens of a vocabulary; published: up to 262,400 */
     CTX_TOK_MAX = 1 << 24, /* positions of one sequence: above it (float)position is not exact */
     BATCH_TOK_MAX = 4096,  /* tokens of one step of the graph */
-    EXPERTS_MAX = 1024     /* experts of a layer; published: up to 512 */
+    EXPERTS_MAX = 1024,    /* experts of a layer; published: up to 512 */
+
+    GGUF_KEYS_MAX = 1 << 16,       /* metadata pairs of one file; published files have under 100 */
+    GGUF_KEY_BYTES_MAX = 65535,    /* bytes of a metadata key: the format's own limit */
+    GGUF_TENSORS_MAX = 1 << 17,    /* tensors of a model, all files together; published: up to 40,000 */
+    GGUF_NAME_BYTES_MAX = 64,      /* bytes of a tensor's name: the format's own limit */
+    GGUF_DIMS_MAX = 4,             /* dimensions of a tensor: the format's own limit */
+    GGUF_STRING_BYTES_MAX = 1 << 28, /* bytes of one string; some files carry a whole tokenizer description in one */
+    GGUF_ARRAY_MAX = 1 << 26,      /* items of an array at any depth; merges of large vocabularies have 450,000 */
+    GGUF_NESTING_MAX = 4,          /* arrays inside arrays; no published file nests at all */
+    GGUF_ALIGNMENT_MAX = 1 << 16,  /* bytes between tensors: the largest page of a machine we run on */
+    GGUF_SHARDS_MAX = 1024         /* files of one split model; published: up to 200 */
 };
 
 #endif

@@ -36,7 +36,6 @@ struct arch {
     bool embed_sqrt_width;     /* embeddings times sqrt(width) */
     bool fused;                /* attn_qkv and ffn_up (gate rows first) hold several matrices */
     size_t wide_scale_layers;  /* with this many layers the attention scale is 1/sqrt(width / heads); 0: never */
-    float eps_default;
 };
 
 struct rope_config {
