@@ -27,6 +27,7 @@ enum {
     DRY_WINDOW_TOK = 1 << 15  /* tokens that DRY looks back: bounds its time to 2^21 comparisons */
 };
 #define SAMPLE_STREAM UINT64_C(0x73616d706c65) /* "sample": other users of the seed draw from other streams */
+#define KEY_LEAST (-28.0f)                     /* 2^40 * exp(-28) < 1: no weight */
 #define PENALTY_MAX 1e30f                      /* keeps a logit that was finite finite */
 
 struct sampler {
@@ -159,10 +160,10 @@ static void select_best(const float *x, size_t n, size_t count, struct token_log
 
 /* ---- weights ---- */
 
-/* floor(2^40 * exp(key)) for key <= 0. */
+/* floor(2^40 * exp(key)) for key <= 0. Far below KEY_LEAST the answer is 0, and most of a large vocabulary lies there. */
 static inline uint64_t weight_of(float key)
 {
-    return (uint64_t)((double)exp_f32(key) * 0x1p40);
+    return key < KEY_LEAST ? 0 : (uint64_t)((double)exp_f32(key) * 0x1p40);
 }
 
 static size_t argmax(const float *x, size_t n)
@@ -258,8 +259,7 @@ static size_t list_make(sampler *s, float max)
     for (size_t i = 0; i < (all ? s->vocab : set->top_k); i++) {
         int32_t token = all ? (int32_t)i : s->list[i].token;
         float key = (s->work[token] - max) / set->temperature;
-        /* exp(-28) * 2^40 < 1: such a token has no weight and only makes the heap larger */
-        if (key >= -28.0f) s->list[count++] = (struct token_logprob){ token, key };
+        if (key >= KEY_LEAST) s->list[count++] = (struct token_logprob){ token, key };
     }
     heap_make(s->list, count, true);
     return count;
