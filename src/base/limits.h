@@ -34,7 +34,12 @@ enum {
     JSON_NUMBER_BYTES_MAX = 1024, /* characters of one number: f64 needs 767 digits at the most to be exact */
 
     STOPS_MAX = 64,             /* stop texts of one answer: each is looked for after every token */
-    STOP_BYTES_MAX = 1024       /* bytes of one: so many bytes of an answer may be held back */
+    STOP_BYTES_MAX = 1024,      /* bytes of one: so many bytes of an answer may be held back */
+
+    TOKEN_BYTES_MAX = 1024,        /* bytes of one token's text; published: up to 512 (256 blanks, two bytes each) */
+    MERGES_MAX = (1 << 22) - 1,    /* merges of a vocabulary; published: up to 450,000 (packed into 22 bits, bpe.c) */
+    CHARSMAP_BYTES_MAX = 1 << 24,  /* bytes of a normalization map; SentencePiece's largest has 320,000 */
+    TEXT_BYTES_MAX = 1 << 28       /* bytes of one text to tokenize: positions stay in 32 bits with room to grow */
 };
 
 #endif

@@ -53,7 +53,7 @@ bool open_model(struct opened *o, const char *word, const struct compute_options
     *o = (struct opened){ .activations_f32 = strcmp(c->activations, "f32") == 0,
                           .kv = strcmp(c->kv, "f32") == 0 ? KV_F32 : KV_F16 };
     bool good = model_find(word, o->path, e) && kernels_bind(&o->kernels, c->cpu, e) &&
-                arena_new(&o->arena, (size_t)16 * TEXT_BYTES_MAX, e) &&
+                arena_new(&o->arena, COMMAND_ARENA_BYTES, e) &&
                 team_new(&o->team, c->threads > 0 ? c->threads : threads_default(), NULL, 0, e) &&
                 model_load(&o->model, o->path, o->team, show_load, &progress, e);
     progress_end(&progress);
@@ -71,7 +71,6 @@ void close_model(struct opened *o)
 
 /* ---- the memory plan ---- */
 
-/* MemAvailable of /proc/meminfo; 0 where it can not be read. */
 size_t memory_free_bytes(void)
 {
     char line[256];

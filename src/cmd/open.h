@@ -9,6 +9,8 @@
 #include "model/model.h"
 
 enum { PATH_BYTES_MAX = 4096 };
+/* Addresses, not memory: a text of TEXT_BYTES_MAX, its ids and what is made of them. */
+#define COMMAND_ARENA_BYTES ((size_t)64 * TEXT_BYTES_MAX)
 
 /* Options of every command that computes. */
 struct compute_options {
@@ -34,6 +36,9 @@ struct option_group draw_group(struct draw_options *values);
  * Errors: ERR_MISSING, one line that says how to give one. */
 bool model_find(const char *word, char path[static PATH_BYTES_MAX], err *e);
 
+/* MemAvailable of the system; 0 where it can not be known. */
+size_t memory_free_bytes(void);
+
 /* What a command computes with. All zeros is closed. */
 struct opened {
     char path[PATH_BYTES_MAX];
@@ -54,13 +59,16 @@ bool plan_session(const struct opened *o, const struct compute_options *c, struc
 /* Fills set->sample and set->stops from the options; what they point at is in o->arena. */
 bool plan_draws(struct opened *o, const struct draw_options *d, struct session_settings *set, err *e);
 
-/* The arena of a command that reads files of at most `bytes` itself. */
-enum { TEXT_BYTES_MAX = 1 << 30 }; /* bytes of a text, prompt or list of ids given to a command */
+/* A whole text or list of ids: a file, or "-" for standard input. */
+bool text_read(const char *path, arena *a, view *out, err *e);
 
 /* Ids separated by white space; every one in 0..vocab-1. Errors: ERR_VALUE naming the word and its number. */
 bool ids_parse(view text, size_t vocab, arena *a, int32_t **out, size_t *count, err *e);
 
-/* Ids of a text as a prompt: BOS once where the model asks for it, control tokens as ordinary text. */
-bool ids_of_prompt(const struct opened *o, view text, bool special, int32_t **out, size_t *count, arena *a, err *e);
+/* Ids of a text, from the arena. */
+bool ids_of_text(const tokenizer *t, view text, bool special, arena *a, int32_t **out, size_t *count, err *e);
+
+/* Ids of a text as a prompt: BOS where the model asks for one and the text does not begin with it already. */
+bool ids_of_prompt(const model *m, view text, bool special, arena *a, int32_t **out, size_t *count, err *e);
 
 #endif

@@ -32,6 +32,7 @@ struct session {
     struct prompt_stats stats;
 
     size_t answer_begin; /* index of the answer's first token */
+    decoder decoder;
     uint8_t *text;       /* text_room: bytes of the answer that are not gone yet */
     size_t text_room, text_len, given;
     enum finish finish;
@@ -71,11 +72,11 @@ static struct kv_shape shape_of(const model *m, enum kv_type type)
 }
 
 /* The longest text a token can add, and the longest that may be held back before it. */
-static size_t text_room_of(const model *m, const struct session_settings *set)
+static size_t text_room_of(const struct session_settings *set)
 {
     size_t longest_stop = 0;
     for (size_t i = 0; i < set->stop_count; i++) longest_stop = max_size(longest_stop, set->stops[i].len_bytes);
-    return tokenizer_text_bytes_max(m->tokenizer) + longest_stop + UTF8_BYTES_MAX;
+    return TOKEN_BYTES_MAX + longest_stop + UTF8_BYTES_MAX;
 }
 
 static bool stops_copy(session *s, err *e)
@@ -100,7 +101,7 @@ static bool session_plan(session *s, const struct kernels *k, team *t, err *e)
     const struct session_settings *set = &s->set;
     struct graph_settings graph_set = graph_settings_of(set);
     struct kv_shape shape = shape_of(s->m, set->kv);
-    s->text_room = text_room_of(s->m, set);
+    s->text_room = text_room_of(set);
     /* Addresses, not memory: tables of the context, the sampler's arrays over the vocabulary, stop texts. */
     size_t arena_bytes = ((size_t)1 << 20) + set->ctx_tok * 64 + s->m->hyper.vocab * 64 + s->text_room +
                          set->sample.bias_count * sizeof(struct logit_bias) + STOPS_MAX * (STOP_BYTES_MAX + 64);
@@ -255,10 +256,16 @@ static void drop_given(session *s)
     s->given = 0;
 }
 
-static void add_token_text(session *s, int32_t token)
+/* Rows of a padded vocabulary have no token: they read as nothing. */
+static bool add_token_text(session *s, int32_t token, err *e)
 {
-    s->text_len += tokenizer_token_text(s->m->tokenizer, token, s->count - 1 == s->answer_begin,
-                                        s->text + s->text_len, s->text_room - s->text_len);
+    size_t len = 0;
+    assert(s->text_room - s->text_len >= TOKEN_BYTES_MAX); /* what is held is shorter than the longest stop text */
+    if ((size_t)token < tokenizer_count(s->m->tokenizer) &&
+        !decoder_next(&s->decoder, s->m->tokenizer, token, false, s->text + s->text_len, &len, e))
+        return false;
+    s->text_len += len;
+    return true;
 }
 
 /* Decides what goes out now, and whether a stop text ends the answer. */
@@ -285,6 +292,10 @@ void session_begin_answer(session *s)
     s->answer_begin = s->count;
     s->text_len = s->given = 0;
     s->finish = FINISH_NONE;
+    /* An answer that carries on a text keeps its first blank; one behind a control token begins a text. */
+    int32_t last = s->count > 0 ? s->tokens[s->count - 1] : -1;
+    bool known = last >= 0 && (size_t)last < tokenizer_count(s->m->tokenizer);
+    s->decoder = (decoder){ .inside = known && tokenizer_kind(s->m->tokenizer, last) != TOKEN_CONTROL };
 }
 
 bool session_next(session *s, size_t max_tok, view *text, int32_t *token, float *logprob, enum finish *finish, err *e)
@@ -307,7 +318,7 @@ bool session_next(session *s, size_t max_tok, view *text, int32_t *token, float 
     if (model_ends(s->m, *token)) {
         s->finish = FINISH_END;
     } else {
-        add_token_text(s, *token);
+        if (!add_token_text(s, *token, e)) return false;
         if (max_tok > 0 && s->count - s->answer_begin >= max_tok) s->finish = FINISH_LENGTH;
         else if (s->count == s->set.ctx_tok) s->finish = FINISH_CONTEXT;
     }

@@ -143,7 +143,7 @@ static bool read_rope_scaling(struct keys *k, struct rope_config *r, err *e)
     r->magnitude = (double)magnitude;
     if (r->scaling == ROPE_YARN && r->factor > 1.0) {
         /* YaRN, section 3.4: 0.1 ln(s) + 1; models with mscale_all_dim (the multiplier key) divide by theirs. */
-        double log_factor = angle_log(r->factor);
+        double log_factor = log_f64(r->factor);
         r->magnitude *= (0.1 * log_factor + 1.0) / (0.1 * (double)log_multiplier * log_factor + 1.0);
     }
     return true;
@@ -155,7 +155,7 @@ static bool read_rope(struct keys *k, struct hyper *h, err *e)
     float base = 10000.0f, base_local;
     r->dims = h->key_dim;
     r->original_ctx_tok = h->ctx_train_tok;
-    if (!f32_key(k, "rope.freq_base", 1.0f, 0x1p60f, &base, e) ||
+    if (!f32_key(k, "rope.freq_base", 2.0f, 0x1p60f, &base, e) ||
         !size_key(k, "rope.dimension_count", GGUF_OPTIONAL, HEAD_DIM_MAX, &r->dims, e))
         return false;
     if (r->dims % 2 != 0 || r->dims > h->key_dim)
@@ -167,7 +167,7 @@ static bool read_rope(struct keys *k, struct hyper *h, err *e)
     h->rope_local = *r;
     if (h->arch->local_rope_base > 0.0f) {
         base_local = h->arch->local_rope_base;
-        if (!f32_key(k, "rope.freq_base_swa", 1.0f, 0x1p60f, &base_local, e)) return false;
+        if (!f32_key(k, "rope.freq_base_swa", 2.0f, 0x1p60f, &base_local, e)) return false;
         h->rope_local.base = (double)base_local;
         h->rope_local.scaling = ROPE_PLAIN;
         h->rope_local.magnitude = 1.0;

@@ -322,7 +322,7 @@ static void cool(const graph *g, float *head, size_t pos)
     const struct hyper *h = &g->m->hyper;
     if (h->q_temperature_scale <= 0.0f || pos < h->q_temperature_tok) return;
     double turns = (double)(pos / h->q_temperature_tok);
-    float f = (float)(1.0 + (double)h->q_temperature_scale * angle_log(1.0 + turns));
+    float f = (float)(1.0 + (double)h->q_temperature_scale * log_f64(1.0 + turns));
     g->k->vector.scale(head, f, h->key_dim);
 }
 
