@@ -3,6 +3,8 @@
 # make aarch64              the same, cross-built into build/aarch64-release/
 # make tests | check        test programs | build and run them (./test runs everything)
 config ?= release
+# V=1 shows the commands
+Q := $(if $(V),,@)
 arch   ?= $(shell uname -m)
 native := $(shell uname -m)
 
@@ -53,21 +55,20 @@ tests: $(tests)
 fuzzers: $(fuzzers)
 
 $(out)/hearth: $(out)/src/cmd/main.o $(out)/libhearth.a
-	$(CC) $(LINK_ALL) -o $@ $^ $(libs) $(if $(filter $(arch),$(native)),-ledit)
+	$(Q)echo "link $@"; $(CC) $(LINK_ALL) -o $@ $^ $(libs) $(if $(filter $(arch),$(native)),-ledit)
 
 $(out)/libhearth.a: $(objects)
-	@rm -f $@
-	$(AR) rcs $@ $^
+	$(Q)rm -f $@; $(AR) rcs $@ $^
 
 $(out)/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) $(call isa_flags,$<) -MMD -MP -c -o $@ $<
+	$(Q)echo "cc   $@"; $(CC) $(CFLAGS_ALL) $(call isa_flags,$<) -MMD -MP -c -o $@ $<
 
 $(tests): $(out)/tests/%: $(out)/tests/%.o $(out)/libhearth.a
-	$(CC) $(LINK_ALL) -o $@ $^ $(libs) -lm
+	$(Q)echo "link $@"; $(CC) $(LINK_ALL) -o $@ $^ $(libs) -lm
 
 $(fuzzers): $(out)/fuzz/%: $(out)/fuzz/%.o $(out)/libhearth.a
-	$(CC) $(flags_fuzz) -fsanitize=fuzzer $(link) -o $@ $^ $(libs)
+	$(Q)echo "link $@"; $(CC) $(flags_fuzz) -fsanitize=fuzzer $(link) -o $@ $^ $(libs)
 
 aarch64:
 	$(MAKE) arch=aarch64

@@ -26,11 +26,7 @@ typedef struct model {
     const float *output_norm;
     const float *rope_factors, *rope_factors_long; /* rope.dims / 2 divisors, or NULL; "short" is rope_factors */
     struct layer *layers;
-    tokenizer *tokenizer; /* NULL where the file has no vocabulary */
-    struct special_tokens {
-        int32_t bos, eos, eot, eom; /* -1: none */
-        bool add_bos, add_eos;
-    } special;
+    tokenizer *tokenizer; /* NULL where the file has no vocabulary; tokenizer_facts has the special ids */
     view chat_template; /* empty: none */
 } model;
 
@@ -47,7 +43,7 @@ bool model_load_vocab(model *m, const char *path, err *e);
 
 void model_free(model *m); /* a model of all zeros is free already */
 
-/* True where generation ends with this token: the file's eos, eot or eom, or an end-of-turn token by its own type. */
+/* True where generation ends with this token: the file's eos, eot or eom, or a control token known to end a turn. */
 bool model_ends(const model *m, int32_t token);
 
 #endif
