@@ -13,7 +13,7 @@ warnings := -Wall -Wextra -Werror -Wconversion -Wshadow -Wundef -Wvla -Wstrict-p
 flags    := -std=c17 -D_GNU_SOURCE -ffp-contract=off -fno-math-errno -g -Isrc -Iinclude -Itests $(warnings)
 harden   := -fstack-protector-strong -fPIE -D_FORTIFY_SOURCE=2
 link     := -pie -Wl,-z,relro,-z,now -pthread
-libs     := -lsodium
+libs     := -lsodium -lm
 
 flags_release  := -O2 $(harden)
 flags_ref      := -O2 $(harden) -DHEARTH_REF_ONLY

@@ -139,7 +139,7 @@ static bool next_ids(struct running *r, view line, int32_t **out, size_t *count,
     int32_t *ids;
     const int32_t *so_far = session_tokens(r->s, &old);
     arena *a = &r->o.arena;
-    bool good = old == 0 ? ids_of_prompt(&r->o.model, line, r->set->special, a, &ids, &added, e)
+    bool good = old == 0 ? ids_of_prompt(r->o.model.tokenizer, line, r->set->special, a, &ids, &added, e)
                          : ids_of_text(r->o.model.tokenizer, line, r->set->special, a, &ids, &added, e);
     if (!good) return false;
     *out = ARENA_ARRAY(a, int32_t, old + added, "token ids", e);

@@ -74,7 +74,7 @@ static bool embed(struct opened *o, const struct compute_options *c, const struc
     if (o->model.tokenizer == NULL) return fail(e, ERR_MISSING, ERR_NO_OFFSET, "%s: holds no vocabulary", o->path);
     if (word != NULL) text = view_of(word);
     else if (!text_read(set->file != NULL ? set->file : "-", &o->arena, &text, e)) return false;
-    if (!ids_of_prompt(&o->model, text, false, &o->arena, &ids, &count, e)) return false;
+    if (!ids_of_prompt(o->model.tokenizer, text, false, &o->arena, &ids, &count, e)) return false;
     size_t ctx_tok = c->ctx > 0 ? c->ctx : o->model.hyper.ctx_train_tok;
     if (count < 1) return fail(e, ERR_VALUE, ERR_NO_OFFSET, "text: no tokens, at least 1 is needed");
     if (count > ctx_tok)

@@ -159,10 +159,10 @@ static bool eval(struct opened *o, const struct compute_options *c, const struct
     size_t bytes;
     if (m->tokenizer == NULL) return fail(e, ERR_MISSING, ERR_NO_OFFSET, "%s: holds no vocabulary", o->path);
     if (!text_read(set->text, &o->arena, &text, e) ||
-        !ids_of_prompt(m, text, false, &o->arena, &ids, &job.count, e))
+        !ids_of_prompt(m->tokenizer, text, false, &o->arena, &ids, &job.count, e))
         return false;
     job.ids = ids;
-    job.has_bos = m->special.add_bos && job.count > 0 && ids[0] == m->special.bos;
+    job.has_bos = tokenizer_facts(m->tokenizer)->add_bos && job.count > 0 && ids[0] == tokenizer_facts(m->tokenizer)->bos;
     if (job.count < 2) return fail(e, ERR_VALUE, ERR_NO_OFFSET, "%s: %zu tokens, at least 2 are needed", set->text, job.count);
     if (!eval_all(&job, o, c, e) || !scored_bytes(&job, text, &bytes, e)) return false;
     print_scores(&job.scores, bytes, set->json);

@@ -93,7 +93,8 @@ static void print_vocabulary(const model *m)
     view kind = text_of_key(&m->files.dir, "tokenizer.ggml.model"), pre = text_of_key(&m->files.dir, "tokenizer.ggml.pre");
     printf("vocabulary    %zu tokens, %.*s", tokenizer_count(m->tokenizer), (int)kind.len_bytes, (const char *)kind.ptr);
     if (pre.len_bytes > 0) printf(", %.*s", (int)pre.len_bytes, (const char *)pre.ptr);
-    printf(", bos %d%s, eos %d\n", m->special.bos, m->special.add_bos ? " (added)" : "", m->special.eos);
+    const struct tokenizer_facts *facts = tokenizer_facts(m->tokenizer);
+    printf(", bos %d%s, eos %d\n", facts->bos, facts->add_bos ? " (added)" : "", facts->eos);
 }
 
 static void print_tensors(const gguf_dir *dir)
@@ -166,10 +167,11 @@ static void write_vocabulary(json_writer *w, const model *m)
         json_null(w);
         return;
     }
+    const struct tokenizer_facts *facts = tokenizer_facts(m->tokenizer);
     const struct {
         const char *name;
         int32_t id;
-    } ids[] = { { "bos", m->special.bos }, { "eos", m->special.eos }, { "eot", m->special.eot }, { "eom", m->special.eom } };
+    } ids[] = { { "bos", facts->bos }, { "eos", facts->eos }, { "eot", facts->eot }, { "eom", facts->eom } };
     json_begin_object(w);
     json_key(w, "tokens");
     json_uint(w, tokenizer_count(m->tokenizer));
@@ -183,9 +185,9 @@ static void write_vocabulary(json_writer *w, const model *m)
         else json_null(w);
     }
     json_key(w, "add_bos");
-    json_bool(w, m->special.add_bos);
+    json_bool(w, facts->add_bos);
     json_key(w, "add_eos");
-    json_bool(w, m->special.add_eos);
+    json_bool(w, facts->add_eos);
     json_end_object(w);
 }
 

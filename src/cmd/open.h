@@ -69,6 +69,6 @@ bool ids_parse(view text, size_t vocab, arena *a, int32_t **out, size_t *count, 
 bool ids_of_text(const tokenizer *t, view text, bool special, arena *a, int32_t **out, size_t *count, err *e);
 
 /* Ids of a text as a prompt: BOS where the model asks for one and the text does not begin with it already. */
-bool ids_of_prompt(const model *m, view text, bool special, arena *a, int32_t **out, size_t *count, err *e);
+bool ids_of_prompt(const tokenizer *t, view text, bool special, arena *a, int32_t **out, size_t *count, err *e);
 
 #endif

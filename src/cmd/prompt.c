@@ -56,16 +56,17 @@ bool ids_of_text(const tokenizer *t, view text, bool special, arena *a, int32_t 
     return good;
 }
 
-bool ids_of_prompt(const model *m, view text, bool special, arena *a, int32_t **out, size_t *count, err *e)
+bool ids_of_prompt(const tokenizer *t, view text, bool special, arena *a, int32_t **out, size_t *count, err *e)
 {
     int32_t *ids;
-    if (!ids_of_text(m->tokenizer, text, special, a, &ids, count, e)) return false;
-    bool add = m->special.add_bos && m->special.bos >= 0 && (*count == 0 || ids[0] != m->special.bos);
+    if (!ids_of_text(t, text, special, a, &ids, count, e)) return false;
+    const struct tokenizer_facts *facts = tokenizer_facts(t);
+    bool add = facts->add_bos && facts->bos >= 0 && (*count == 0 || ids[0] != facts->bos);
     *out = ids;
     if (!add) return true;
     *out = ARENA_ARRAY(a, int32_t, *count + 1, "token ids", e);
     if (*out == NULL) return false;
-    (*out)[0] = m->special.bos;
+    (*out)[0] = facts->bos;
     memcpy(*out + 1, ids, *count * sizeof *ids);
     ++*count;
     return true;

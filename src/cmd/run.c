@@ -66,7 +66,7 @@ static bool one_shot(struct running *r, const char *prompt, err *e)
     int32_t *ids;
     size_t count;
     if (!prompt_text(r, prompt, &text, e) ||
-        !ids_of_prompt(&r->o.model, text, set->special, &r->o.arena, &ids, &count, e) ||
+        !ids_of_prompt(r->o.model.tokenizer, text, set->special, &r->o.arena, &ids, &count, e) ||
         !answer_make(r->s, &r->o.model, ids, count, set->made, set->logprobs, &hooks, &r->o.arena, &answer, e))
         return false;
     if (set->json) {

@@ -38,7 +38,7 @@ static bool print_ids(const struct tokens_job *job, view text, err *e)
 {
     int32_t *ids;
     size_t count;
-    bool good = job->set->bos ? ids_of_prompt(job->m, text, job->set->special, job->arena, &ids, &count, e)
+    bool good = job->set->bos ? ids_of_prompt(job->m->tokenizer, text, job->set->special, job->arena, &ids, &count, e)
                               : ids_of_text(job->m->tokenizer, text, job->set->special, job->arena, &ids, &count, e);
     if (!good) return false;
     for (size_t i = 0; i < count; i++) printf("%s%d", i > 0 ? " " : "", ids[i]);

@@ -271,7 +271,7 @@ static bool add_token_text(session *s, int32_t token, err *e)
 /* Decides what goes out now, and whether a stop text ends the answer. */
 static view give_text(session *s)
 {
-    size_t at;
+    size_t at = 0;
     if (find_stop(s, &at)) {
         s->finish = FINISH_STOP;
         s->text_len = at;
