@@ -48,10 +48,11 @@ sources := $(filter-out src/cmd/main.c,$(wildcard src/*/*.c)) \
            $(if $(filter ref,$(config)),,$(wildcard src/*/$(isa_$(arch))/*.c))
 objects := $(sources:%.c=$(out)/%.o)
 tests   := $(patsubst %.c,$(out)/%,$(wildcard tests/*/*.c))
+helpers := $(patsubst %.c,$(out)/%,$(wildcard tests/*.c))
 fuzzers := $(patsubst %.c,$(out)/%,$(wildcard fuzz/*.c))
 
 all: $(if $(filter fuzz,$(config)),fuzzers,$(out)/hearth)
-tests: $(tests)
+tests: $(tests) $(helpers)
 fuzzers: $(fuzzers)
 
 $(out)/hearth: $(out)/src/cmd/main.o $(out)/libhearth.a
@@ -64,8 +65,8 @@ $(out)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(Q)echo "cc   $@"; $(CC) $(CFLAGS_ALL) $(call isa_flags,$<) -MMD -MP -c -o $@ $<
 
-$(tests): $(out)/tests/%: $(out)/tests/%.o $(out)/libhearth.a
-	$(Q)echo "link $@"; $(CC) $(LINK_ALL) -o $@ $^ $(libs) -lm
+$(tests) $(helpers): $(out)/tests/%: $(out)/tests/%.o $(out)/libhearth.a
+	$(Q)echo "link $@"; $(CC) $(LINK_ALL) -o $@ $^ $(libs)
 
 $(fuzzers): $(out)/fuzz/%: $(out)/fuzz/%.o $(out)/libhearth.a
 	$(Q)echo "link $@"; $(CC) $(flags_fuzz) -fsanitize=fuzzer $(link) -o $@ $^ $(libs)
