@@ -23,9 +23,14 @@ const char *finish_name(enum finish f); /* "stop" for END and STOP, "length", "c
 
 typedef struct session session;
 
+/* Every setting is checked and all memory planned here: nothing later allocates. Errors: ERR_MISSING (a model without
+ * a vocabulary), ERR_LIMIT, ERR_VALUE, ERR_MEMORY. `m`, `k` and `t` must outlive the session; the rest is copied. */
 bool session_new(session **out, const model *m, const struct kernels *k, team *t, const struct session_settings *s,
                  err *e);
 void session_free(session *s); /* NULL is fine */
+
+/* Bytes that session_new will plan beside the weights: cache, graph and tables. Errors: ERR_LIMIT. */
+bool session_plan_bytes(const model *m, const struct session_settings *s, size_t threads, size_t *out, err *e);
 
 /* Called between chunks of a prompt and between tokens; false cancels. May be NULL. */
 typedef bool session_tick(void *arg, size_t done_tok, size_t all_tok);
@@ -48,6 +53,9 @@ bool session_next(session *s, size_t max_tok, view *text, int32_t *token, float 
 
 /* Starts a new answer at the end of the conversation (resets counters, held text and stop matching). */
 void session_begin_answer(session *s);
+
+/* Ends an answer that goes on; gives the text that was held back, whole characters only, valid until the next call. */
+view session_cancel(session *s);
 
 /* Every token of the conversation so far. */
 const int32_t *session_tokens(const session *s, size_t *count);
