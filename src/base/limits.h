@@ -15,6 +15,7 @@ enum {
     CTX_TOK_MAX = 1 << 24, /* positions of one sequence: above it (float)position is not exact */
     BATCH_TOK_MAX = 4096,  /* tokens of one step of the graph */
     EXPERTS_MAX = 1024,    /* experts of a layer; published: up to 512 */
+    EXPERTS_USED_MAX = 64, /* experts of one token; published: up to 22 */
 
     GGUF_KEYS_MAX = 1 << 16,       /* metadata pairs of one file; published files have under 100 */
     GGUF_KEY_BYTES_MAX = 65535,    /* bytes of a metadata key: the format's own limit */
