@@ -36,7 +36,7 @@ static size_t page_bytes(size_t dim)
     return dim * PAGE_TOK * (scene.type == KV_F32 ? sizeof(float) : sizeof(uint16_t));
 }
 
-/* Fills the pages through `store`. `gain` makes scores large: 1 is ordinary, 1e3 leaves one position with all weight. */
+/* Fills the pages through `store`. `gain` makes scores large: 1 is ordinary, 1e3 leaves one position all weight. */
 static void scene_make(const struct attention_kernels *k, enum kv_type type, size_t key_dim, size_t value_dim,
                        size_t positions, float soft_cap, float gain, uint64_t seed)
 {
