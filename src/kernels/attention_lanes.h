@@ -20,6 +20,7 @@
 enum {
     CHUNK_BYTES = 16384, /* read ahead, into the level-2 cache: 8 to 32 KiB equal, 4 KiB or level 1 slower (Zen 4) */
     FEW_ROWS = 12,      /* of one call: up to here memory is the limit */
+    ROWS_MOST = 6,      /* a tier's ROWS_AT_ONCE is at most this */
     BATCH_ROWS = 48     /* rows that walk the pages together: their queries and outputs stay in the level-2 cache */
 };
 
@@ -32,9 +33,9 @@ struct attention_matrix {
 /* Rows of a call that see one page, and what they see of it. */
 struct attention_group {
     size_t count;
-    const struct attention_row *rows[ROWS_AT_ONCE];
-    size_t begin[ROWS_AT_ONCE], end[ROWS_AT_ONCE]; /* positions of the page */
-    _Alignas(64) float p[ROWS_AT_ONCE][PAGE_TOK];  /* scores, then probabilities */
+    const struct attention_row *rows[ROWS_MOST];
+    size_t begin[ROWS_MOST], end[ROWS_MOST];   /* positions of the page */
+    _Alignas(64) float p[ROWS_MOST][PAGE_TOK]; /* scores, then probabilities */
 };
 
 ATTENTION_INLINE lanes attention_load(const char *at, size_t value_bytes)
@@ -54,7 +55,7 @@ ATTENTION_INLINE void accumulate_block(const struct attention_matrix *m, size_t 
                                        const float *const *weights, size_t k_begin, size_t k_end, size_t column,
                                        float *const *out, const char *ahead)
 {
-    lanes sums[ROWS_AT_ONCE][4];
+    lanes sums[ROWS_MOST][4];
     size_t row_bytes = m->width * value_bytes;
     const char *at = m->bytes + k_begin * row_bytes + column * value_bytes;
 #pragma GCC unroll 8
@@ -168,7 +169,7 @@ static void accumulate_6(const struct attention_matrix *m, const float *const *w
 static void accumulate(const struct attention_matrix *m, size_t count, const float *const *weights, size_t k_begin,
                        size_t k_end, float *const *out)
 {
-    static void (*const by_count[ROWS_AT_ONCE])(const struct attention_matrix *, const float *const *, size_t, size_t,
+    static void (*const by_count[ROWS_MOST])(const struct attention_matrix *, const float *const *, size_t, size_t,
                                                 float *const *) = { accumulate_1, accumulate_2, accumulate_3,
                                                                     accumulate_4, accumulate_5, accumulate_6 };
     by_count[count - 1](m, weights, k_begin, k_end, out);
@@ -220,8 +221,8 @@ static void attention_softmax(const struct attention_span *s, struct attention_g
 /* Positions that all rows see go together; those before and after, row by row: each row keeps the order. */
 static void attention_values(struct attention_group *g, const struct attention_matrix *values)
 {
-    const float *weights[ROWS_AT_ONCE];
-    float *out[ROWS_AT_ONCE];
+    const float *weights[ROWS_MOST];
+    float *out[ROWS_MOST];
     size_t begin = 0, end = PAGE_TOK;
     for (size_t r = 0; r < g->count; r++) {
         weights[r] = g->p[r];
@@ -240,8 +241,8 @@ static void attention_values(struct attention_group *g, const struct attention_m
 static void attention_page(const struct attention_span *s, struct attention_group *g, size_t at,
                            const struct attention_matrix *keys, const struct attention_matrix *values)
 {
-    const float *weights[ROWS_AT_ONCE];
-    float *out[ROWS_AT_ONCE];
+    const float *weights[ROWS_MOST];
+    float *out[ROWS_MOST];
     for (size_t r = 0; r < g->count; r++) weights[r] = g->rows[r]->q, out[r] = g->p[r];
     memset(g->p, 0, g->count * sizeof g->p[0]);
     accumulate(keys, g->count, weights, 0, s->key_dim, out);
