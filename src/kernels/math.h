@@ -7,8 +7,8 @@
  *   exp_f32   1.01 ulp        all f32 (exhaustive)        < -104: 0; >= 89: inf; results below 2^-126 rounded once more
  *   tanh_f32  1.34 ulp        all f32 (exhaustive)        tanh(-x) = -tanh(x), -0 kept; |x| >= 9.02: +-1
  *   erf_f32   1.22 ulp        all f32 (exhaustive)        erf(-x) = -erf(x), -0 kept; |x| >= 4: +-1
- *   log_f32   0.50 ulp        all f32 > 0 (by f64)        log(+-0) = -inf; below 0: NaN
- *   sin_f32, cos_f32  0.50 ulp  |x| <= 2^24 (by f64)      further away: NaN
+ *   log_f32   0.501 ulp       all f32 > 0 (by f64)        log(+-0) = -inf; below 0: NaN
+ *   sin_f32, cos_f32  0.501 ulp |x| <= 2^24 (by f64)      further away: NaN
  *
  * NaN in gives NaN out, with unspecified payload; no NaN ever becomes part of a result (attention.h, vector.h). */
 #ifndef HEARTH_KERNELS_MATH_H
