@@ -92,7 +92,7 @@ static void compare(const struct kernels *k, const struct kernels *ref, const st
         CHECK(memcmp(want, got, bytes) == 0,
               "%s %s %s %s: %zu x %zu, %zu tokens, tiles %zu..%zu: token %zu row %zu is %a, defined %a", k->tier, name,
               x->form == ACTIVATION_F32 ? "f32" : "int8", says, p->w.rows, p->w.cols, x->tokens, begin, end,
-              first / stride, first % stride, (double)got[first], (double)want[first]);
+              first / stride, first % stride, (double)got[first % (bytes / 4)], (double)want[first % (bytes / 4)]);
         free(want), free(got);
     }
 }
