@@ -13,7 +13,8 @@
 static const struct option ROWS[] = {
     { "-n", "N", OPTION_COUNT, offsetof(struct run_options, made), 0, CTX_TOK_MAX, NULL, "256",
       "tokens to make at most; 0: up to the context" },
-    { "-p", "TEXT", OPTION_TEXT, offsetof(struct run_options, prompt), 0, 0, NULL, NULL, "the prompt; - reads it from input" },
+    { "-p", "TEXT", OPTION_TEXT, offsetof(struct run_options, prompt), 0, 0, NULL, NULL,
+      "the prompt; - reads it from input" },
     { "--file", "FILE", OPTION_TEXT, offsetof(struct run_options, file), 0, 0, NULL, NULL, "the prompt is in FILE" },
     { "--raw", NULL, OPTION_FLAG, offsetof(struct run_options, raw), 0, 0, NULL, NULL,
       "carry on the text as it is, without the chat template" },
@@ -88,8 +89,8 @@ static int take_interrupts(void)
     return sigprocmask(SIG_BLOCK, &set, NULL) == 0 ? signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK) : -1;
 }
 
-static bool run(struct running *r, const struct compute_options *c, const struct draw_options *d, const char *model_word,
-                const char *prompt, bool chats, err *e)
+static bool run(struct running *r, const struct compute_options *c, const struct draw_options *d,
+                const char *model_word, const char *prompt, bool chats, err *e)
 {
     struct session_settings set = { 0 };
     if (!open_model(&r->o, model_word, c, e)) return false;

@@ -123,7 +123,8 @@ bool session_plan_bytes(const model *m, const struct session_settings *given, si
     struct graph_settings graph_set = graph_settings_of(&set);
     struct kv_shape shape = shape_of(m, set.kv);
     size_t block_bytes, cache_bytes, sum;
-    if (!kv_block_bytes(&shape, &block_bytes) || !mul_size(block_bytes, ceil_div(set.ctx_tok, PAGE_TOK), &cache_bytes) ||
+    if (!kv_block_bytes(&shape, &block_bytes) ||
+        !mul_size(block_bytes, ceil_div(set.ctx_tok, PAGE_TOK), &cache_bytes) ||
         !add_size(cache_bytes, graph_scratch_bytes(m, &graph_set, threads), &sum) ||
         !add_size(sum, m->hyper.vocab * 24 + set.ctx_tok * (16 + m->hyper.rope.dims * sizeof(float)), out))
         return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "plan: a context of %zu needs more bytes than there are addresses",

@@ -160,7 +160,7 @@ static void select_best(const float *x, size_t n, size_t count, struct token_log
 
 /* ---- weights ---- */
 
-/* floor(2^40 * exp(key)) for key <= 0. Far below KEY_LEAST the answer is 0, and most of a large vocabulary lies there. */
+/* floor(2^40 * exp(key)) for key <= 0. Far below KEY_LEAST the answer is 0, and most tokens lie there. */
 static inline uint64_t weight_of(float key)
 {
     return key < KEY_LEAST ? 0 : (uint64_t)((double)exp_f32(key) * 0x1p40);

@@ -31,8 +31,9 @@ struct sample_settings {
 };
 
 #define SAMPLE_DEFAULTS                                                                                                \
-    ((struct sample_settings){ .temperature = 0.7f, .top_k = 40, .top_p = 0.95f, .min_p = 0.05f, .typical_p = 1.0f,      \
-                               .repetition_penalty = 1.0f, .penalty_window = 64, .dry_base = 1.75f, .dry_allowed = 2 })
+    ((struct sample_settings){ .temperature = 0.7f, .top_k = 40, .top_p = 0.95f, .min_p = 0.05f, .typical_p = 1.0f,  \
+                               .repetition_penalty = 1.0f, .penalty_window = 64, .dry_base = 1.75f,                   \
+                               .dry_allowed = 2 })
 
 /* Checks ranges. Errors: ERR_VALUE naming the setting as the command line spells it, the value and the range. */
 bool sample_check(const struct sample_settings *s, size_t vocab, err *e);
@@ -46,7 +47,8 @@ bool sampler_new(sampler **out, const struct sample_settings *s, size_t vocab, a
 int32_t sampler_draw(sampler *s, const float *logits, const int32_t *history, size_t history_count, uint64_t position,
                      float *logprob);
 
-/* The `count` most likely tokens under the plain softmax and the logarithms of their probabilities, most likely first. */
+/* The `count` most likely tokens under the plain softmax and the logarithms of their probabilities, most likely first;
+ * count <= vocab. */
 struct token_logprob {
     int32_t token;
     float logprob;

@@ -107,8 +107,9 @@ static void prompt(session *s, const int32_t *ids, size_t count, size_t cached, 
     err e = { 0 };
     CHECK(session_prompt(s, ids, count, NULL, NULL, &e), "%s: %s", says, e.text);
     struct prompt_stats stats = session_prompt_stats(s);
-    CHECK(stats.cached_tok == cached && stats.computed_tok == count - cached, "%s: %zu cached, %zu computed, want %zu, %zu",
-          says, stats.cached_tok, stats.computed_tok, cached, count - cached);
+    CHECK(stats.cached_tok == cached && stats.computed_tok == count - cached,
+          "%s: %zu cached, %zu computed, want %zu, %zu", says, stats.cached_tok, stats.computed_tok, cached,
+          count - cached);
 }
 
 /* The second turn computes only what is new, and gives what a fresh session gives. */
@@ -169,7 +170,8 @@ static void ends(const struct world *w)
     CHECK(!session_next(s, 0, &piece, &token, NULL, &finish, &e) && e.code == ERR_STATE, "an ended answer goes on");
     int32_t nine[PROMPT_TOK + 4] = { 1 };
     e = (err){ 0 };
-    CHECK(!session_prompt(s, nine, PROMPT_TOK + 4, NULL, NULL, &e) && e.code == ERR_LIMIT, "over the context: %s", e.text);
+    CHECK(!session_prompt(s, nine, PROMPT_TOK + 4, NULL, NULL, &e) && e.code == ERR_LIMIT, "over the context: %s",
+          e.text);
     prompt(s, nine, PROMPT_TOK + 3, 1, "exactly the context");
     made = make(s, 0, ids, text, sizeof text, &finish);
     CHECK(made == 0 && finish == FINISH_CONTEXT, "no room at all: %zu, %s", made, finish_name(finish));
@@ -190,7 +192,8 @@ static void ends(const struct world *w)
     size_t calls = 0;
     s = session_make(w, (struct session_settings){ .ctx_tok = 512, .chunk_tok = 2 });
     e = (err){ 0 };
-    CHECK(!session_prompt(s, PROMPT, PROMPT_TOK, cancel_second, &calls, &e) && e.code == ERR_CANCELLED, "cancel: %s", e.text);
+    CHECK(!session_prompt(s, PROMPT, PROMPT_TOK, cancel_second, &calls, &e) && e.code == ERR_CANCELLED, "cancel: %s",
+          e.text);
     prompt(s, PROMPT, PROMPT_TOK, 4, "what was computed before it was cancelled stays");
     make(s, 5, ids, text, sizeof text, &finish);
     session_free(s);
