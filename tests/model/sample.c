@@ -124,7 +124,9 @@ static void dry_breakers(void)
         { "a breaker elsewhere changes nothing", 5 },
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        struct sample_settings set = { GREEDY, .dry_multiplier = 2, .dry_breakers = breakers[i], .dry_breaker_count = 1 };
+        struct sample_settings set = { GREEDY, .dry_multiplier = 2 };
+        set.dry_breakers = breakers[i];
+        set.dry_breaker_count = 1;
         int32_t got = sampler_draw(make(&set, VOCAB), logits, history, 7, 0, NULL);
         CHECK(got == rows[i].want, "DRY: %s: got %d", rows[i].says, got);
     }
