@@ -36,11 +36,7 @@ enum {
     CHARSMAP_BYTES_MAX = 1 << 24,  /* bytes of a normalization map; SentencePiece's largest has 320,000 */
     REPLACEMENT_BYTES_MAX = 256,   /* bytes one match of a normalization map becomes; in NFKC at most 33 */
     TEXT_BYTES_MAX = 1 << 28,      /* bytes of one text to tokenize: positions stay in 32 bits with room to grow */
-    JSON_BYTES_MAX = 1 << 26,   /* bytes of one JSON text: a source range fits in 32 bits, a request in memory */
-    JSON_DEPTH_MAX = 128,       /* open arrays and objects; schemas and requests seen in the wild stay under 40 */
-    JSON_VALUES_MAX = 1 << 21,  /* values of one text, 72 bytes each in the arena: 150 MB at the most */
-    JSON_MEMBERS_MAX = 1 << 17, /* members of one object: larger ones are tables and belong in arrays */
-    JSON_NUMBER_BYTES_MAX = 1024, /* characters of one number: f64 needs 767 digits at the most to be exact */
+
     TEMPLATE_BYTES_MAX = 1 << 20,  /* bytes of a chat template; published: up to 17 thousand */
     TEMPLATE_NEST_MAX = 100,       /* open blocks, brackets and operators while parsing; published: under 30 */
     TEMPLATE_DEPTH_MAX = 1000,     /* expressions and blocks inside each other while rendering, macro calls included */
