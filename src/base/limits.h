@@ -27,6 +27,12 @@ enum {
     GGUF_ALIGNMENT_MAX = 1 << 16,  /* bytes between tensors: the largest page of a machine we run on */
     GGUF_SHARDS_MAX = 1024,        /* files of one split model; published: up to 200 */
 
+    JSON_BYTES_MAX = 1 << 26,   /* bytes of one JSON text: a source range fits in 32 bits, a request in memory */
+    JSON_DEPTH_MAX = 128,       /* open arrays and objects; schemas and requests seen in the wild stay under 40 */
+    JSON_VALUES_MAX = 1 << 21,  /* values of one text, 72 bytes each in the arena: 150 MB at the most */
+    JSON_MEMBERS_MAX = 1 << 17, /* members of one object: larger ones are tables and belong in arrays */
+    JSON_NUMBER_BYTES_MAX = 1024, /* characters of one number: f64 needs 767 digits at the most to be exact */
+
     STOPS_MAX = 64,             /* stop texts of one answer: each is looked for after every token */
     STOP_BYTES_MAX = 1024,      /* bytes of one: so many bytes of an answer may be held back */
 

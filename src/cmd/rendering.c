@@ -16,7 +16,8 @@ static bool in_bars(view text)
     return text.len_bytes >= 4 && memcmp(text.ptr, "<|", 2) == 0 && memcmp(text.ptr + text.len_bytes - 2, "|>", 2) == 0;
 }
 
-/* User-defined tokens that stand in the template, or look like control tokens, are marks: messages can not make them. */
+/* User-defined tokens that stand in the template, or look like control tokens, are marks: messages can not make them.
+ */
 static bool find_guarded(struct renderer *r, view source, err *e)
 {
     size_t count = tokenizer_count(r->tok);

@@ -162,7 +162,8 @@ bool talk_prompt(struct talk *t, const int32_t **ids, size_t *count, err *e)
     if (!write_vars(t, &t->arena, &json, e) || !renderer_text(&t->renderer, json, &text, e)) return false;
     keep_prefix(t, text.text);
     if (!renderer_ids(&t->renderer, &text, t->text_bytes, &t->arena, &added, &added_count, e)) return false;
-    bool begins = t->ids_count == 0 && facts->add_bos && facts->bos >= 0 && (added_count == 0 || added[0] != facts->bos);
+    bool begins = t->ids_count == 0 && facts->add_bos && facts->bos >= 0 &&
+                  (added_count == 0 || added[0] != facts->bos);
     bool good = (!begins || add_ids(t, &facts->bos, 1, e)) && add_ids(t, added, added_count, e) &&
                 add_text(t, view_after(text.text, t->text_bytes), e);
     arena_rewind(&t->arena, mark);
@@ -220,8 +221,8 @@ static bool load_message(struct talk *t, const json_value *item, size_t number, 
     size_t i = 0;
     while (role != NULL && i < sizeof ROLES / sizeof *ROLES && !view_is(role->text, ROLES[i])) i++;
     if (role == NULL || i == sizeof ROLES / sizeof *ROLES)
-        return fail(e, ERR_VALUE, ERR_NO_OFFSET, "message %zu: role \"%.*s\", known are system, user, assistant", number,
-                    role != NULL ? (int)min_size(role->text.len_bytes, 40) : 0,
+        return fail(e, ERR_VALUE, ERR_NO_OFFSET, "message %zu: role \"%.*s\", known are system, user, assistant",
+                    number, role != NULL ? (int)min_size(role->text.len_bytes, 40) : 0,
                     role != NULL ? (const char *)role->text.ptr : "");
     if (content == NULL || content->type != JSON_STRING)
         return fail(e, ERR_UNSUPPORTED, ERR_NO_OFFSET, "message %zu: the content is no text (images can not be read)",
@@ -246,7 +247,8 @@ bool talk_load(struct talk *t, const char *path, err *e)
     bool good = true;
     JSON_EACH(item, list) good = good && load_message(t, item, ++number, e);
     if (good) return true;
-    memcpy(t->messages, old, old_count * sizeof *old); /* a file that can not be read leaves the conversation as it was */
+    memcpy(t->messages, old,
+           old_count * sizeof *old); /* a file that can not be read leaves the conversation as it was */
     t->message_count = old_count;
     return false;
 }

@@ -110,6 +110,11 @@ bool sampler_new(sampler **out, const struct sample_settings *settings, size_t v
     return true;
 }
 
+void sampler_seed(sampler *s, uint64_t seed)
+{
+    s->set.seed = seed;
+}
+
 /* ---- heaps of tokens by key ---- */
 
 static inline bool ahead(const struct token_logprob *a, const struct token_logprob *b)

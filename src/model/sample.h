@@ -41,6 +41,9 @@ bool sample_check(const struct sample_settings *s, size_t vocab, err *e);
 typedef struct sampler sampler;
 bool sampler_new(sampler **out, const struct sample_settings *s, size_t vocab, arena *a, err *e);
 
+/* Draws from now on belong to another seed. */
+void sampler_seed(sampler *s, uint64_t seed);
+
 /* The next token. `history` holds the tokens so far (prompt included), `position` is the index the new token gets.
  * `logprob`, if not NULL, receives the natural logarithm of the chosen token's probability under the plain softmax of
  * `logits` (before every setting). Does not change `logits`. */

@@ -51,7 +51,7 @@ static void texts(void)
             memcpy(s.text + s.text_len, row->pieces[j], len);
             s.text_len += len;
             if (j + 1 == PIECES_MAX || row->pieces[j + 1] == NULL) s.finish = FINISH_LENGTH;
-            view got = give_text(&s);
+            view got = give_text(&s, false);
             CHECK(view_is(got, row->want[j]), "%s: piece %zu gave '%.*s', want '%s'", row->says, j, (int)got.len_bytes,
                   (const char *)got.ptr, row->want[j]);
         }
