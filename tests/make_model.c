@@ -1,7 +1,8 @@
 /* Writes a model file of random weights, for tests of shapes that no reference file has and of files that are wrong in
  * one place. The same arguments give the same bytes.
  *
- *   make_model OUT.gguf [NAME=NUMBER...] [type=Q8_0] [arch=gemma2] [drop=TENSOR] [nan=TENSOR] [u32:KEY=N] [str:KEY=TEXT]
+ *   make_model OUT.gguf [NAME=NUMBER...] [type=Q8_0] [arch=gemma2] [drop=TENSOR] [nan=TENSOR] [u32:KEY=N]
+ * [str:KEY=TEXT]
  *
  * Numbers and their defaults stand in `shape_default`. drop leaves a tensor out, nan spoils its first scale, u32: and
  * str: set any metadata key, also one that contradicts the tensors. */
@@ -214,7 +215,8 @@ static void fill_blocks(const struct maker *m, size_t tensor, size_t row, size_t
     for (size_t i = 0; i < bytes; i++) out[i] = (uint8_t)prng_u32(m->shape.seed, tensor, row * bytes + i);
     for (size_t block = 0; block < bytes / block_bytes; block++)
         for (size_t i = 0; i < m->filling->scale_count; i++) {
-            float x = scale / m->filling->largest * (1.5f + 0.5f * random_of(m, tensor + TENSORS_MAX, row * bytes + block));
+            float x = scale / m->filling->largest *
+                      (1.5f + 0.5f * random_of(m, tensor + TENSORS_MAX, row * bytes + block));
             uint8_t *place = out + block * block_bytes + m->filling->scales[i];
             le_put_u16(place, f16_of_f32(x));
             if (m->how[tensor].spoiled && row == 0 && block == 0) place[1] = 0x7E; /* a NaN */

@@ -58,8 +58,8 @@ static bool make_tokens(struct answering *job, size_t max_tok, struct answer *ou
     return true;
 }
 
-static bool plan_logprobs(const session *s, size_t vocab, size_t max_tok, size_t top_count, arena *a, struct answer *out,
-                          err *e)
+static bool plan_logprobs(const session *s, size_t vocab, size_t max_tok, size_t top_count, arena *a,
+                          struct answer *out, err *e)
 {
     size_t most = max_tok > 0 ? max_tok : session_ctx_tok(s);
     if (top_count == 0) return true;
@@ -138,7 +138,8 @@ static void write_logprobs(json_writer *w, const struct answer *answer, const mo
     json_end_array(w);
 }
 
-bool answer_write(const struct answer *answer, const model *m, const char *path, uint64_t seed, arena *a, view *out, err *e)
+bool answer_write(const struct answer *answer, const model *m, const char *path, uint64_t seed, arena *a, view *out,
+                  err *e)
 {
     json_writer w;
     json_writer_start(&w, a, JSON_BYTES_MAX, e);

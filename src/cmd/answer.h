@@ -30,7 +30,8 @@ bool answer_make(session *s, const model *m, const int32_t *ids, size_t count, s
                  const struct answer_hooks *hooks, arena *a, struct answer *out, err *e);
 
 /* One object, as `run --json` prints it. */
-bool answer_write(const struct answer *answer, const model *m, const char *path, uint64_t seed, arena *a, view *out, err *e);
+bool answer_write(const struct answer *answer, const model *m, const char *path, uint64_t seed, arena *a, view *out,
+                  err *e);
 
 /* "12 tokens of prompt (8 cached) at ..., 40 made at ...", to standard error. */
 void answer_say(const struct answer *answer);

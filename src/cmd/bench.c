@@ -18,8 +18,10 @@ struct bench_options {
 static const struct option ROWS[] = {
     { "--prompt-tokens", "N", OPTION_COUNT, offsetof(struct bench_options, prompt), 1, 1 << 20, NULL, "256",
       "tokens of the prompt" },
-    { "-n", "N", OPTION_COUNT, offsetof(struct bench_options, made), 1, 1 << 16, NULL, "32", "tokens made, one by one" },
-    { "--runs", "N", OPTION_COUNT, offsetof(struct bench_options, runs), 1, 100, NULL, "3", "the best of so many counts" },
+    { "-n", "N", OPTION_COUNT, offsetof(struct bench_options, made), 1, 1 << 16, NULL, "32",
+      "tokens made, one by one" },
+    { "--runs", "N", OPTION_COUNT, offsetof(struct bench_options, runs), 1, 100, NULL, "3",
+      "the best of so many counts" },
     { "--json", NULL, OPTION_FLAG, offsetof(struct bench_options, json), 0, 0, NULL, NULL, "one object" },
 };
 
@@ -109,7 +111,8 @@ static bool run_best(struct opened *o, const struct compute_options *c, const st
     return good;
 }
 
-static void print_speeds(const struct opened *o, const struct bench_options *set, const struct times *t, double read_gb_s)
+static void print_speeds(const struct opened *o, const struct bench_options *set, const struct times *t,
+                         double read_gb_s)
 {
     double decode = (double)set->made / t->decode, prefill = (double)set->prompt / t->prefill;
     double weights_gb = (double)o->model.weights_bytes * 1e-9;
@@ -123,7 +126,8 @@ static void print_speeds(const struct opened *o, const struct bench_options *set
     printf("decode    %10.1f tokens/s   (%zu tokens after %zu)\n", decode, set->made, set->prompt);
     printf("prefill   %10.1f tokens/s   (%zu tokens)\n", prefill, set->prompt);
     printf("memory    %10.1f GB/s read by %zu threads, tier %s\n", read_gb_s, team_threads(o->team), o->kernels.tier);
-    printf("weights   %10.3f GB: read once a token, so memory allows %.1f tokens/s\n", weights_gb, read_gb_s / weights_gb);
+    printf("weights   %10.3f GB: read once a token, so memory allows %.1f tokens/s\n", weights_gb,
+           read_gb_s / weights_gb);
 }
 
 int cmd_bench(int argc, char **argv)

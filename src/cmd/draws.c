@@ -38,9 +38,11 @@ static bool bias_parse(const char *text, struct logit_bias *out, err *e)
     bool good = equals != NULL;
     if (good) {
         size_t at = (size_t)(equals - all.ptr);
-        good = text_u64((view){ all.ptr, at }, &token) && token < VOCAB_MAX && text_double(view_after(all, at + 1), &value);
+        good = text_u64((view){ all.ptr, at }, &token) && token < VOCAB_MAX &&
+               text_double(view_after(all, at + 1), &value);
     }
-    if (!good) return fail(e, ERR_VALUE, ERR_NO_OFFSET, "--logit-bias: %.60s, expected TOKEN=NUMBER or TOKEN=-inf", text);
+    if (!good)
+        return fail(e, ERR_VALUE, ERR_NO_OFFSET, "--logit-bias: %.60s, expected TOKEN=NUMBER or TOKEN=-inf", text);
     *out = (struct logit_bias){ (int32_t)token, (float)value };
     return true;
 }

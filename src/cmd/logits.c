@@ -99,8 +99,11 @@ int cmd_logits(int argc, char **argv)
 {
     struct logits_options set = { 0 };
     struct compute_options compute = { 0 };
-    struct command_line line = { .command = "logits", .usage = "MODEL --tokens FILE [--out FILE]", .words_max = 1,
-                                 .about = "The raw scores of every next token, and their hash: the same on every machine.",
+    struct command_line line = { .command = "logits",
+                                 .usage = "MODEL --tokens FILE [--out FILE]",
+                                 .words_max = 1,
+                                 .about =
+                                     "The raw scores of every next token, and their hash: the same on every machine.",
                                  .groups = { { ROWS, sizeof ROWS / sizeof *ROWS, &set }, compute_group(&compute) } };
     int status;
     if (!options_read(&line, argc, argv, &status)) return status;

@@ -15,6 +15,7 @@ static const struct command {
     { "run", cmd_run, "an answer to a prompt, or a chat" },
     { "inspect", cmd_inspect, "what a model file holds" },
     { "tokens", cmd_tokens, "the token ids of a text, or the text of ids" },
+    { "render", cmd_render, "the prompt that a chat template makes of messages" },
     { "logits", cmd_logits, "the raw scores of every next token, and their hash" },
     { "embed", cmd_embed, "a text as a vector" },
     { "eval", cmd_eval, "how well a model predicts a text: bits per byte, perplexity" },

@@ -116,8 +116,10 @@ bool plan_session(const struct opened *o, const struct compute_options *c, struc
         if (!session_plan_bytes(&o->model, set, threads, &need, e)) return false;
         if (need <= budget) break;
         if (c->ctx > 0 || set->ctx_tok / 2 < CTX_LEAST_TOK)
-            return fail(e, ERR_MEMORY, ERR_NO_OFFSET, "memory: a context of %zu needs %zu bytes beside the weights, %zu "
-                        "are free (--ctx, --memory)", set->ctx_tok, need, budget);
+            return fail(e, ERR_MEMORY, ERR_NO_OFFSET,
+                        "memory: a context of %zu needs %zu bytes beside the weights, %zu "
+                        "are free (--ctx, --memory)",
+                        set->ctx_tok, need, budget);
         set->ctx_tok /= 2;
     }
     if (set->ctx_tok < wished_tok)

@@ -119,9 +119,13 @@ static bool tokens(const struct tokens_job *job, const char *word, err *e)
 int cmd_tokens(int argc, char **argv)
 {
     struct tokens_options set = { 0 };
-    struct command_line line = { .command = "tokens", .usage = "MODEL [TEXT]", .words_min = 1, .words_max = 2,
-                                 .about = "The token ids of a text, on one line; without TEXT and --file it is read from "
-                                          "input.",
+    struct command_line line = { .command = "tokens",
+                                 .usage = "MODEL [TEXT]",
+                                 .words_min = 1,
+                                 .words_max = 2,
+                                 .about =
+                                     "The token ids of a text, on one line; without TEXT and --file it is read from "
+                                     "input.",
                                  .groups = { { ROWS, sizeof ROWS / sizeof *ROWS, &set } } };
     int status;
     if (!options_read(&line, argc, argv, &status)) return status;
