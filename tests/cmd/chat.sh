@@ -6,8 +6,8 @@ model=$shared/reference/models/stories260K.gguf
 command -v tmux > /dev/null || { skip "chat.sh: no tmux"; finish; exit; }
 [ -e "$model" ] || { skip "chat.sh: no $model"; finish; exit; }
 export LC_ALL=C.UTF-8 HOME=$tmp XDG_STATE_HOME=$tmp/state
-socket=$tmp/tmux
-t() { tmux -S "$socket" "$@"; }
+servers=0
+t() { tmux -S "$tmp/tmux$servers" "$@" 2> /dev/null; }
 screen() { t capture-pane -p -S -200 | sed 's/ *$//'; }
 # waits SAYS TEXT: until the screen holds it
 waits() {
@@ -20,7 +20,7 @@ waits() {
 counts() { for i in $(seq 1 50); do [ "$(screen | grep -cF -- "$2")" -ge "$3" ] && { pass; return; }; sleep 0.1; done
     fail "$1: '$2' is there $(screen | grep -cF -- "$2") times, want $3: $(screen | tail -n 12 | tr '\n' '|')"; }
 keys() { t send-keys "$@"; sleep 0.2; }
-start() { t kill-server 2> /dev/null; t -f /dev/null new-session -d -x 80 -y 24 "$@; echo ended with \$?; sleep 30"; }
+start() { t kill-server; servers=$((servers + 1)); t -f /dev/null new-session -d -x 80 -y 24 "$@; echo ended with \$?; sleep 30"; }
 
 # A template that shows what it was given, and no end: the answer is cut by -n.
 printf '{%%- for m in messages %%}[{{ m.role }}] {{ m.content }}\n{%% endfor %%}{%%- if add_generation_prompt %%}[assistant] {%% endif %%}' > "$tmp/plain.jinja"
@@ -91,5 +91,5 @@ sleep 0.7
 keys C-d
 waits "the end in a dumb terminal" "ended with 0"
 if grep -q "$(printf '\033')" "$tmp/dumb"; then fail "escapes in a dumb terminal"; else pass; fi
-t kill-server 2> /dev/null
+t kill-server
 finish
