@@ -15,6 +15,7 @@ enum {
     CTX_TOK_MAX = 1 << 24, /* positions of one sequence: above it (float)position is not exact */
     BATCH_TOK_MAX = 4096,  /* tokens of one step of the graph */
     EXPERTS_MAX = 1024,    /* experts of a layer; published: up to 512 */
+    EXPERTS_USED_MAX = 64, /* experts of one token; published: up to 22 */
 
     GGUF_KEYS_MAX = 1 << 16,       /* metadata pairs of one file; published files have under 100 */
     GGUF_KEY_BYTES_MAX = 65535,    /* bytes of a metadata key: the format's own limit */
@@ -46,11 +47,16 @@ enum {
     TEMPLATE_BYTES_MAX = 1 << 20,  /* bytes of a chat template; published: up to 17 thousand */
     TEMPLATE_NEST_MAX = 100,       /* open blocks, brackets and operators while parsing; published: under 30 */
     TEMPLATE_DEPTH_MAX = 1000,     /* expressions and blocks inside each other while rendering, macro calls included */
-    TEMPLATE_STEPS_MAX = 1 << 21,  /* parts of a template evaluated in one rendering: under 100 ms; 50 turns need 30,000 */
-    TEMPLATE_OUTPUT_MAX = 1 << 24, /* bytes of a rendered prompt: over 4 million tokens */
-    TEMPLATE_MEMORY_MAX = 1 << 26, /* bytes of values one rendering may take */
+    TEMPLATE_STEPS_MAX = 1 << 20,  /* parts of a template evaluated in one rendering: under 100 ms; 50 turns need 20,000 */
+    TEMPLATE_OUTPUT_MAX = 1 << 23, /* bytes of a rendered prompt: over 2 million tokens */
+    TEMPLATE_MEMORY_MAX = 1 << 25, /* bytes of values one rendering may take */
     TEMPLATE_VALUE_DEPTH_MAX = 64, /* lists and objects inside each other where values are printed or compared */
-    TEMPLATE_ARGS_MAX = 64         /* arguments of one call */
+    TEMPLATE_ARGS_MAX = 64,        /* arguments of one call */
+    REPLY_HELD_MAX = 1 << 20,      /* bytes of a reply that wait for a decision: the longest tool call */
+    REPLY_NAME_MAX = 128,          /* bytes of a tool's name, a call's id, a parameter's name */
+    REPLY_PARAMS_MAX = 128,        /* parameters of one tagged call */
+    REPLY_BLANKS_MAX = 4096,       /* white space held back because a marker may follow it */
+    REPLY_MARKER_MAX = 64          /* bytes of one marker: a bit each says whether it must be of a control token */
 };
 
 #endif

@@ -65,6 +65,7 @@ static bool eval_list(context *c, const struct node *n, value *out)
 {
     value item;
     if (!value_list_new(c, n->op == OP_TUPLE ? TUPLE : LIST, 0, out)) return false;
+    out->origin = ORIGIN_TEMPLATE; /* its brackets and commas, when it is printed */
     for (const struct node *child = n->as.child[0]; child != NULL; child = child->next)
         if (!eval(c, child, &item) || !value_list_add(c, out->as.list, &item)) return false;
     return true;
@@ -74,6 +75,7 @@ static bool eval_dict(context *c, const struct node *n, value *out)
 {
     value key, item;
     if (!value_dict_new(c, DICT, out)) return false;
+    out->origin = ORIGIN_TEMPLATE;
     for (const struct node *child = n->as.child[0]; child != NULL; child = child->next->next)
         if (!eval(c, child, &key) || !eval(c, child->next, &item) || !value_dict_put(c, out->as.dict, &key, &item))
             return false;

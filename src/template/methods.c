@@ -268,7 +268,7 @@ static bool search(context *c, const struct call *k, bool last, bool must, value
     size_t hit;
     if (!arg_text(c, &k->arg[0], "substring", &wanted)) return false;
     view text = view_in(&k->self);
-    if (!render_charge(c, text.len_bytes * (last ? 1 + wanted.len : 1) / 1024)) return false;
+    if (!render_charge(c, text.len_bytes * (last || wanted.len > 32 ? 1 + wanted.len : 1) / 1024)) return false;
     bool found = last ? string_find_last(text, text.len_bytes, view_in(&wanted), &hit)
                       : string_find(text, 0, view_in(&wanted), &hit);
     if (!found && must) return raise(c, "substring not found");
@@ -337,11 +337,32 @@ static bool replace(context *c, const struct call *k, value *out)
 
 /* ---- letters ---- */
 
+static bool is_ascii(view text)
+{
+    uint8_t all = 0;
+    for (size_t i = 0; i < text.len_bytes; i++) all |= text.ptr[i];
+    return all < 0x80;
+}
+
+/* Long texts are mostly this: one pass, no builder. */
+static bool ascii_case(context *c, const value *s, enum letter_case to, value *out)
+{
+    uint8_t *bytes = render_take(c, s->len, 1), from = to == CASE_UPPER ? 'a' : 'A';
+    if (bytes == NULL || !render_charge(c, s->len / 64)) return false;
+    for (size_t i = 0; i < s->len; i++)
+        bytes[i] = (uint8_t)(s->as.bytes[i] ^ ((uint8_t)(s->as.bytes[i] - from) < 26 ? 32 : 0));
+    *out = *s;
+    out->as.bytes = bytes;
+    return true;
+}
+
 bool string_case(context *c, const value *s, enum letter_case to, value *out)
 {
     struct builder b = { 0 };
     bool inside = false; /* of a word, after its first letter */
-    if (!render_charge(c, s->len / 4)) return false;
+    if (s->run_count == 0 && (to == CASE_UPPER || to == CASE_LOWER) && is_ascii(view_in(s)))
+        return ascii_case(c, s, to, out);
+    if (!render_charge(c, s->len)) return false;
     for (size_t at = 0, len; at < s->len; at += len) {
         uint32_t code = utf8_next(view_after(view_in(s), at), &len), upper[3], lower[3];
         size_t uppers = py_upper(code, upper), lowers = py_lower(code, lower);

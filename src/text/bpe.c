@@ -141,21 +141,23 @@ bool bpe_build(tokenizer *t, const struct vocab_source *src, arena *a, err *e)
 
 /* ---- text to ids ---- */
 
-static struct symbol byte_symbol(const tokenizer *t, view text)
+static int32_t byte_symbol(const tokenizer *t, view text, size_t *len_bytes)
 {
-    return (struct symbol){ .text = { text.ptr, 1 }, .id = t->byte_ids[text.ptr[0]] };
+    *len_bytes = 1;
+    return t->byte_ids[text.ptr[0]];
 }
 
-static void rank_by_merges(const tokenizer *t, struct symbol *left, const struct symbol *right)
+static void rank_by_merges(const struct merging *m, uint32_t at)
 {
-    left->rank = left->id < 0 || right->id < 0 ? RANK_NONE : merge_rank(&t->merges, left->id, right->id);
-    if (left->rank != RANK_NONE) left->joined = t->merges.joined[left->rank];
+    struct symbol *left = &m->symbols[at];
+    int32_t right_id = m->symbols[left->next].id;
+    left->rank = left->id < 0 || right_id < 0 ? RANK_NONE : merge_rank(&m->t->merges, left->id, right_id);
+    if (left->rank != RANK_NONE) left->joined = m->t->merges.joined[left->rank];
 }
 
-static void emit_id(const tokenizer *t, const struct symbol *s, id_sink *sink)
+static void emit_id(const struct merging *m, uint32_t at, id_sink *sink)
 {
-    (void)t;
-    if (s->id >= 0) sink_put(sink, s->id);
+    if (m->symbols[at].id >= 0) sink_put(sink, m->symbols[at].id);
 }
 
 static const struct merge_kind BYTE_MERGES = { byte_symbol, rank_by_merges, emit_id };
