@@ -94,7 +94,7 @@ int cmd_embed(int argc, char **argv)
                                  .words_min = 1,
                                  .words_max = 2,
                                  .about =
-                                     "The text as a vector of length 1. Without TEXT and --file it is read from input.",
+                                     "The text as a vector of length 1. Without TEXT and --file: the input.",
                                  .groups = { { ROWS, sizeof ROWS / sizeof *ROWS, &set }, compute_group(&compute) } };
     int status;
     if (!options_read(&line, argc, argv, &status)) return status;

@@ -26,7 +26,7 @@ struct eval_options {
 
 static const struct option ROWS[] = {
     { "--text", "FILE", OPTION_TEXT, offsetof(struct eval_options, text), 0, 0, NULL, NULL,
-      "the text to predict; - is standard input" },
+      "the text to predict; - is the input" },
     { "--window", "N", OPTION_COUNT, offsetof(struct eval_options, window), 4, 1 << 16, NULL, "512",
       "tokens a window; the second half is scored" },
     { "--json", NULL, OPTION_FLAG, offsetof(struct eval_options, json), 0, 0, NULL, NULL, "one object" },

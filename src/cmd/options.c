@@ -219,7 +219,7 @@ static bool usage_words(const struct command_line *line, size_t count)
 
 /* ---- help ---- */
 
-enum { HELP_COLUMN = 26, HELP_WIDTH = 79 };
+enum { HELP_COLUMN = 22, HELP_WIDTH = 79 };
 
 static int help_head(const struct option *row, char *out, size_t room)
 {

@@ -16,13 +16,13 @@ enum { RAW_TOKENS = 256 }; /* a text that is only carried on has no end of its o
 
 static const struct option ROWS[] = {
     { "-p", "TEXT", OPTION_TEXT, AT(prompt), 0, 0, NULL, NULL, "the prompt; - reads it from input" },
-    { "--file", "FILE", OPTION_TEXT, AT(file), 0, 0, NULL, NULL, "the prompt is in FILE" },
+    { "--file", "FILE", OPTION_TEXT, AT(file), 0, 0, NULL, NULL, NULL },
     { "--system", "TEXT", OPTION_TEXT, AT(system), 0, 0, NULL, NULL, "the system message" },
     { "-n", "N", OPTION_COUNT, AT(made), 1, CTX_TOK_MAX, NULL, NULL,
-      "tokens to make at most (raw: 256; else up to the context)" },
-    { "--raw", NULL, OPTION_FLAG, AT(raw), 0, 0, NULL, NULL, "carry on the text as it is, without a chat template" },
-    { "--json", NULL, OPTION_FLAG, AT(json), 0, 0, NULL, NULL, "one object: text, tokens, prompt_tokens, finish, ..." },
-    { "--stats", NULL, OPTION_FLAG, AT(stats), 0, 0, NULL, NULL, "say counts and speeds" },
+      "tokens to make at most (raw: 256; else the context)" },
+    { "--raw", NULL, OPTION_FLAG, AT(raw), 0, 0, NULL, NULL, "carry on the text as it is, no chat template" },
+    { "--json", NULL, OPTION_FLAG, AT(json), 0, 0, NULL, NULL, "one object: text, tokens, prompt_tokens, finish ..." },
+    { "--stats", NULL, OPTION_FLAG, AT(stats), 0, 0, NULL, NULL, NULL },
     { "--think", NULL, OPTION_FLAG, AT(think), 0, 0, NULL, NULL, NULL },
     { "--no-think", NULL, OPTION_FLAG, AT(no_think), 0, 0, NULL, NULL, NULL },
     { "--template", "FILE", OPTION_TEXT, AT(template_file), 0, 0, NULL, NULL, NULL },

@@ -147,6 +147,7 @@ static void find_history(struct terminal *t)
     int len = -1;
     if (state != NULL && state[0] == '/') {
         len = snprintf(folder, sizeof folder, "%s", state);
+        mkdir(folder, 0700);
     } else if (home != NULL) {
         snprintf(folder, sizeof folder, "%s/.local", home);
         mkdir(folder, 0755);
