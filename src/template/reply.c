@@ -343,7 +343,7 @@ static enum step step_value(reply_parser *p)
     enum part_kind kind = p->parts[p->pc].kind;
     static const uint8_t gemma_quote[] = "<|\"|>";
     const struct literal quote = { { gemma_quote, sizeof gemma_quote - 1 }, 0 };
-    if (p->depth == 0) {
+    if (p->pos == p->mark) {
         enum match m = value_header(p, kind);
         if (m == MATCH_PART && p->len - p->mark > HEADER_BYTES) m = MATCH_NO;
         if (m != MATCH_FULL) return m == MATCH_NO ? STEP_FAIL : STEP_MORE;
