@@ -8,9 +8,9 @@
  * point are used as stored: the sum starts at -zero * (sum of the activation codes), which is exact and costs one
  * instruction a block. Sums in i32 are exact in any order, so only the order of blocks is fixed (matmul.h).
  *
- * The tier defines: LANES; i32v, u32v, f32v; UNITS_ONE (units with one token), UNITS, TOKENS (units and tokens together
- * otherwise); WIDE_ZERO; bcast_i32, bcast_f32, dot4, dot4_wide, dot2, wide_codes, lookup, bytes_of, load_f16, load_e8,
- * fma_f32, load_row, load_u16. */
+ * The tier defines: LANES; i32v, u32v, f32v; UNITS and TOKENS, computed at once; WIDE_ZERO, what codes of 8 bits are
+ * above their value; bcast_i32, bcast_f32, fma_f32, dot4, dot4_wide, dot2, scale_short, wide_codes, lookup_iq4,
+ * lookup_e2m1, load_f16, load_u16, load_e8m0. */
 #include "base/checked.h"
 #include "kernels/bind.h"
 #include "kernels/split.h"
@@ -28,7 +28,9 @@
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 
-enum { PARTS = TILE_ROWS / LANES, CHUNK_BYTES = 256 * 1024 };
+enum { PARTS = TILE_ROWS / LANES, CHUNK_BYTES = 256 * 1024, AHEAD_BYTES = 12288, FEW_TOKENS = 3 };
+/* Super-blocks hold two sets of i32 sums: with more tokens gcc 12 spills, and the gain is lost. */
+enum { TOKENS_256 = 4 };
 
 /* Unit u counts from the tile that a call begins with. */
 struct unit {
@@ -124,13 +126,54 @@ struct work {
     size_t token;
 };
 
-INLINE void store_rows(const struct work *k, size_t unit, size_t t, f32v sums)
+/* The last rows of a matrix, where a vector would reach past them. Out of line: it is not the path that is timed. */
+static __attribute__((noinline)) void store_some(const struct work *k, size_t units, size_t tokens,
+                                                 float (*sums)[TOKENS][LANES])
 {
-    size_t row = k->row[unit];
-    if (row >= k->w->rows) return;
-    float *out = k->out + (k->token + t) * k->out_stride + row;
-    if (k->w->rows - row >= LANES) memcpy(out, &sums, sizeof sums);
-    else memcpy(out, &sums, (k->w->rows - row) * sizeof(float));
+    for (size_t u = 0; u < units; u++)
+        for (size_t t = 0; t < tokens; t++)
+            for (size_t i = 0; i < LANES && k->row[u] + i < k->w->rows; i++)
+                k->out[(k->token + t) * k->out_stride + k->row[u] + i] = sums[u][t][i];
+}
+
+INLINE void store_rows(const struct work *k, size_t units, size_t tokens, f32v acc[UNITS][TOKENS])
+{
+    if (k->row[units - 1] + LANES > k->w->rows) {
+        float sums[UNITS][TOKENS][LANES];
+        UNROLL for (size_t u = 0; u < units; u++)
+            UNROLL for (size_t t = 0; t < tokens; t++) memcpy(sums[u][t], &acc[u][t], sizeof acc[u][t]);
+        store_some(k, units, tokens, sums);
+        return;
+    }
+    UNROLL for (size_t u = 0; u < units; u++)
+        UNROLL for (size_t t = 0; t < tokens; t++)
+            memcpy(k->out + (k->token + t) * k->out_stride + k->row[u], &acc[u][t], sizeof acc[u][t]);
+}
+
+/* Asks for the bytes of a unit AHEAD_BYTES before they are read, into the second cache: on Zen 4 that gave Q4_K and Q6_K
+ * 21 and 24 GB/s on one core where asking for the first cache 2 KiB ahead gave 16 and 10. Behind the end of its tile follows the tile of the next
+ * call, units further on. With many tokens the tile is in the cache after the first few, and asking costs loads. */
+struct ahead {
+    const uint8_t *at, *end;
+    size_t jump_bytes, tile_bytes;
+};
+
+INLINE struct ahead ahead_of(const struct work *k, size_t unit, size_t units)
+{
+    const uint8_t *tile = k->at[unit];
+    size_t tile_bytes = k->w->tile_bytes;
+    return (struct ahead){ tile + AHEAD_BYTES, tile + tile_bytes, (units / PARTS - 1) * tile_bytes, tile_bytes };
+}
+
+INLINE void ahead_fetch(struct ahead *a, size_t part, size_t bytes)
+{
+    if (part != 0) return;
+    if (a->at >= a->end) {
+        a->at += a->jump_bytes;
+        a->end += a->jump_bytes + a->tile_bytes;
+    }
+    UNROLL for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(a->at + i, 0, 2);
+    a->at += bytes;
 }
 
 /* i32 sums of one block: sum[u][t] += codes of unit u . codes of token t. */
@@ -157,9 +200,11 @@ INLINE void product_32(const struct shape_32 *s, const struct work *k, size_t un
     const float *scales = x->scales + k->token * blocks;
     const int16_t *sums = x->sums + k->token * 2 * blocks;
     const uint8_t *block[UNITS];
+    struct ahead ahead[UNITS];
     f32v acc[UNITS][TOKENS];
     UNROLL for (size_t u = 0; u < units; u++) {
         block[u] = k->at[u];
+        ahead[u] = ahead_of(k, u, units);
         UNROLL for (size_t t = 0; t < tokens; t++) acc[u][t] = (f32v){ 0 };
     }
     for (size_t b = 0; b < blocks; b++) {
@@ -173,7 +218,7 @@ INLINE void product_32(const struct shape_32 *s, const struct work *k, size_t un
         }
         dots_32(s, block, k->part, codes + 32 * b, x->cols, units, tokens, sum);
         UNROLL for (size_t u = 0; u < units; u++) {
-            prefetch(block[u], s->block_bytes, k->part[u]);
+            if (tokens < FEW_TOKENS) ahead_fetch(&ahead[u], k->part[u], s->block_bytes);
             f32v dw = scale_32(s, block[u], k->part[u]);
             UNROLL for (size_t t = 0; t < tokens; t++)
                 acc[u][t] = acc[u][t] + (dw * bcast_f32(scales[t * blocks + b])) * floats_of(sum[u][t]);
@@ -187,24 +232,32 @@ INLINE void product_32(const struct shape_32 *s, const struct work *k, size_t un
             block[u] += s->block_bytes;
         }
     }
-    UNROLL for (size_t u = 0; u < units; u++)
-        UNROLL for (size_t t = 0; t < tokens; t++) store_rows(k, u, t, acc[u][t]);
+    store_rows(k, units, tokens, acc);
 }
 
 /* ---- super-blocks of 256 ---- */
 
-/* A format of blocks of 256, in groups of group_values (16 or 32) that share a sub-scale. */
+/* A format of blocks of 256, in groups of group_values (16 or 32) that share a sub-scale. A block is taken in quarters
+ * that are chosen so that the i-th group of each has its codes at the same bits: shifts are then constants, and a vector
+ * of planes is loaded once. group_256 says which groups a quarter has. */
 struct shape_256 {
     size_t block_bytes, group_values, scale_at, minimum_at;
     int zero;
     bool wide;
-    /* Step j of group g. */
-    u32v (*codes)(const uint8_t *block, size_t part, size_t g, size_t j);
-    /* The sub-scale of group g, one i32 a row. */
-    i32v (*sub_scale)(const uint8_t *block, size_t part, size_t g);
+    bool short_dots; /* a group's sum fits in 16 bits: scale_short */
+    /* Step j of a group. */
+    u32v (*codes)(const uint8_t *block, size_t part, size_t quarter, size_t i, size_t j);
+    /* The sub-scale of a group, one i32 a row. */
+    i32v (*sub_scale)(const uint8_t *block, size_t part, size_t quarter, size_t i);
     /* The sub-minima of values 32i..32i+15 and 32i+16..32i+31, as the two halves of each i32. NULL: none. */
     i32v (*sub_minima)(const uint8_t *block, size_t part, size_t i);
 };
+
+/* Groups of 32: two neighbours. Groups of 16: a half of each 32 of 128 values. */
+INLINE size_t group_256(const struct shape_256 *s, size_t quarter, size_t i)
+{
+    return s->group_values == 32 ? 2 * quarter + i : 8 * (quarter / 2) + 2 * i + quarter % 2;
+}
 
 /* -zero * (sum of the activation codes of group g): sums are 16 values each, so a group of 16 takes one half of the
  * pair that holds it. */
@@ -216,12 +269,13 @@ INLINE i32v start_256(const struct shape_256 *s, const int16_t *sums, size_t g)
     return dot2((i32v){ 0 }, bcast_i32((int32_t)(minus * 0x10001u)), bcast_dword(sums + 2 * g));
 }
 
-/* isum[u][t] = sum over groups of sub-scale * (codes . codes), exact. */
+/* isum[u][t] += sub-scale * (codes . codes) over the groups of a quarter, exact. */
 INLINE void dots_256(const struct shape_256 *s, const uint8_t *const *block, const size_t *part, const int8_t *x,
-                     size_t x_stride, const int16_t *sums, size_t sums_stride, size_t units, size_t tokens,
-                     i32v isum[UNITS][TOKENS])
+                     size_t x_stride, const int16_t *sums, size_t sums_stride, size_t quarter, size_t units,
+                     size_t tokens, i32v isum[UNITS][TOKENS])
 {
-    for (size_t g = 0; g < 256 / s->group_values; g++) {
+    UNROLL for (size_t i = 0; i < 64 / s->group_values; i++) {
+        size_t g = group_256(s, quarter, i);
         i32v dot[UNITS][TOKENS];
         UNROLL for (size_t t = 0; t < tokens; t++) {
             i32v start = start_256(s, sums + t * sums_stride, g);
@@ -229,7 +283,7 @@ INLINE void dots_256(const struct shape_256 *s, const uint8_t *const *block, con
         }
         UNROLL for (size_t j = 0; j < s->group_values / 4; j++) {
             u32v codes[UNITS];
-            UNROLL for (size_t u = 0; u < units; u++) codes[u] = s->codes(block[u], part[u], g, j);
+            UNROLL for (size_t u = 0; u < units; u++) codes[u] = s->codes(block[u], part[u], quarter, i, j);
             UNROLL for (size_t t = 0; t < tokens; t++) {
                 i32v four = bcast_dword(x + t * x_stride + g * s->group_values + 4 * j);
                 UNROLL for (size_t u = 0; u < units; u++)
@@ -237,8 +291,9 @@ INLINE void dots_256(const struct shape_256 *s, const uint8_t *const *block, con
             }
         }
         UNROLL for (size_t u = 0; u < units; u++) {
-            i32v scale = s->sub_scale(block[u], part[u], g);
-            UNROLL for (size_t t = 0; t < tokens; t++) isum[u][t] += scale * dot[u][t];
+            i32v scale = s->sub_scale(block[u], part[u], quarter, i);
+            UNROLL for (size_t t = 0; t < tokens; t++)
+                isum[u][t] = s->short_dots ? scale_short(isum[u][t], scale, dot[u][t]) : isum[u][t] + scale * dot[u][t];
         }
     }
 }
@@ -265,16 +320,23 @@ INLINE void product_256(const struct shape_256 *s, const struct work *k, size_t 
     const float *scales = x->scales + k->token * blocks;
     const int16_t *sums = x->sums + k->token * 16 * blocks;
     const uint8_t *block[UNITS];
+    struct ahead ahead[UNITS];
     f32v acc[UNITS][TOKENS];
     UNROLL for (size_t u = 0; u < units; u++) {
         block[u] = k->at[u];
+        ahead[u] = ahead_of(k, u, units);
         UNROLL for (size_t t = 0; t < tokens; t++) acc[u][t] = (f32v){ 0 };
     }
     for (size_t b = 0; b < blocks; b++) {
         i32v isum[UNITS][TOKENS];
         UNROLL for (size_t u = 0; u < units; u++)
             UNROLL for (size_t t = 0; t < tokens; t++) isum[u][t] = (i32v){ 0 };
-        dots_256(s, block, k->part, codes + 256 * b, x->cols, sums + 16 * b, 16 * blocks, units, tokens, isum);
+        for (size_t quarter = 0; quarter < 4; quarter++) {
+            if (tokens < FEW_TOKENS)
+                UNROLL for (size_t u = 0; u < units; u++) ahead_fetch(&ahead[u], k->part[u], s->block_bytes / 4);
+            dots_256(s, block, k->part, codes + 256 * b, x->cols, sums + 16 * b, 16 * blocks, quarter, units, tokens,
+                     isum);
+        }
         UNROLL for (size_t u = 0; u < units; u++) {
             f32v dw = load_f16(block[u] + s->scale_at + 2 * LANES * k->part[u]);
             UNROLL for (size_t t = 0; t < tokens; t++)
@@ -284,25 +346,36 @@ INLINE void product_256(const struct shape_256 *s, const struct work *k, size_t 
             block[u] += s->block_bytes;
         }
     }
-    UNROLL for (size_t u = 0; u < units; u++)
-        UNROLL for (size_t t = 0; t < tokens; t++) store_rows(k, u, t, acc[u][t]);
+    store_rows(k, units, tokens, acc);
 }
 
-/* Byte g % 4 of dword g / 4 of a row's sub-scales. */
+/* Byte i of each dword. */
 INLINE u32v byte_of(u32v four, size_t i)
 {
     return four >> (uint32_t)(8 * i) & 0xff;
 }
 
-/* Q2_K: 1024 bytes of pairs, 256 of scale and minimum nibbles, d, dmin */
-INLINE u32v codes_q2_k(const uint8_t *block, size_t part, size_t g, size_t j)
+/* In groups of 16 value 16g + 4j is in half `quarter % 2` of 128 values `quarter / 2`. */
+INLINE u32v half_plane(const uint8_t *field, size_t part, size_t quarter, size_t j)
 {
-    return plane(block, part, 8 * (g / 8) + 4 * (g % 2) + j) >> (uint32_t)(g % 8 / 2 * 2) & 0x03030303;
+    return plane(field, part, 8 * (quarter / 2) + 4 * (quarter % 2) + j);
 }
 
-INLINE i32v scale_q2_k(const uint8_t *block, size_t part, size_t g)
+/* Q2_K: 1024 bytes of pairs, 256 of scale and minimum nibbles, d, dmin */
+INLINE u32v codes_q2_k(const uint8_t *block, size_t part, size_t quarter, size_t i, size_t j)
 {
-    return (i32v)(byte_of(plane(block + 1024, part, g / 4), g % 4) & 15);
+    return half_plane(block, part, quarter, j) >> (uint32_t)(2 * i) & 0x03030303;
+}
+
+/* Group 8 (quarter / 2) + 2i + quarter % 2 has byte 2 (i % 2) + quarter % 2 of dword 2 (quarter / 2) + i / 2. */
+INLINE u32v scales_of_16(const uint8_t *field, size_t part, size_t quarter, size_t i)
+{
+    return plane(field, part, 2 * (quarter / 2) + i / 2) >> (uint32_t)(8 * (quarter % 2));
+}
+
+INLINE i32v scale_q2_k(const uint8_t *block, size_t part, size_t quarter, size_t i)
+{
+    return (i32v)(scales_of_16(block + 1024, part, quarter, i) >> (uint32_t)(16 * (i % 2)) & 15);
 }
 
 INLINE i32v minima_q2_k(const uint8_t *block, size_t part, size_t i)
@@ -312,86 +385,98 @@ INLINE i32v minima_q2_k(const uint8_t *block, size_t part, size_t i)
 }
 
 /* Q3_K: 1024 bytes of pairs, 512 of third bits, 192 of scales, d */
-INLINE u32v codes_q3_k(const uint8_t *block, size_t part, size_t g, size_t j)
+INLINE u32v codes_q3_k(const uint8_t *block, size_t part, size_t quarter, size_t i, size_t j)
 {
-    u32v low = codes_q2_k(block, part, g, j);
-    u32v high = plane(block + 1024, part, 4 * (g % 2) + j) >> (uint32_t)(g / 2) & 0x01010101;
-    return low | high << 2;
+    u32v high = plane(block + 1024, part, 4 * (quarter % 2) + j) >> (uint32_t)(4 * (quarter / 2));
+    high = i <= 2 ? high << (uint32_t)(2 - i) : high >> (uint32_t)(i - 2);
+    return codes_q2_k(block, part, quarter, i, j) | (high & 0x04040404);
 }
 
-INLINE i32v scale_q3_k(const uint8_t *block, size_t part, size_t g)
+INLINE i32v scale_q3_k(const uint8_t *block, size_t part, size_t quarter, size_t i)
 {
-    u32v low = byte_of(plane(block + 1536, part, g / 4 % 2), g % 4) >> (uint32_t)(g / 8 * 4) & 15;
-    u32v high = byte_of(plane(block + 1536, part, 2), g % 4) >> (uint32_t)(g / 4 * 2) & 3;
+    uint32_t shift = (uint32_t)(8 * (quarter % 2) + 4 * (quarter / 2)), same = (uint32_t)(16 * (i % 2));
+    u32v low = plane(block + 1536, part, i / 2) >> shift >> same & 15;
+    u32v high = plane(block + 1536, part, 2) >> shift >> (same + (uint32_t)(2 * (i / 2))) & 3;
     return (i32v)(low | high << 4) - 32;
 }
 
-/* Eight scales and eight minima of 6 bits in three dwords a row (split.c): dword 0 has scales, 1 minima. */
-INLINE u32v six_bits(const uint8_t *field, size_t part, size_t which, size_t g)
+/* Eight scales and eight minima of 6 bits in three dwords a row (split.c): dword 0 has scales, 1 minima. Four of them,
+ * a byte each: those of the first or second half of the block. */
+INLINE u32v six_bits(const uint8_t *field, size_t part, size_t which, bool second)
 {
-    u32v lower = plane(field, part, which);
-    if (g < 4) return byte_of(lower, g) & 63;
-    u32v low = byte_of(plane(field, part, 2), g - 4) >> (uint32_t)(4 * which) & 15;
-    return low | (byte_of(lower, g - 4) >> 2 & 48);
+    u32v lower = plane(field, part, which), low = plane(field, part, 2) >> (uint32_t)(4 * which) & 0x0f0f0f0f;
+    return second ? low | (lower >> 2 & 0x30303030) : lower & 0x3f3f3f3f;
+}
+
+/* Group 2 * quarter + i. */
+INLINE i32v six_bit_scale(const uint8_t *field, size_t part, size_t quarter, size_t i)
+{
+    u32v four = six_bits(field, part, 0, quarter >= 2) >> (uint32_t)(16 * (quarter % 2));
+    return (i32v)byte_of(four, i);
+}
+
+INLINE i32v six_bit_minima(const uint8_t *field, size_t part, size_t i)
+{
+    return (i32v)(byte_of(six_bits(field, part, 1, i >= 4), i % 4) * 0x10001);
 }
 
 /* Q4_K: 2048 bytes of nibbles, 192 of scales, d, dmin */
-INLINE u32v codes_q4_k(const uint8_t *block, size_t part, size_t g, size_t j)
+INLINE u32v codes_q4_k(const uint8_t *block, size_t part, size_t quarter, size_t i, size_t j)
 {
-    return plane(block, part, 8 * (g / 2) + j) >> (uint32_t)(g % 2 * 4) & 0x0f0f0f0f;
+    return plane(block, part, 8 * quarter + j) >> (uint32_t)(4 * i) & 0x0f0f0f0f;
 }
 
-INLINE i32v scale_q4_k(const uint8_t *block, size_t part, size_t g)
+INLINE i32v scale_q4_k(const uint8_t *block, size_t part, size_t quarter, size_t i)
 {
-    return (i32v)six_bits(block + 2048, part, 0, g);
+    return six_bit_scale(block + 2048, part, quarter, i);
 }
 
 INLINE i32v minima_q4_k(const uint8_t *block, size_t part, size_t i)
 {
-    return (i32v)(six_bits(block + 2048, part, 1, i) * 0x10001);
+    return six_bit_minima(block + 2048, part, i);
 }
 
 /* Q5_K: 2048 bytes of nibbles, 512 of fifth bits, 192 of scales, d, dmin */
-INLINE u32v codes_q5_k(const uint8_t *block, size_t part, size_t g, size_t j)
+INLINE u32v codes_q5_k(const uint8_t *block, size_t part, size_t quarter, size_t i, size_t j)
 {
-    u32v high = plane(block + 2048, part, j) >> (uint32_t)g & 0x01010101;
-    return codes_q4_k(block, part, g, j) | high << 4;
+    u32v high = plane(block + 2048, part, j) >> (uint32_t)(2 * quarter);
+    return codes_q4_k(block, part, quarter, i, j) | (high << (uint32_t)(4 - i) & 0x10101010);
 }
 
-INLINE i32v scale_q5_k(const uint8_t *block, size_t part, size_t g)
+INLINE i32v scale_q5_k(const uint8_t *block, size_t part, size_t quarter, size_t i)
 {
-    return (i32v)six_bits(block + 2560, part, 0, g);
+    return six_bit_scale(block + 2560, part, quarter, i);
 }
 
 INLINE i32v minima_q5_k(const uint8_t *block, size_t part, size_t i)
 {
-    return (i32v)(six_bits(block + 2560, part, 1, i) * 0x10001);
+    return six_bit_minima(block + 2560, part, i);
 }
 
 /* Q6_K: 2048 bytes of low nibbles, 1024 of upper pairs, 256 of signed scales, d */
-INLINE u32v codes_q6_k(const uint8_t *block, size_t part, size_t g, size_t j)
+INLINE u32v codes_q6_k(const uint8_t *block, size_t part, size_t quarter, size_t i, size_t j)
 {
-    size_t quarter = g % 8 / 2, half = 4 * (g % 2) + j;
-    u32v low = plane(block, part, 16 * (g / 8) + 8 * (quarter % 2) + half) >> (uint32_t)(quarter / 2 * 4) & 0x0f0f0f0f;
-    u32v high = plane(block + 2048, part, 8 * (g / 8) + half) >> (uint32_t)(2 * quarter) & 0x03030303;
-    return low | high << 4;
+    size_t v = 16 * (quarter / 2) + 8 * (i % 2) + 4 * (quarter % 2) + j;
+    u32v high = half_plane(block + 2048, part, quarter, j);
+    high = i <= 2 ? high << (uint32_t)(4 - 2 * i) : high >> 2;
+    return (plane(block, part, v) >> (uint32_t)(4 * (i / 2)) & 0x0f0f0f0f) | (high & 0x30303030);
 }
 
-INLINE i32v scale_q6_k(const uint8_t *block, size_t part, size_t g)
+INLINE i32v scale_q6_k(const uint8_t *block, size_t part, size_t quarter, size_t i)
 {
-    return (i32v)(plane(block + 3072, part, g / 4) << (uint32_t)(24 - g % 4 * 8)) >> 24;
+    return (i32v)(scales_of_16(block + 3072, part, quarter, i) << (uint32_t)(i % 2 == 0 ? 24 : 8)) >> 24;
 }
 
 /* IQ4_XS: 2048 bytes of nibbles, 64 of low and 32 of high bits of scales, d */
-INLINE u32v codes_iq4_xs(const uint8_t *block, size_t part, size_t g, size_t j)
+INLINE u32v codes_iq4_xs(const uint8_t *block, size_t part, size_t quarter, size_t i, size_t j)
 {
-    return lookup_iq4(plane(block, part, 4 * g + j % 4) >> (uint32_t)(j / 4 * 4) & 0x0f0f0f0f);
+    return lookup_iq4(plane(block, part, 8 * quarter + 4 * i + j % 4) >> (uint32_t)(j / 4 * 4) & 0x0f0f0f0f);
 }
 
-INLINE i32v scale_iq4_xs(const uint8_t *block, size_t part, size_t g)
+INLINE i32v scale_iq4_xs(const uint8_t *block, size_t part, size_t quarter, size_t i)
 {
-    u32v low = plane(block + 2048, part, 0) >> (uint32_t)(4 * g) & 15;
-    u32v high = load_u16(block + 2112 + 2 * LANES * part) >> (uint32_t)(2 * g) & 3;
+    u32v low = plane(block + 2048, part, 0) >> (uint32_t)(8 * quarter) >> (uint32_t)(4 * i) & 15;
+    u32v high = load_u16(block + 2112 + 2 * LANES * part) >> (uint32_t)(4 * quarter) >> (uint32_t)(2 * i) & 3;
     return (i32v)(low | high << 4) - 32;
 }
 
@@ -434,8 +519,7 @@ INLINE void product_float(f32v (*load)(const uint8_t *at, size_t part, size_t k)
         UNROLL for (size_t t = 0; t < tokens; t++) acc[u][t] = (f32v){ 0 };
     chain(k->at, k->part, load, k->x->f32 + k->token * k->x->f32_stride, k->x->f32_stride, k->x->cols, units, tokens,
           acc);
-    UNROLL for (size_t u = 0; u < units; u++)
-        UNROLL for (size_t t = 0; t < tokens; t++) store_rows(k, u, t, acc[u][t]);
+    store_rows(k, units, tokens, acc);
 }
 
 /* The four values of a step, widened: (d * scale) * code + minimum, one rounding (split.h). */
@@ -463,44 +547,51 @@ INLINE void widen_block_256(const struct shape_256 *s, const uint8_t *block, siz
     size_t steps = s->group_values / 4;
     f32v d = load_f16(block + s->scale_at + 2 * LANES * part), m = { 0 };
     if (s->sub_minima != NULL) m = -load_f16(block + s->minimum_at + 2 * LANES * part);
-    for (size_t g = 0; g < 256 / s->group_values; g++) {
-        f32v least = { 0 };
-        if (s->sub_minima != NULL) {
-            u32v pair = (u32v)s->sub_minima(block, part, g * s->group_values / 32);
-            least = m * floats_of((i32v)(s->group_values == 16 && g % 2 == 1 ? pair >> 16 : pair & 0xffff));
+    for (size_t quarter = 0; quarter < 4; quarter++)
+        UNROLL for (size_t i = 0; i < 64 / s->group_values; i++) {
+            size_t g = group_256(s, quarter, i);
+            f32v least = { 0 }, scale = d * floats_of(s->sub_scale(block, part, quarter, i));
+            if (s->sub_minima != NULL) {
+                u32v pair = (u32v)s->sub_minima(block, part, g * s->group_values / 32);
+                least = m * floats_of((i32v)(s->group_values == 16 && g % 2 == 1 ? pair >> 16 : pair & 0xffff));
+            }
+            for (size_t j = 0; j < steps; j++)
+                widen_step(s->codes(block, part, quarter, i, j), s->zero, s->wide && WIDE_ZERO == 0, scale,
+                           s->sub_minima != NULL, least, out + 4 * TILE_ROWS * (steps * g + j));
         }
-        f32v scale = d * floats_of(s->sub_scale(block, part, g));
-        for (size_t j = 0; j < steps; j++)
-            widen_step(s->codes(block, part, g, j), s->zero, s->wide && WIDE_ZERO == 0, scale, s->sub_minima != NULL,
-                       least, out + 4 * TILE_ROWS * (steps * g + j));
-    }
 }
 
 typedef void widen_tile_fn(const uint8_t *block, size_t part, float *out);
 
+/* One widened block of one tile against `tokens` tokens; out holds the sums of the blocks before. */
+INLINE void add_widened(const struct work *k, const float *wide, size_t first, size_t values, size_t tokens)
+{
+    const float *x = k->x->f32 + k->token * k->x->f32_stride + first;
+    size_t rows = min_size(k->w->rows - k->row[0], TILE_ROWS);
+    float *out = k->out + k->token * k->out_stride + k->row[0], sums[TOKENS][TILE_ROWS] = { { 0 } };
+    if (first > 0)
+        for (size_t t = 0; t < tokens; t++) memcpy(sums[t], out + t * k->out_stride, rows * sizeof(float));
+    for (size_t p = 0; p < PARTS; p++) {
+        f32v acc[UNITS][TOKENS];
+        const uint8_t *at[UNITS] = { (const uint8_t *)wide };
+        UNROLL for (size_t t = 0; t < tokens; t++) memcpy(&acc[0][t], sums[t] + LANES * p, sizeof acc[0][t]);
+        chain(at, &p, row_f32, x, k->x->f32_stride, values, 1, tokens, acc);
+        UNROLL for (size_t t = 0; t < tokens; t++) memcpy(sums[t] + LANES * p, &acc[0][t], sizeof acc[0][t]);
+    }
+    for (size_t t = 0; t < tokens; t++) memcpy(out + t * k->out_stride, sums[t], rows * sizeof(float));
+}
+
 /* A block of one tile is widened into a buffer that stays in the first cache, then meets every token. */
-static void product_widened(widen_tile_fn *widen, size_t block_bytes, size_t values, const matrix *w, const activations *x,
-                            float *out, size_t out_stride, size_t tile)
+static void product_widened(widen_tile_fn *widen, size_t block_bytes, size_t values, struct work *k, size_t tile)
 {
     _Alignas(64) float wide[BLOCK_VALUES_MAX * TILE_ROWS];
-    size_t blocks = w->cols / values;
-    struct work k = { .w = w, .x = x, .out = out, .out_stride = out_stride };
-    for (size_t b = 0; b < blocks; b++) {
-        for (size_t p = 0; p < PARTS; p++) widen(w->tiles + tile * w->tile_bytes + b * block_bytes, p, wide + LANES * p);
-        for (k.token = 0; k.token < x->tokens; k.token++) {
-            float row[TILE_ROWS] = { 0 };
-            size_t rows = min_size(w->rows - tile * TILE_ROWS, TILE_ROWS);
-            float *here = out + k.token * out_stride + tile * TILE_ROWS;
-            if (b > 0) memcpy(row, here, rows * sizeof *row);
-            for (size_t p = 0; p < PARTS; p++) {
-                f32v acc[UNITS][TOKENS];
-                const uint8_t *at[1] = { (const uint8_t *)wide };
-                memcpy(&acc[0][0], row + LANES * p, sizeof acc[0][0]);
-                chain(at, &p, row_f32, x->f32 + k.token * x->f32_stride + b * values, x->f32_stride, values, 1, 1, acc);
-                memcpy(row + LANES * p, &acc[0][0], sizeof acc[0][0]);
-            }
-            memcpy(here, row, rows * sizeof *row);
-        }
+    const uint8_t *block = k->w->tiles + tile * k->w->tile_bytes;
+    k->row[0] = tile * TILE_ROWS;
+    for (size_t first = 0; first < k->w->cols; first += values, block += block_bytes) {
+        for (size_t p = 0; p < PARTS; p++) widen(block, p, wide + LANES * p);
+        for (k->token = 0; k->token + TOKENS <= k->x->tokens; k->token += TOKENS)
+            add_widened(k, wide, first, values, TOKENS);
+        for (; k->token < k->x->tokens; k->token++) add_widened(k, wide, first, values, 1);
     }
 }
 
@@ -520,9 +611,9 @@ INLINE void take_units(struct work *k, size_t first, size_t end, size_t units)
 /* Computes k's units against `tokens` tokens, one of the counts that group_tokens gives. */
 typedef void product_fn(const struct work *k, size_t tokens);
 
-INLINE size_t group_tokens(size_t left)
+INLINE size_t group_tokens(size_t left, size_t most)
 {
-    if (left >= TOKENS) return TOKENS;
+    if (left >= most) return most;
     return left >= 4 ? 4 : left >= 2 ? 2 : 1;
 }
 
@@ -536,8 +627,7 @@ INLINE void any_tokens_32(const struct shape_32 *s, const struct work *k, size_t
 
 INLINE void any_tokens_256(const struct shape_256 *s, const struct work *k, size_t tokens)
 {
-    if (tokens == TOKENS) product_256(s, k, UNITS, TOKENS);
-    else if (tokens == 4) product_256(s, k, UNITS, 4);
+    if (tokens == TOKENS_256) product_256(s, k, UNITS, TOKENS_256);
     else if (tokens == 2) product_256(s, k, UNITS, 2);
     else product_256(s, k, UNITS, 1);
 }
@@ -561,13 +651,13 @@ static const struct shape_32 Q8_0 = { 544, 512, 0, WIDE_ZERO, true, false, codes
 static const struct shape_32 IQ4_NL = { 288, 256, 0, WIDE_ZERO, true, false, codes_iq4_nl };
 static const struct shape_32 MXFP4 = { 272, 256, 0, 12, false, true, codes_mxfp4 };
 
-/* block bytes, group values, scale at, minimum at, zero, wide, codes, sub_scale, sub_minima */
-static const struct shape_256 Q2_K = { 1344, 16, 1280, 1312, 0, false, codes_q2_k, scale_q2_k, minima_q2_k };
-static const struct shape_256 Q3_K = { 1760, 16, 1728, 0, 4, false, codes_q3_k, scale_q3_k, NULL };
-static const struct shape_256 Q4_K = { 2304, 32, 2240, 2272, 0, false, codes_q4_k, scale_q4_k, minima_q4_k };
-static const struct shape_256 Q5_K = { 2816, 32, 2752, 2784, 0, false, codes_q5_k, scale_q5_k, minima_q5_k };
-static const struct shape_256 Q6_K = { 3360, 16, 3328, 0, 32, false, codes_q6_k, scale_q6_k, NULL };
-static const struct shape_256 IQ4_XS = { 2176, 32, 2144, 0, WIDE_ZERO, true, codes_iq4_xs, scale_iq4_xs, NULL };
+/* block bytes, group values, scale at, minimum at, zero, wide, short dots, codes, sub_scale, sub_minima */
+static const struct shape_256 Q2_K = { 1344, 16, 1280, 1312, 0, false, true, codes_q2_k, scale_q2_k, minima_q2_k };
+static const struct shape_256 Q3_K = { 1760, 16, 1728, 0, 4, false, true, codes_q3_k, scale_q3_k, NULL };
+static const struct shape_256 Q4_K = { 2304, 32, 2240, 2272, 0, false, false, codes_q4_k, scale_q4_k, minima_q4_k };
+static const struct shape_256 Q5_K = { 2816, 32, 2752, 2784, 0, false, false, codes_q5_k, scale_q5_k, minima_q5_k };
+static const struct shape_256 Q6_K = { 3360, 16, 3328, 0, 32, false, false, codes_q6_k, scale_q6_k, NULL };
+static const struct shape_256 IQ4_XS = { 2176, 32, 2144, 0, WIDE_ZERO, true, false, codes_iq4_xs, scale_iq4_xs, NULL };
 
 static void product_q4_0(const struct work *k, size_t tokens)
 {
@@ -739,17 +829,17 @@ static const struct {
 
 /* Tokens in runs whose codes stay in the second cache while all tiles pass, tiles in groups of UNITS that stay in the
  * first while the run's tokens pass. */
-static void each_product(product_fn *product, size_t token_bytes, const matrix *w, const activations *x, float *out,
+static void each_product(product_fn *product, size_t most, size_t token_bytes, const matrix *w, const activations *x, float *out,
                          size_t out_stride, size_t tile_begin, size_t tile_end)
 {
     struct work k = { .w = w, .x = x, .out = out, .out_stride = out_stride };
-    size_t run = max_size(CHUNK_BYTES / token_bytes / TOKENS * TOKENS, TOKENS);
+    size_t run = max_size(CHUNK_BYTES / token_bytes / most * most, most);
     for (size_t first = 0; first < x->tokens; first += run) {
         size_t end = min_size(first + run, x->tokens);
         for (size_t unit = tile_begin * PARTS; unit < tile_end * PARTS; unit += UNITS) {
             take_units(&k, unit, tile_end * PARTS, UNITS);
             for (k.token = first; k.token < end;) {
-                size_t tokens = group_tokens(end - k.token);
+                size_t tokens = group_tokens(end - k.token, most);
                 product(&k, tokens);
                 k.token += tokens;
             }
@@ -760,22 +850,23 @@ static void each_product(product_fn *product, size_t token_bytes, const matrix *
 static void matmul_int(const matrix *w, const activations *x, float *out, size_t out_stride, size_t tile_begin,
                        size_t tile_end)
 {
-    each_product(PRODUCTS[w->type].product, x->cols, w, x, out, out_stride, tile_begin, tile_end);
+    size_t most = x->form == ACTIVATION_INT8_256 ? TOKENS_256 : TOKENS;
+    each_product(PRODUCTS[w->type].product, most, x->cols, w, x, out, out_stride, tile_begin, tile_end);
 }
 
 static void matmul_float(const matrix *w, const activations *x, float *out, size_t out_stride, size_t tile_begin,
                          size_t tile_end)
 {
-    each_product(PRODUCTS[w->type].product, 4 * x->cols, w, x, out, out_stride, tile_begin, tile_end);
+    each_product(PRODUCTS[w->type].product, TOKENS, 4 * x->cols, w, x, out, out_stride, tile_begin, tile_end);
 }
 
 static void matmul_widened(const matrix *w, const activations *x, float *out, size_t out_stride, size_t tile_begin,
                            size_t tile_end)
 {
     const struct weight_kind *kind = weight_kind(w->type);
+    struct work k = { .w = w, .x = x, .out = out, .out_stride = out_stride };
     for (size_t tile = tile_begin; tile < tile_end; tile++)
-        product_widened(PRODUCTS[w->type].widen, (size_t)kind->block_bytes * TILE_ROWS, kind->block_values, w, x, out,
-                        out_stride, tile);
+        product_widened(PRODUCTS[w->type].widen, (size_t)kind->block_bytes * TILE_ROWS, kind->block_values, &k, tile);
 }
 
 static void bind_products(struct kernels *k)
