@@ -3,6 +3,7 @@
  * GGUF specification ("Standardized key-value pairs"); where a converter leaves a fact out, the column says what holds. */
 #include "model/hyper.h"
 
+#include "base/checked.h"
 #include "base/limits.h"
 #include "kernels/angle.h"
 
@@ -27,6 +28,15 @@ static const struct arch ARCHS[] = {
     { .name = "granite", .rope = ROPE_PAIRS, .ffn_norm = "ffn_norm" },
     { .name = "olmo2", .rope = ROPE_HALVES, .norms = NORM_POST, .qk_norm = QK_NORM_FULL },
     { .name = "seed_oss", .rope = ROPE_HALVES, .ffn_norm = "post_attention_norm" },
+    /* Sparse ones. (Mixtral is "llama" with experts.) */
+    { .name = "qwen2moe", .rope = ROPE_HALVES, .ffn_norm = "ffn_norm", .router = ROUTER_ALL },
+    { .name = "qwen3moe", .rope = ROPE_HALVES, .qk_norm = QK_NORM_HEAD, .ffn_norm = "ffn_norm" },
+    { .name = "olmoe", .rope = ROPE_HALVES, .qk_norm = QK_NORM_FULL, .ffn_norm = "ffn_norm", .router = ROUTER_ALL },
+    { .name = "granitemoe", .rope = ROPE_PAIRS, .ffn_norm = "ffn_norm" },
+    { .name = "gpt-oss", .rope = ROPE_HALVES, .gate = GATE_SWIGLU_OAI, .ffn_norm = "post_attention_norm",
+      .window_period = 2, .window_default = 128 },
+    { .name = "glm4moe", .rope = ROPE_HALVES, .qk_norm = QK_NORM_IF_THERE, .ffn_norm = "post_attention_norm",
+      .router = ROUTER_SIGMOID },
 };
 
 enum { ARCH_COUNT = sizeof ARCHS / sizeof *ARCHS, KEY_BYTES = 96 };
@@ -228,14 +238,64 @@ static bool read_scales(struct keys *k, struct hyper *h, err *e)
            f32_key(k, "attention.temperature_scale", 0.0f, huge, &h->q_temperature_scale, e);
 }
 
-static bool refuse_experts(struct keys *k, err *e)
+/* The gating function's numbers are the GGUF specification's; the normalisation key says what softmax does next. */
+static bool read_router(struct keys *k, struct expert_config *x, err *e)
 {
-    uint64_t experts = 0;
-    if (!gguf_u64(k->dir, key(k, "expert_count"), GGUF_OPTIONAL, 0, UINT64_MAX, &experts, e)) return false;
-    if (experts > 0)
-        return fail(e, ERR_UNSUPPORTED, ERR_NO_OFFSET, "%s: %llu, models with experts are not computed yet", k->name,
-                    (unsigned long long)experts);
+    uint64_t function = 0;
+    bool renormalise = x->router != ROUTER_ALL;
+    if (!gguf_u64(k->dir, key(k, "expert_gating_func"), GGUF_OPTIONAL, 0, 3, &function, e) ||
+        !gguf_bool(k->dir, key(k, "expert_weights_norm"), GGUF_OPTIONAL, &renormalise, e))
+        return false;
+    if (function == 2 || (function == 0 && x->router == ROUTER_SIGMOID)) x->router = ROUTER_SIGMOID;
+    else x->router = function == 3 || renormalise ? ROUTER_CHOSEN : ROUTER_ALL;
+    x->renormalise = renormalise;
     return true;
+}
+
+/* A count that may be 0 or missing, which is 0. */
+static bool count_key(struct keys *k, const char *rest, size_t max, size_t *out, err *e)
+{
+    uint64_t value = 0;
+    if (!gguf_u64(k->dir, key(k, rest), GGUF_OPTIONAL, 0, max, &value, e)) return false;
+    *out = (size_t)value;
+    return true;
+}
+
+static bool read_groups(struct keys *k, struct expert_config *x, err *e)
+{
+    x->groups = x->groups_used = 1;
+    if (!size_key(k, "expert_group_count", GGUF_OPTIONAL, EXPERTS_MAX, &x->groups, e) ||
+        !size_key(k, "expert_group_used_count", GGUF_OPTIONAL, x->groups, &x->groups_used, e))
+        return false;
+    /* A group's score is the sum of its two best experts, and the chosen groups must hold top_k of them. */
+    size_t each = x->count / x->groups;
+    if (x->count % x->groups != 0 || (x->groups > 1 && each < 2) || x->groups_used * each < x->top_k)
+        return fail(e, ERR_VALUE, ERR_NO_OFFSET, "%s.expert_group_count: %zu groups, %zu used, do not fit %zu experts of "
+                    "which %zu are chosen", k->arch, x->groups, x->groups_used, x->count, x->top_k);
+    return true;
+}
+
+static bool read_experts(struct keys *k, struct hyper *h, err *e)
+{
+    struct expert_config *x = &h->experts;
+    if (!count_key(k, "expert_count", EXPERTS_MAX, &x->count, e) || x->count == 0) return e->code == ERR_NONE;
+    x->router = h->arch->router;
+    x->scale = 1.0f;
+    x->ffn_width = h->ffn_width;
+    size_t shared_count = 0, shared_width = 0;
+    if (!size_key(k, "expert_used_count", GGUF_REQUIRED, min_size(x->count, EXPERTS_USED_MAX), &x->top_k, e) ||
+        !size_key(k, "expert_feed_forward_length", GGUF_OPTIONAL, FFN_WIDTH_MAX, &x->ffn_width, e) ||
+        !count_key(k, "expert_shared_count", EXPERTS_MAX, &shared_count, e) ||
+        !count_key(k, "expert_shared_feed_forward_length", FFN_WIDTH_MAX, &shared_width, e) ||
+        !count_key(k, "leading_dense_block_count", h->layers, &x->dense_layers, e) ||
+        !f32_key(k, "expert_weights_scale", 0.0f, 0x1p20f, &x->scale, e))
+        return false;
+    if (x->scale == 0.0f) x->scale = 1.0f; /* converters write 0 for "none" */
+    x->shared_width = shared_width > 0 ? shared_width : shared_count * x->ffn_width;
+    if (x->shared_width > FFN_WIDTH_MAX)
+        return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "%s.expert_shared_count: %zu experts of %zu are wider than %d", k->arch,
+                    shared_count, x->ffn_width, FFN_WIDTH_MAX);
+    return read_router(k, x, e) && read_groups(k, x, e);
 }
 
 /* The vocabulary's size is what the embedding has rows for. */
@@ -252,12 +312,12 @@ static bool read_vocab(const gguf_dir *dir, struct hyper *h, err *e)
 bool hyper_read(const gguf_dir *dir, struct hyper *h, err *e)
 {
     view name = { 0 };
-    *h = (struct hyper){ .causal = true, .eps = 1e-5f };
+    *h = (struct hyper){ .eps = 1e-5f };
     if (!gguf_str(dir, "general.architecture", GGUF_REQUIRED, &name, e)) return false;
     h->arch = arch_named(name);
     if (h->arch == NULL) return unknown_arch(name, e);
     struct keys k = { .dir = dir, .arch = h->arch->name };
-    if (!refuse_experts(&k, e) || !read_shape(&k, h, e) || !read_rope(&k, h, e) || !read_window(&k, h, e) ||
+    if (!read_shape(&k, h, e) || !read_experts(&k, h, e) || !read_rope(&k, h, e) || !read_window(&k, h, e) ||
         !read_scales(&k, h, e) ||
         !gguf_f32(dir, key(&k, "attention.layer_norm_rms_epsilon"), GGUF_REQUIRED, 0.0f, 1.0f, &h->eps, e) ||
         !read_vocab(dir, h, e))

@@ -148,13 +148,14 @@ static void setters(arena *a)
     view head, text = { 0 }, *words = NULL;
     size_t file_bytes;
     err e = { 0 };
-    bool good = gguf_plan_new(&plan, 9, 0, a, &e) && gguf_set_u32(&plan, "u32", 7, &e) &&
+    bool good = gguf_plan_new(&plan, 11, 0, a, &e) && gguf_set_u32(&plan, "u32", 7, &e) &&
                 gguf_set_str(&plan, "u64", view_of("soon a number"), &e) && gguf_set_i32(&plan, "i32", -7, &e) &&
                 gguf_set_f32(&plan, "f32", 1.5f, &e) && gguf_set_bool(&plan, "bool", true, &e) &&
                 gguf_set_u32(&plan, "gone", 1, &e) && gguf_set_i32s(&plan, "ints", ints, 3, &e) &&
-                gguf_set_f32s(&plan, "floats", floats, 2, &e) && gguf_set_strings(&plan, "words", strings, 3, &e);
+                gguf_set_f32s(&plan, "floats", floats, 2, &e) && gguf_set_strings(&plan, "words", strings, 3, &e) &&
+                gguf_set_str(&plan, "text", view_of("kept\n"), &e) && gguf_set_str(&plan, "empty", view_of(""), &e);
     CHECK(good, "%s", e.text);
-    CHECK(!gguf_set_u32(&plan, "tenth", 1, &e) && e.code == ERR_LIMIT, "a tenth pair of nine: %s", e.text);
+    CHECK(!gguf_set_u32(&plan, "twelfth", 1, &e) && e.code == ERR_LIMIT, "a twelfth pair of eleven: %s", e.text);
     e = (err){ 0 };
     gguf_unset(&plan, "gone");
     gguf_unset(&plan, "never there");
@@ -184,7 +185,9 @@ static void setters(arena *a)
     CHECK(view_equal(words[0], strings[0]) && view_equal(words[1], strings[1]) && view_equal(words[2], strings[2]),
           "strings come back");
     CHECK(s->item_type == GGUF_U8 && view_is(s->bytes, "\x01\x02"), "bytes come back");
-    CHECK(dir.pair_count == 9 && view_is(dir.pairs[1].key, "u64") && gguf_find(&dir, "gone") == NULL,
+    CHECK(gguf_str(&dir, "text", GGUF_REQUIRED, &text, &e) && view_is(text, "kept\n") &&
+          gguf_str(&dir, "empty", GGUF_REQUIRED, &text, &e) && text.len_bytes == 0, "texts come back: %s", e.text);
+    CHECK(dir.pair_count == 11 && view_is(dir.pairs[1].key, "u64") && gguf_find(&dir, "gone") == NULL,
           "a changed key stays in its place, an unset one is gone");
     CHECK(gguf_str(&dir, "gone", GGUF_OPTIONAL, &text, &e) && text.len_bytes == 0, "%s", e.text);
     arena_rewind(a, 0);

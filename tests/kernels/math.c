@@ -1,6 +1,7 @@
 /* kernels/math.h and angle.h against libm in higher precision: the largest error in units in the last place stays under
- * the bound that the headers state. f32 functions are tried at every 4,001st bit pattern (the stated figures are from all
- * 2^32), f64 ones at random arguments of every size that a rope table can have. */
+ * the bound that the headers state. f32 functions are tried at every 4,001st bit pattern (the stated figures are from
+ * all 2^32: `build/release/tests/kernels/math 1`, some minutes), f64 ones at random arguments of every size that a rope
+ * table can have. */
 #include "base/prng.h"
 #include "kernels/math.h"
 
@@ -35,7 +36,7 @@ static double reference_log(double x)
     return x > 0 ? log(x) : 0;
 }
 
-static void f32_functions(void)
+static void f32_functions(uint64_t step)
 {
     static const struct {
         const char *name;
@@ -43,9 +44,9 @@ static void f32_functions(void)
         double (*reference)(double);
         double bound, from, to; /* of |x| */
     } rows[] = {
-        { "exp", exp_f32, exp, 1.0, 0, INFINITY },
-        { "tanh", tanh_f32, tanh, 1.5, 0, INFINITY },
-        { "erf", erf_f32, erf, 1.1, 0, INFINITY },
+        { "exp", exp_f32, exp, 1.01, 0, INFINITY },
+        { "tanh", tanh_f32, tanh, 1.34, 0, INFINITY },
+        { "erf", erf_f32, erf, 1.22, 0, INFINITY },
         { "log", slow_log_f32, reference_log, 0.501, 0, (double)FLT_MAX },
         { "sin", sin_f32, sin, 0.501, 0, ANGLE_MAX },
         { "cos", cos_f32, cos, 0.501, 0, ANGLE_MAX },
@@ -53,13 +54,13 @@ static void f32_functions(void)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         double worst = 0;
         float at = 0;
-        for (uint64_t bits = 0; bits >> 32 == 0; bits += 4001) {
+        for (uint64_t bits = 0; bits >> 32 == 0; bits += step) {
             float x = f32_of_bits((uint32_t)bits);
             if (fabs((double)x) > rows[i].to) continue;
             double error = ulp_f32(rows[i].ours(x), rows[i].reference((double)x));
             if (error > worst) worst = error, at = x;
         }
-        CHECK(worst <= rows[i].bound, "%s: %.4f ulp at %a, stated %.3f", rows[i].name, worst, (double)at, rows[i].bound);
+        CHECK(worst <= rows[i].bound, "%s: %.4f ulp at %a, over %.3f", rows[i].name, worst, (double)at, rows[i].bound);
         CHECK(worst > 0.3, "%s: an error of %.4f ulp means that nothing was compared", rows[i].name, worst);
     }
 }
@@ -143,12 +144,12 @@ static void halves(void)
     }
     CHECK(wrong == 0, "%zu of the f16 round trips are wrong", wrong);
     CHECK(f16_of_f32(INFINITY) == 0x7bff && f16_of_f32(-1e30f) == 0xfbff && f16_of_f32(NAN) == 0x7bff, "clamped");
-    CHECK(isinf(f32_of_f16(0x7c00)) && isnan(f32_of_f16(0x7c01)) && f32_bits(f32_of_f16(0x7c01)) == 0x7fc02000, "kinds");
+    CHECK(isinf(f32_of_f16(0x7c00)) && f32_bits(f32_of_f16(0x7c01)) == 0x7fc02000, "infinity and a signalling NaN");
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-    f32_functions();
+    f32_functions(argc > 1 ? strtoull(argv[1], NULL, 10) : 4001);
     f32_borders();
     f64_functions();
     halves();

@@ -1,7 +1,7 @@
 /* Mirrors matmul.c with AVX2: 8 rows a vector, half a tile. vpmaddubsw adds two products in i16 and saturates, so codes
  * up to 127 go in as they are (2 * 127 * 127 = 32,258 fits), and 8-bit codes as signed numbers: |code| times the
  * activation with the code's sign (2 * 128 * 127 = 32,512 fits). */
-#include "kernels/x86/lanes_avx2.h"
+#include "kernels/x86/matmul_lanes_avx2.h"
 
 enum { UNITS = 2, TOKENS = 4, WIDE_ZERO = 0 };
 

@@ -1,6 +1,6 @@
 /* Mirrors matmul_avx2.c on CPUs with AVX-VNNI: vpdpbusd on 8 rows, which does not saturate, so codes of 8 bits are used
  * as stored, 128 above their value. */
-#include "kernels/x86/lanes_avx2.h"
+#include "kernels/x86/matmul_lanes_avx2.h"
 
 enum { UNITS = 2, TOKENS = 4, WIDE_ZERO = 128 };
 
