@@ -1,6 +1,6 @@
 /* Speed of the products beside what the machine allows:
  *
- *   kernels [TIER]
+ *   kernels [TIER [TYPE]]
  *
  * Decoding (one token) against a probe that only reads the same bytes, with one and two threads; prefill (512 tokens,
  * 1024 x 3072) in operations a second. Probe and product alternate, and medians are printed: other programs come and
@@ -85,7 +85,8 @@ static double run_s(const struct bench *b, size_t threads, struct job *j, team_f
 static struct job job_of(const struct bench *b, enum weight_type type, size_t rows, size_t tokens)
 {
     struct job j = { .k = b->k, .out = b->out };
-    j.w = (matrix){ .type = type, .rows = rows, .cols = COLS, .tile_bytes = tile_bytes_of(type, COLS), .tiles = b->bytes };
+    j.w = (matrix){ .type = type, .rows = rows, .cols = COLS, .tiles = b->bytes };
+    j.w.tile_bytes = tile_bytes_of(type, COLS);
     activations_lay(&j.x, weight_kind(type)->activations, b->x, COLS, COLS, tokens, b->room);
     for (size_t t = 0; t < tokens; t++) (void)activations_make(b->k, &j.x, t);
     return j;

@@ -3,8 +3,8 @@
  * function a weight type. Every loop over units, tokens and steps has constant bounds after inlining and is unrolled,
  * so sums live in registers; a "unit" is LANES rows: `part` p of a tile holds its rows p * LANES and on.
  *
- * A format is: where a step's codes are (`codes`), the vectors of sub-scales and minima, the block's two scales. A step is
- * 4 inner values: one vector of weights against one broadcast dword of activations. Codes that are stored with a zero
+ * A format is: where a step's codes are (`codes`), the vectors of sub-scales and minima, the block's two scales. A step
+ * is 4 inner values: one vector of weights against one broadcast dword of activations. Codes that are stored with a zero
  * point are used as stored: the sum starts at -zero * (sum of the activation codes), which is exact and costs one
  * instruction a block. Sums in i32 are exact in any order, so only the order of blocks is fixed (matmul.h).
  *
@@ -37,18 +37,7 @@ struct unit {
     size_t tile, part;
 };
 
-INLINE u32v load_u32(const uint8_t *p)
-{
-    u32v v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
-/* Vector v of a field of dwords. */
-INLINE u32v plane(const uint8_t *field, size_t part, size_t v)
-{
-    return load_u32(field + 64 * v + 4 * LANES * part);
-}
+#include "kernels/matmul_codes.h"
 
 /* The dword of four activation codes, or of two sums, for all rows. */
 INLINE i32v bcast_dword(const void *p)
@@ -64,41 +53,6 @@ INLINE f32v floats_of(i32v v)
 }
 
 /* ---- blocks of 32 ---- */
-
-/* i = 0..7 names a step; the two steps of one vector of nibbles are neighbours, so that it is loaded once. */
-INLINE size_t step_32(size_t i)
-{
-    return i / 2 + i % 2 * 4;
-}
-
-INLINE u32v nibbles_32(const uint8_t *block, size_t part, size_t step)
-{
-    u32v v = plane(block, part, step % 4);
-    return (step < 4 ? v : v >> 4) & 0x0f0f0f0f;
-}
-
-/* The fifth bits follow 256 bytes of nibbles: bit `step` of each byte. */
-INLINE u32v codes_5bit(const uint8_t *block, size_t part, size_t step)
-{
-    u32v high = plane(block + 256, part, 0);
-    high = step < 4 ? high << (4 - step) : high >> (step - 4);
-    return nibbles_32(block, part, step) | (high & 0x10101010);
-}
-
-INLINE u32v codes_q8_0(const uint8_t *block, size_t part, size_t step)
-{
-    return wide_codes(plane(block, part, step));
-}
-
-INLINE u32v codes_iq4_nl(const uint8_t *block, size_t part, size_t step)
-{
-    return lookup_iq4(nibbles_32(block, part, step));
-}
-
-INLINE u32v codes_mxfp4(const uint8_t *block, size_t part, size_t step)
-{
-    return lookup_e2m1(nibbles_32(block, part, step));
-}
 
 /* A format of blocks of 32. Offsets are in the packed block; minimum_at 0: none. */
 struct shape_32 {
@@ -150,9 +104,10 @@ INLINE void store_rows(const struct work *k, size_t units, size_t tokens, f32v a
             memcpy(k->out + (k->token + t) * k->out_stride + k->row[u], &acc[u][t], sizeof acc[u][t]);
 }
 
-/* Asks for the bytes of a unit AHEAD_BYTES before they are read, into the second cache: on Zen 4 that gave Q4_K and Q6_K
- * 21 and 24 GB/s on one core where asking for the first cache 2 KiB ahead gave 16 and 10. Behind the end of its tile follows the tile of the next
- * call, units further on. With many tokens the tile is in the cache after the first few, and asking costs loads. */
+/* Asks for the bytes of a unit AHEAD_BYTES before they are read, into the second cache: on one core of Zen 4 that gave
+ * Q4_K and Q6_K 21 and 24 GB/s where asking for the first cache 2 KiB ahead gave 16 and 10. Behind the end of its tile
+ * follows the tile of the next call, units further on. With many tokens the tile is in the cache after the first few,
+ * and asking costs loads. */
 struct ahead {
     const uint8_t *at, *end;
     size_t jump_bytes, tile_bytes;
@@ -226,7 +181,8 @@ INLINE void product_32(const struct shape_32 *s, const struct work *k, size_t un
                 f32v mw = load_f16(block[u] + s->minimum_at + 2 * LANES * k->part[u]);
                 UNROLL for (size_t t = 0; t < tokens; t++) {
                     const int16_t *two = sums + (t * blocks + b) * 2;
-                    acc[u][t] = acc[u][t] + (mw * bcast_f32(scales[t * blocks + b])) * bcast_f32((float)(two[0] + two[1]));
+                    f32v msum = bcast_f32((float)(two[0] + two[1]));
+                    acc[u][t] = acc[u][t] + (mw * bcast_f32(scales[t * blocks + b])) * msum;
                 }
             }
             block[u] += s->block_bytes;
@@ -238,8 +194,8 @@ INLINE void product_32(const struct shape_32 *s, const struct work *k, size_t un
 /* ---- super-blocks of 256 ---- */
 
 /* A format of blocks of 256, in groups of group_values (16 or 32) that share a sub-scale. A block is taken in quarters
- * that are chosen so that the i-th group of each has its codes at the same bits: shifts are then constants, and a vector
- * of planes is loaded once. group_256 says which groups a quarter has. */
+ * that are chosen so that the i-th group of each has its codes at the same bits: shifts are then constants, and a
+ * vector of planes is loaded once. group_256 says which groups a quarter has. */
 struct shape_256 {
     size_t block_bytes, group_values, scale_at, minimum_at;
     int zero;
@@ -347,137 +303,6 @@ INLINE void product_256(const struct shape_256 *s, const struct work *k, size_t 
         }
     }
     store_rows(k, units, tokens, acc);
-}
-
-/* Byte i of each dword. */
-INLINE u32v byte_of(u32v four, size_t i)
-{
-    return four >> (uint32_t)(8 * i) & 0xff;
-}
-
-/* In groups of 16 value 16g + 4j is in half `quarter % 2` of 128 values `quarter / 2`. */
-INLINE u32v half_plane(const uint8_t *field, size_t part, size_t quarter, size_t j)
-{
-    return plane(field, part, 8 * (quarter / 2) + 4 * (quarter % 2) + j);
-}
-
-/* Q2_K: 1024 bytes of pairs, 256 of scale and minimum nibbles, d, dmin */
-INLINE u32v codes_q2_k(const uint8_t *block, size_t part, size_t quarter, size_t i, size_t j)
-{
-    return half_plane(block, part, quarter, j) >> (uint32_t)(2 * i) & 0x03030303;
-}
-
-/* Group 8 (quarter / 2) + 2i + quarter % 2 has byte 2 (i % 2) + quarter % 2 of dword 2 (quarter / 2) + i / 2. */
-INLINE u32v scales_of_16(const uint8_t *field, size_t part, size_t quarter, size_t i)
-{
-    return plane(field, part, 2 * (quarter / 2) + i / 2) >> (uint32_t)(8 * (quarter % 2));
-}
-
-INLINE i32v scale_q2_k(const uint8_t *block, size_t part, size_t quarter, size_t i)
-{
-    return (i32v)(scales_of_16(block + 1024, part, quarter, i) >> (uint32_t)(16 * (i % 2)) & 15);
-}
-
-INLINE i32v minima_q2_k(const uint8_t *block, size_t part, size_t i)
-{
-    u32v two = plane(block + 1024, part, i / 2) >> (uint32_t)(i % 2 * 16) & 0xffff;
-    return (i32v)((two >> 4 & 15) | (two << 4 & 0xf0000));
-}
-
-/* Q3_K: 1024 bytes of pairs, 512 of third bits, 192 of scales, d */
-INLINE u32v codes_q3_k(const uint8_t *block, size_t part, size_t quarter, size_t i, size_t j)
-{
-    u32v high = plane(block + 1024, part, 4 * (quarter % 2) + j) >> (uint32_t)(4 * (quarter / 2));
-    high = i <= 2 ? high << (uint32_t)(2 - i) : high >> (uint32_t)(i - 2);
-    return codes_q2_k(block, part, quarter, i, j) | (high & 0x04040404);
-}
-
-INLINE i32v scale_q3_k(const uint8_t *block, size_t part, size_t quarter, size_t i)
-{
-    uint32_t shift = (uint32_t)(8 * (quarter % 2) + 4 * (quarter / 2)), same = (uint32_t)(16 * (i % 2));
-    u32v low = plane(block + 1536, part, i / 2) >> shift >> same & 15;
-    u32v high = plane(block + 1536, part, 2) >> shift >> (same + (uint32_t)(2 * (i / 2))) & 3;
-    return (i32v)(low | high << 4) - 32;
-}
-
-/* Eight scales and eight minima of 6 bits in three dwords a row (split.c): dword 0 has scales, 1 minima. Four of them,
- * a byte each: those of the first or second half of the block. */
-INLINE u32v six_bits(const uint8_t *field, size_t part, size_t which, bool second)
-{
-    u32v lower = plane(field, part, which), low = plane(field, part, 2) >> (uint32_t)(4 * which) & 0x0f0f0f0f;
-    return second ? low | (lower >> 2 & 0x30303030) : lower & 0x3f3f3f3f;
-}
-
-/* Group 2 * quarter + i. */
-INLINE i32v six_bit_scale(const uint8_t *field, size_t part, size_t quarter, size_t i)
-{
-    u32v four = six_bits(field, part, 0, quarter >= 2) >> (uint32_t)(16 * (quarter % 2));
-    return (i32v)byte_of(four, i);
-}
-
-INLINE i32v six_bit_minima(const uint8_t *field, size_t part, size_t i)
-{
-    return (i32v)(byte_of(six_bits(field, part, 1, i >= 4), i % 4) * 0x10001);
-}
-
-/* Q4_K: 2048 bytes of nibbles, 192 of scales, d, dmin */
-INLINE u32v codes_q4_k(const uint8_t *block, size_t part, size_t quarter, size_t i, size_t j)
-{
-    return plane(block, part, 8 * quarter + j) >> (uint32_t)(4 * i) & 0x0f0f0f0f;
-}
-
-INLINE i32v scale_q4_k(const uint8_t *block, size_t part, size_t quarter, size_t i)
-{
-    return six_bit_scale(block + 2048, part, quarter, i);
-}
-
-INLINE i32v minima_q4_k(const uint8_t *block, size_t part, size_t i)
-{
-    return six_bit_minima(block + 2048, part, i);
-}
-
-/* Q5_K: 2048 bytes of nibbles, 512 of fifth bits, 192 of scales, d, dmin */
-INLINE u32v codes_q5_k(const uint8_t *block, size_t part, size_t quarter, size_t i, size_t j)
-{
-    u32v high = plane(block + 2048, part, j) >> (uint32_t)(2 * quarter);
-    return codes_q4_k(block, part, quarter, i, j) | (high << (uint32_t)(4 - i) & 0x10101010);
-}
-
-INLINE i32v scale_q5_k(const uint8_t *block, size_t part, size_t quarter, size_t i)
-{
-    return six_bit_scale(block + 2560, part, quarter, i);
-}
-
-INLINE i32v minima_q5_k(const uint8_t *block, size_t part, size_t i)
-{
-    return six_bit_minima(block + 2560, part, i);
-}
-
-/* Q6_K: 2048 bytes of low nibbles, 1024 of upper pairs, 256 of signed scales, d */
-INLINE u32v codes_q6_k(const uint8_t *block, size_t part, size_t quarter, size_t i, size_t j)
-{
-    size_t v = 16 * (quarter / 2) + 8 * (i % 2) + 4 * (quarter % 2) + j;
-    u32v high = half_plane(block + 2048, part, quarter, j);
-    high = i <= 2 ? high << (uint32_t)(4 - 2 * i) : high >> 2;
-    return (plane(block, part, v) >> (uint32_t)(4 * (i / 2)) & 0x0f0f0f0f) | (high & 0x30303030);
-}
-
-INLINE i32v scale_q6_k(const uint8_t *block, size_t part, size_t quarter, size_t i)
-{
-    return (i32v)(scales_of_16(block + 3072, part, quarter, i) << (uint32_t)(i % 2 == 0 ? 24 : 8)) >> 24;
-}
-
-/* IQ4_XS: 2048 bytes of nibbles, 64 of low and 32 of high bits of scales, d */
-INLINE u32v codes_iq4_xs(const uint8_t *block, size_t part, size_t quarter, size_t i, size_t j)
-{
-    return lookup_iq4(plane(block, part, 8 * quarter + 4 * i + j % 4) >> (uint32_t)(j / 4 * 4) & 0x0f0f0f0f);
-}
-
-INLINE i32v scale_iq4_xs(const uint8_t *block, size_t part, size_t quarter, size_t i)
-{
-    u32v low = plane(block + 2048, part, 0) >> (uint32_t)(8 * quarter) >> (uint32_t)(4 * i) & 15;
-    u32v high = load_u16(block + 2112 + 2 * LANES * part) >> (uint32_t)(4 * quarter) >> (uint32_t)(2 * i) & 3;
-    return (i32v)(low | high << 4) - 32;
 }
 
 /* ---- float weights, and integer weights widened ---- */
@@ -632,7 +457,8 @@ INLINE void any_tokens_256(const struct shape_256 *s, const struct work *k, size
     else product_256(s, k, UNITS, 1);
 }
 
-INLINE void any_tokens_float(f32v (*load)(const uint8_t *at, size_t part, size_t k), const struct work *k, size_t tokens)
+INLINE void any_tokens_float(f32v (*load)(const uint8_t *at, size_t part, size_t k), const struct work *k,
+                             size_t tokens)
 {
     if (tokens == TOKENS) product_float(load, k, UNITS, TOKENS);
     else if (tokens == 4) product_float(load, k, UNITS, 4);
@@ -640,241 +466,4 @@ INLINE void any_tokens_float(f32v (*load)(const uint8_t *at, size_t part, size_t
     else product_float(load, k, UNITS, 1);
 }
 
-/* ---- one shape, one product and one widening a format ---- */
-
-/* block bytes, scale at, minimum at, zero, wide, e8m0, codes */
-static const struct shape_32 Q4_0 = { 288, 256, 0, 8, false, false, nibbles_32 };
-static const struct shape_32 Q4_1 = { 320, 256, 288, 0, false, false, nibbles_32 };
-static const struct shape_32 Q5_0 = { 352, 320, 0, 16, false, false, codes_5bit };
-static const struct shape_32 Q5_1 = { 384, 320, 352, 0, false, false, codes_5bit };
-static const struct shape_32 Q8_0 = { 544, 512, 0, WIDE_ZERO, true, false, codes_q8_0 };
-static const struct shape_32 IQ4_NL = { 288, 256, 0, WIDE_ZERO, true, false, codes_iq4_nl };
-static const struct shape_32 MXFP4 = { 272, 256, 0, 12, false, true, codes_mxfp4 };
-
-/* block bytes, group values, scale at, minimum at, zero, wide, short dots, codes, sub_scale, sub_minima */
-static const struct shape_256 Q2_K = { 1344, 16, 1280, 1312, 0, false, true, codes_q2_k, scale_q2_k, minima_q2_k };
-static const struct shape_256 Q3_K = { 1760, 16, 1728, 0, 4, false, true, codes_q3_k, scale_q3_k, NULL };
-static const struct shape_256 Q4_K = { 2304, 32, 2240, 2272, 0, false, false, codes_q4_k, scale_q4_k, minima_q4_k };
-static const struct shape_256 Q5_K = { 2816, 32, 2752, 2784, 0, false, false, codes_q5_k, scale_q5_k, minima_q5_k };
-static const struct shape_256 Q6_K = { 3360, 16, 3328, 0, 32, false, false, codes_q6_k, scale_q6_k, NULL };
-static const struct shape_256 IQ4_XS = { 2176, 32, 2144, 0, WIDE_ZERO, true, false, codes_iq4_xs, scale_iq4_xs, NULL };
-
-static void product_q4_0(const struct work *k, size_t tokens)
-{
-    any_tokens_32(&Q4_0, k, tokens);
-}
-
-static void widen_q4_0_tile(const uint8_t *block, size_t part, float *out)
-{
-    widen_block_32(&Q4_0, block, part, out);
-}
-
-static void product_q4_1(const struct work *k, size_t tokens)
-{
-    any_tokens_32(&Q4_1, k, tokens);
-}
-
-static void widen_q4_1_tile(const uint8_t *block, size_t part, float *out)
-{
-    widen_block_32(&Q4_1, block, part, out);
-}
-
-static void product_q5_0(const struct work *k, size_t tokens)
-{
-    any_tokens_32(&Q5_0, k, tokens);
-}
-
-static void widen_q5_0_tile(const uint8_t *block, size_t part, float *out)
-{
-    widen_block_32(&Q5_0, block, part, out);
-}
-
-static void product_q5_1(const struct work *k, size_t tokens)
-{
-    any_tokens_32(&Q5_1, k, tokens);
-}
-
-static void widen_q5_1_tile(const uint8_t *block, size_t part, float *out)
-{
-    widen_block_32(&Q5_1, block, part, out);
-}
-
-static void product_q8_0(const struct work *k, size_t tokens)
-{
-    any_tokens_32(&Q8_0, k, tokens);
-}
-
-static void widen_q8_0_tile(const uint8_t *block, size_t part, float *out)
-{
-    widen_block_32(&Q8_0, block, part, out);
-}
-
-static void product_iq4_nl(const struct work *k, size_t tokens)
-{
-    any_tokens_32(&IQ4_NL, k, tokens);
-}
-
-static void widen_iq4_nl_tile(const uint8_t *block, size_t part, float *out)
-{
-    widen_block_32(&IQ4_NL, block, part, out);
-}
-
-static void product_mxfp4(const struct work *k, size_t tokens)
-{
-    any_tokens_32(&MXFP4, k, tokens);
-}
-
-static void widen_mxfp4_tile(const uint8_t *block, size_t part, float *out)
-{
-    widen_block_32(&MXFP4, block, part, out);
-}
-
-static void product_q2_k(const struct work *k, size_t tokens)
-{
-    any_tokens_256(&Q2_K, k, tokens);
-}
-
-static void widen_q2_k_tile(const uint8_t *block, size_t part, float *out)
-{
-    widen_block_256(&Q2_K, block, part, out);
-}
-
-static void product_q3_k(const struct work *k, size_t tokens)
-{
-    any_tokens_256(&Q3_K, k, tokens);
-}
-
-static void widen_q3_k_tile(const uint8_t *block, size_t part, float *out)
-{
-    widen_block_256(&Q3_K, block, part, out);
-}
-
-static void product_q4_k(const struct work *k, size_t tokens)
-{
-    any_tokens_256(&Q4_K, k, tokens);
-}
-
-static void widen_q4_k_tile(const uint8_t *block, size_t part, float *out)
-{
-    widen_block_256(&Q4_K, block, part, out);
-}
-
-static void product_q5_k(const struct work *k, size_t tokens)
-{
-    any_tokens_256(&Q5_K, k, tokens);
-}
-
-static void widen_q5_k_tile(const uint8_t *block, size_t part, float *out)
-{
-    widen_block_256(&Q5_K, block, part, out);
-}
-
-static void product_q6_k(const struct work *k, size_t tokens)
-{
-    any_tokens_256(&Q6_K, k, tokens);
-}
-
-static void widen_q6_k_tile(const uint8_t *block, size_t part, float *out)
-{
-    widen_block_256(&Q6_K, block, part, out);
-}
-
-static void product_iq4_xs(const struct work *k, size_t tokens)
-{
-    any_tokens_256(&IQ4_XS, k, tokens);
-}
-
-static void widen_iq4_xs_tile(const uint8_t *block, size_t part, float *out)
-{
-    widen_block_256(&IQ4_XS, block, part, out);
-}
-
-static void product_f32(const struct work *k, size_t tokens)
-{
-    any_tokens_float(row_f32, k, tokens);
-}
-
-static void product_f16(const struct work *k, size_t tokens)
-{
-    any_tokens_float(row_f16, k, tokens);
-}
-
-static void product_bf16(const struct work *k, size_t tokens)
-{
-    any_tokens_float(row_bf16, k, tokens);
-}
-
-/* Indexed by weight type. Float types have no `widen`: their product is the float path itself. */
-static const struct {
-    product_fn *product;
-    widen_tile_fn *widen;
-} PRODUCTS[WEIGHT_TYPES] = {
-    [WEIGHT_F32] = { product_f32, NULL },
-    [WEIGHT_F16] = { product_f16, NULL },
-    [WEIGHT_BF16] = { product_bf16, NULL },
-    [WEIGHT_Q4_0] = { product_q4_0, widen_q4_0_tile },
-    [WEIGHT_Q4_1] = { product_q4_1, widen_q4_1_tile },
-    [WEIGHT_Q5_0] = { product_q5_0, widen_q5_0_tile },
-    [WEIGHT_Q5_1] = { product_q5_1, widen_q5_1_tile },
-    [WEIGHT_Q8_0] = { product_q8_0, widen_q8_0_tile },
-    [WEIGHT_IQ4_NL] = { product_iq4_nl, widen_iq4_nl_tile },
-    [WEIGHT_MXFP4] = { product_mxfp4, widen_mxfp4_tile },
-    [WEIGHT_Q2_K] = { product_q2_k, widen_q2_k_tile },
-    [WEIGHT_Q3_K] = { product_q3_k, widen_q3_k_tile },
-    [WEIGHT_Q4_K] = { product_q4_k, widen_q4_k_tile },
-    [WEIGHT_Q5_K] = { product_q5_k, widen_q5_k_tile },
-    [WEIGHT_Q6_K] = { product_q6_k, widen_q6_k_tile },
-    [WEIGHT_IQ4_XS] = { product_iq4_xs, widen_iq4_xs_tile },
-};
-
-/* Tokens in runs whose codes stay in the second cache while all tiles pass, tiles in groups of UNITS that stay in the
- * first while the run's tokens pass. */
-static void each_product(product_fn *product, size_t most, size_t token_bytes, const matrix *w, const activations *x, float *out,
-                         size_t out_stride, size_t tile_begin, size_t tile_end)
-{
-    struct work k = { .w = w, .x = x, .out = out, .out_stride = out_stride };
-    size_t run = max_size(CHUNK_BYTES / token_bytes / most * most, most);
-    for (size_t first = 0; first < x->tokens; first += run) {
-        size_t end = min_size(first + run, x->tokens);
-        for (size_t unit = tile_begin * PARTS; unit < tile_end * PARTS; unit += UNITS) {
-            take_units(&k, unit, tile_end * PARTS, UNITS);
-            for (k.token = first; k.token < end;) {
-                size_t tokens = group_tokens(end - k.token, most);
-                product(&k, tokens);
-                k.token += tokens;
-            }
-        }
-    }
-}
-
-static void matmul_int(const matrix *w, const activations *x, float *out, size_t out_stride, size_t tile_begin,
-                       size_t tile_end)
-{
-    size_t most = x->form == ACTIVATION_INT8_256 ? TOKENS_256 : TOKENS;
-    each_product(PRODUCTS[w->type].product, most, x->cols, w, x, out, out_stride, tile_begin, tile_end);
-}
-
-static void matmul_float(const matrix *w, const activations *x, float *out, size_t out_stride, size_t tile_begin,
-                         size_t tile_end)
-{
-    each_product(PRODUCTS[w->type].product, TOKENS, 4 * x->cols, w, x, out, out_stride, tile_begin, tile_end);
-}
-
-static void matmul_widened(const matrix *w, const activations *x, float *out, size_t out_stride, size_t tile_begin,
-                           size_t tile_end)
-{
-    const struct weight_kind *kind = weight_kind(w->type);
-    struct work k = { .w = w, .x = x, .out = out, .out_stride = out_stride };
-    for (size_t tile = tile_begin; tile < tile_end; tile++)
-        product_widened(PRODUCTS[w->type].widen, (size_t)kind->block_bytes * TILE_ROWS, kind->block_values, &k, tile);
-}
-
-static void bind_products(struct kernels *k)
-{
-    for (size_t type = 0; type < WEIGHT_TYPES; type++) {
-        if (PRODUCTS[type].product == NULL) continue;
-        bool integer = PRODUCTS[type].widen != NULL;
-        k->matmul_int[type] = integer ? matmul_int : NULL;
-        k->matmul_f32[type] = integer ? matmul_widened : matmul_float;
-    }
-}
+#include "kernels/matmul_formats.h"
