@@ -9,7 +9,7 @@ enum { LANES = 16 };
 static float read(enum kv_type type, const void *page, size_t at)
 {
     if (type == KV_F32) return ((const float *)page)[at];
-    return f32_of_f16(((const uint16_t *)page)[at]);
+    return f16_to_f32(((const uint16_t *)page)[at]);
 }
 
 /* The scores of positions begin..end-1 of a page; returns their maximum. */
@@ -113,8 +113,8 @@ static void store_c(enum kv_type type, const float *k, const float *v, size_t ke
         return;
     }
     uint16_t *keys = k_page, *values = (uint16_t *)v_page + at * value_dim;
-    for (size_t c = 0; c < key_dim; c++) keys[c * PAGE_TOK + at] = f16_of_f32(k[c]);
-    for (size_t c = 0; c < value_dim; c++) values[c] = f16_of_f32(v[c]);
+    for (size_t c = 0; c < key_dim; c++) keys[c * PAGE_TOK + at] = f16_clamped(k[c]);
+    for (size_t c = 0; c < value_dim; c++) values[c] = f16_clamped(v[c]);
 }
 
 void attention_bind_c(struct attention_kernels *k)

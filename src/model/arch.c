@@ -37,6 +37,8 @@ static const struct arch ARCHS[] = {
       .window_period = 2, .window_default = 128 },
     { .name = "glm4moe", .rope = ROPE_HALVES, .qk_norm = QK_NORM_IF_THERE, .ffn_norm = "post_attention_norm",
       .router = ROUTER_SIGMOID },
+    /* DeepSeek-V2, V2-Lite, V3, and models of their shape (Kimi K2). */
+    { .name = "deepseek2", .rope = ROPE_PAIRS, .ffn_norm = "ffn_norm", .router = ROUTER_ALL, .latent = true },
 };
 
 enum { ARCH_COUNT = sizeof ARCHS / sizeof *ARCHS, KEY_BYTES = 96 };
@@ -85,6 +87,15 @@ static bool f32_key(struct keys *k, const char *rest, float min, float max, floa
     return gguf_f32(k->dir, key(k, rest), GGUF_OPTIONAL, min, max, out, e);
 }
 
+/* A count that may be 0 or missing, which is 0. */
+static bool count_key(struct keys *k, const char *rest, size_t max, size_t *out, err *e)
+{
+    uint64_t value = 0;
+    if (!gguf_u64(k->dir, key(k, rest), GGUF_OPTIONAL, 0, max, &value, e)) return false;
+    *out = (size_t)value;
+    return true;
+}
+
 /* A number that some converters write once and others once a layer: here every layer must say the same. */
 static bool uniform_key(struct keys *k, const char *rest, enum gguf_need need, size_t layers, size_t max, size_t *out,
                         err *e)
@@ -123,7 +134,7 @@ static bool read_shape(struct keys *k, struct hyper *h, err *e)
     return true;
 }
 
-static bool read_rope_scaling(struct keys *k, struct rope_config *r, err *e)
+static bool read_rope_scaling(struct keys *k, struct rope_config *r, bool latent, err *e)
 {
     static const struct {
         const char *name;
@@ -151,7 +162,8 @@ static bool read_rope_scaling(struct keys *k, struct rope_config *r, err *e)
     r->beta_fast = (double)beta_fast;
     r->beta_slow = (double)beta_slow;
     r->magnitude = (double)magnitude;
-    if (r->scaling == ROPE_YARN && r->factor > 1.0) {
+    r->log_multiplier = (double)log_multiplier;
+    if (r->scaling == ROPE_YARN && r->factor > 1.0 && !latent) {
         /* YaRN, section 3.4: 0.1 ln(s) + 1; models with mscale_all_dim (the multiplier key) divide by theirs. */
         double log_factor = log_f64(r->factor);
         r->magnitude *= (0.1 * log_factor + 1.0) / (0.1 * (double)log_multiplier * log_factor + 1.0);
@@ -172,7 +184,7 @@ static bool read_rope(struct keys *k, struct hyper *h, err *e)
         return fail(e, ERR_VALUE, ERR_NO_OFFSET, "%s.rope.dimension_count: %zu, must be even and at most the head's %zu",
                     k->arch, r->dims, h->key_dim);
     r->base = (double)base;
-    if (!read_rope_scaling(k, r, e)) return false;
+    if (!read_rope_scaling(k, r, h->arch->latent, e)) return false;
     /* Layers with a window see few positions: no scaling, and a base of their own where the architecture has one. */
     h->rope_local = *r;
     if (h->arch->local_rope_base > 0.0f) {
@@ -182,6 +194,25 @@ static bool read_rope(struct keys *k, struct hyper *h, err *e)
         h->rope_local.scaling = ROPE_PLAIN;
         h->rope_local.magnitude = 1.0;
     }
+    return true;
+}
+
+/* The keys say the cache's sizes (key_length, value_length, head_count_kv 1) and, as "_mla", those of a head. */
+static bool read_latent(struct keys *k, struct hyper *h, err *e)
+{
+    struct latent_config *l = &h->latent;
+    size_t key_dim = 0, rope_dims = h->key_dim;
+    if (!h->arch->latent) return true;
+    if (!size_key(k, "attention.kv_lora_rank", GGUF_REQUIRED, HEAD_DIM_MAX, &l->kv_rank, e) ||
+        !count_key(k, "attention.q_lora_rank", WIDTH_MAX, &l->q_rank, e) ||
+        !size_key(k, "rope.dimension_count", GGUF_REQUIRED, HEAD_DIM_MAX, &rope_dims, e) ||
+        !size_key(k, "attention.key_length_mla", GGUF_REQUIRED, HEAD_DIM_MAX, &key_dim, e) ||
+        !size_key(k, "attention.value_length_mla", GGUF_REQUIRED, HEAD_DIM_MAX, &l->value_dim, e))
+        return false;
+    if (h->kv_heads != 1 || h->key_dim != l->kv_rank + rope_dims || h->value_dim != l->kv_rank || key_dim <= rope_dims)
+        return fail(e, ERR_VALUE, ERR_NO_OFFSET, "%s.attention: %zu cached heads of %zu and %zu values do not fit ranks of "
+                    "%zu and %zu that turn", k->arch, h->kv_heads, h->key_dim, h->value_dim, l->kv_rank, rope_dims);
+    l->nope_dim = key_dim - rope_dims;
     return true;
 }
 
@@ -222,11 +253,20 @@ static bool read_window(struct keys *k, struct hyper *h, err *e)
     return h->window == 0 || read_window_pattern(k, h, e);
 }
 
+/* DeepSeek's YaRN: what mscale takes from cos and sin, the scale of the scores has, squared (its model code, softmax_scale). */
+static float latent_stretch(const struct hyper *h)
+{
+    double mscale = 1.0 + h->rope.log_multiplier * log_f64(h->rope.factor);
+    return h->rope.scaling == ROPE_YARN ? (float)(mscale * mscale) : 1.0f;
+}
+
 static bool read_scales(struct keys *k, struct hyper *h, err *e)
 {
     const float tiny = 0x1p-40f, huge = 0x1p40f;
     bool wide = h->arch->wide_scale_layers != 0 && h->layers == h->arch->wide_scale_layers;
-    h->attention_scale = 1.0f / __builtin_sqrtf((float)(wide ? h->width / h->heads : h->key_dim));
+    size_t scaled_dim = wide ? h->width / h->heads : h->latent.kv_rank > 0 ? h->latent.nope_dim + h->rope.dims : h->key_dim;
+    h->attention_scale = 1.0f / __builtin_sqrtf((float)scaled_dim);
+    if (h->latent.kv_rank > 0) h->attention_scale *= latent_stretch(h);
     h->embedding_scale = h->arch->embed_sqrt_width ? __builtin_sqrtf((float)h->width) : 1.0f;
     h->residual_scale = h->logit_divisor = 1.0f;
     return f32_key(k, "attention.scale", tiny, huge, &h->attention_scale, e) &&
@@ -249,15 +289,6 @@ static bool read_router(struct keys *k, struct expert_config *x, err *e)
     if (function == 2 || (function == 0 && x->router == ROUTER_SIGMOID)) x->router = ROUTER_SIGMOID;
     else x->router = function == 3 || renormalise ? ROUTER_CHOSEN : ROUTER_ALL;
     x->renormalise = renormalise;
-    return true;
-}
-
-/* A count that may be 0 or missing, which is 0. */
-static bool count_key(struct keys *k, const char *rest, size_t max, size_t *out, err *e)
-{
-    uint64_t value = 0;
-    if (!gguf_u64(k->dir, key(k, rest), GGUF_OPTIONAL, 0, max, &value, e)) return false;
-    *out = (size_t)value;
     return true;
 }
 
@@ -317,7 +348,7 @@ bool hyper_read(const gguf_dir *dir, struct hyper *h, err *e)
     h->arch = arch_named(name);
     if (h->arch == NULL) return unknown_arch(name, e);
     struct keys k = { .dir = dir, .arch = h->arch->name };
-    if (!read_shape(&k, h, e) || !read_experts(&k, h, e) || !read_rope(&k, h, e) || !read_window(&k, h, e) ||
+    if (!read_shape(&k, h, e) || !read_experts(&k, h, e) || !read_latent(&k, h, e) || !read_rope(&k, h, e) || !read_window(&k, h, e) ||
         !read_scales(&k, h, e) ||
         !gguf_f32(dir, key(&k, "attention.layer_norm_rms_epsilon"), GGUF_REQUIRED, 0.0f, 1.0f, &h->eps, e) ||
         !read_vocab(dir, h, e))

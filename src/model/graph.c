@@ -23,7 +23,7 @@
 
 /* ---- planning ---- */
 
-enum { DENSE_NEEDS = 19, NEEDS_MAX = DENSE_NEEDS + EXPERT_NEEDS, NEED_ALIGN = 64 };
+enum { DENSE_NEEDS = 19, NEEDS_MAX = DENSE_NEEDS + EXPERT_NEEDS + LATENT_NEEDS, NEED_ALIGN = 64 };
 
 /* Everything graph_new takes, in one place: the sum is the plan, the loop over it is the taking. */
 static size_t list_needs(graph *g, size_t threads, struct need out[static NEEDS_MAX])
@@ -31,7 +31,7 @@ static size_t list_needs(graph *g, size_t threads, struct need out[static NEEDS_
     const struct hyper *h = &g->m->hyper;
     size_t chunk = g->set.chunk_tok, heads = h->heads, f = sizeof(float), logit_rows = g->set.logit_rows;
     size_t ffn_width = max_size(h->ffn_width, h->experts.shared_width);
-    size_t cols_max = max_size(max_size(h->width, heads * h->value_dim), ffn_width);
+    size_t cols_max = max_size(max_size(h->width, heads * max_size(h->value_dim, h->latent.value_dim)), ffn_width);
     g->rows_max = BLOCK_TOK * (heads / h->kv_heads);
     g->part_floats = round_up(h->value_dim + 2, 16);
     g->spans_max = ceil_div(g->set.ctx_tok, SPAN_TOK);
@@ -57,7 +57,10 @@ static size_t list_needs(graph *g, size_t threads, struct need out[static NEEDS_
         { &g->room[ACTIVATION_INT8_256], activations_bytes(ACTIVATION_INT8_256, cols_max, chunk), 1 },
     };
     memcpy(out, needs, sizeof needs);
-    return DENSE_NEEDS + (h->experts.count > 0 ? experts_needs(g, out + DENSE_NEEDS) : 0);
+    size_t count = DENSE_NEEDS;
+    if (h->experts.count > 0) count += experts_needs(g, out + count);
+    if (h->latent.kv_rank > 0) count += latent_needs(g, out + count);
+    return count;
 }
 
 /* Limits keep every product here far under 2^63: widths under 2^20, chunks under 2^12, vocabularies under 2^21. */
@@ -165,6 +168,7 @@ void graph_make_inputs(graph *g, activations *input, unsigned forms, size_t t, s
 
 struct products_job {
     const graph *g;
+    const activations *input; /* FORMS of them */
     const matrix *w[PRODUCTS_MAX];
     float *out[PRODUCTS_MAX];
     size_t first_task[PRODUCTS_MAX + 1];
@@ -182,14 +186,14 @@ static void products_task(void *arg, size_t task, size_t thread)
         job->g->set.activations_f32 ? ACTIVATION_F32 : weight_kind(w->type)->activations;
     size_t begin = (task - job->first_task[i]) * job->task_tiles;
     size_t end = min_size(begin + job->task_tiles, tile_count(w->rows));
-    matmul(job->g->k, w, &job->g->input[form], job->out[i], w->rows, begin, end);
+    matmul(job->g->k, w, &job->input[form], job->out[i], w->rows, begin, end);
 }
 
-/* out[i] = w[i] times the current input. Tasks are a few tiles each: enough of them that a slow thread takes fewer, few
+/* Tasks are a few tiles each: enough of them that a slow thread takes fewer, few
  * enough that the counter is not what is measured. */
-static void products(graph *g, const matrix *const *w, float *const *out, size_t count)
+void graph_products(graph *g, const activations *input, const matrix *const *w, float *const *out, size_t count)
 {
-    struct products_job job = { .g = g, .count = count };
+    struct products_job job = { .g = g, .input = input, .count = count };
     size_t tiles = 0;
     for (size_t i = 0; i < count; i++) tiles += tile_count(w[i]->rows);
     size_t share = tiles / (team_threads(g->team) * 8);
@@ -200,6 +204,11 @@ static void products(graph *g, const matrix *const *w, float *const *out, size_t
         job.first_task[i + 1] = job.first_task[i] + ceil_div(tile_count(w[i]->rows), job.task_tiles);
     }
     team_run(g->team, job.first_task[count], products_task, &job);
+}
+
+static void products(graph *g, const matrix *const *w, float *const *out, size_t count)
+{
+    graph_products(g, g->input, w, out, count);
 }
 
 /* ---- rows: embedding, residual, norm ---- */
@@ -259,15 +268,16 @@ struct heads_job {
     graph *g;
     size_t layer;
     const struct layer *w;
-    const rope_table *rope; /* NULL: none in this layer */
     bool whole;             /* one task a token: the q and k norms run over all heads */
 };
 
-static void turn(const struct heads_job *job, float *head, size_t pos)
+void graph_turn(const graph *g, size_t layer, float *x, size_t token)
 {
-    const graph *g = job->g;
-    if (job->rope != NULL)
-        g->k->vector.rope(head, rope_angles(job->rope, pos), job->rope->half, g->m->hyper.arch->rope == ROPE_PAIRS);
+    const struct hyper *h = &g->m->hyper;
+    if (!layer_has_rope(h, layer)) return;
+    bool local = layer_has_window(h, layer) && g->rope_local.angles != NULL;
+    const rope_table *table = local ? &g->rope_local : &g->rope;
+    g->k->vector.rope(x, rope_angles(table, g->positions[token]), table->half, h->arch->rope == ROPE_PAIRS);
 }
 
 /* Llama-4 scaling of queries far from the start: 1 + scale * ln(1 + floor(pos / tok)), made in f64. */
@@ -294,13 +304,13 @@ static void place_head(const struct heads_job *job, size_t t, size_t kv)
         float *q = g->q + (t * h->heads + i) * d;
         if (!job->whole && job->w->q_bias != NULL) v->add(q, job->w->q_bias + i * d, d);
         if (per_head) v->rms_norm(q, job->w->q_norm, d, h->eps, q);
-        turn(job, q, pos);
+        graph_turn(g, job->layer, q, t);
         cool(g, q, pos);
     }
     if (!job->whole && job->w->k_bias != NULL) v->add(key, job->w->k_bias + kv * d, d);
     if (job->w->v_bias != NULL) v->add(value, job->w->v_bias + kv * h->value_dim, h->value_dim);
     if (per_head) v->rms_norm(key, job->w->k_norm, d, h->eps, key);
-    turn(job, key, pos);
+    graph_turn(g, job->layer, key, t);
     size_t page = pos / PAGE_TOK;
     g->k->attention.store(seq->pool->shape.type, key, value, d, h->value_dim, pos % PAGE_TOK,
                           kv_keys(seq, page, job->layer, kv), kv_values(seq, page, job->layer, kv));
@@ -445,16 +455,10 @@ static void attend_join_task(void *arg, size_t task, size_t thread)
     }
 }
 
-static void attend(graph *g, size_t layer)
+void graph_attend(graph *g, size_t layer)
 {
     const struct hyper *h = &g->m->hyper;
-    bool local = layer_has_window(h, layer);
-    const rope_table *table = local && g->rope_local.angles != NULL ? &g->rope_local : &g->rope;
-    struct heads_job place = { .g = g, .layer = layer, .w = &g->m->layers[layer],
-                               .rope = layer_has_rope(h, layer) ? table : NULL,
-                               .whole = h->arch->qk_norm == QK_NORM_FULL };
-    team_run(g->team, place.whole ? g->token_count : g->token_count * h->kv_heads, heads_task, &place);
-    struct attend_job job = { .g = g, .layer = layer, .window = local ? h->window : 0 };
+    struct attend_job job = { .g = g, .layer = layer, .window = layer_has_window(h, layer) ? h->window : 0 };
     size_t spans = 0;
     for (size_t b = 0; b < g->block_count; b++) spans = max_size(spans, g->blocks[b].spans);
     size_t heads = g->block_count * h->kv_heads;
@@ -465,6 +469,14 @@ static void attend(graph *g, size_t layer)
     } else {
         team_run(g->team, heads, attend_task, &job);
     }
+}
+
+static void place_heads(graph *g, size_t layer)
+{
+    const struct hyper *h = &g->m->hyper;
+    struct heads_job job = { .g = g, .layer = layer, .w = &g->m->layers[layer],
+                             .whole = h->arch->qk_norm == QK_NORM_FULL };
+    team_run(g->team, job.whole ? g->token_count : g->token_count * h->kv_heads, heads_task, &job);
 }
 
 /* ---- between two products: quantize, or gate and quantize ---- */
@@ -521,10 +533,31 @@ static bool all_good(graph *g, size_t layer, err *e)
 static void attention_block(graph *g, const struct layer *w, size_t layer)
 {
     const struct hyper *h = &g->m->hyper;
-    products(g, (const matrix *const[]){ &w->q, &w->k, &w->v }, (float *const[]){ g->q, g->key, g->value }, 3);
-    attend(g, layer);
-    between(g, (struct between_job){ .x = g->attended, .cols = h->heads * h->value_dim }, &w->o);
+    struct between_job job = { .x = g->attended, .cols = h->heads * h->value_dim };
+    if (h->latent.kv_rank > 0) {
+        job.x = latent_attention(g, w, layer);
+        job.cols = h->heads * h->latent.value_dim;
+    } else {
+        products(g, (const matrix *const[]){ &w->q, &w->k, &w->v }, (float *const[]){ g->q, g->key, g->value }, 3);
+        place_heads(g, layer);
+        graph_attend(g, layer);
+    }
+    between(g, job, &w->o);
     products(g, (const matrix *const[]){ &w->o }, (float *const[]){ g->block_out }, 1);
+}
+
+/* What the normed input of a layer is multiplied with. */
+static size_t attention_inputs(const struct hyper *h, const struct layer *w, const matrix **out)
+{
+    if (h->latent.kv_rank > 0) {
+        out[0] = h->latent.q_rank > 0 ? &w->q_a : &w->q;
+        out[1] = &w->kv_a;
+        return 2;
+    }
+    out[0] = &w->q;
+    out[1] = &w->k;
+    out[2] = &w->v;
+    return 3;
 }
 
 void graph_feed_forward(graph *g, const matrix *gate, const matrix *up, const matrix *down, const float *gate_bias,
@@ -554,13 +587,14 @@ static bool layers(graph *g, err *e)
     const model *m = g->m;
     for (size_t l = 0; l < m->hyper.layers; l++) {
         const struct layer *w = &m->layers[l], *before = l > 0 ? w - 1 : NULL;
+        const matrix *next[PRODUCTS_MAX];
+        size_t next_count = attention_inputs(&m->hyper, w, next);
         rows(g, (struct rows_job){ .embed = l == 0, .norm = w->attn_norm,
                                    .out_bias = before != NULL ? before->down_bias : NULL,
                                    .post_norm = before != NULL ? before->ffn_post_norm : NULL },
-             (const matrix *const[]){ &w->q, &w->k, &w->v }, 3);
+             next, next_count);
         attention_block(g, w, l);
-        const matrix *next[2];
-        size_t next_count = feed_forward_inputs(w, next);
+        next_count = feed_forward_inputs(w, next);
         rows(g, (struct rows_job){ .norm = w->ffn_norm, .out_bias = w->o_bias, .post_norm = w->attn_post_norm }, next,
              next_count);
         if (w->router != NULL) experts_block(g, w);

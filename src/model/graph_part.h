@@ -42,6 +42,14 @@ struct expert_scratch {
     activations in_form[FORMS], mid_form[FORMS];
 };
 
+/* What latent attention works in; rows of heads are head-major: row h * tokens + t. */
+struct latent_scratch {
+    float *q_low, *q_full, *kv;  /* chunk_tok rows of q_rank, heads * (nope + rope), key_dim */
+    float *nope, *result, *out;  /* heads x chunk_tok rows of nope_dim, kv_rank; chunk_tok rows of heads * value_dim */
+    void *low_room[FORMS], *nope_room[FORMS], *result_room[FORMS];
+    activations low_form[FORMS], nope_form[FORMS], result_form[FORMS];
+};
+
 struct graph {
     const model *m;
     const struct kernels *k;
@@ -54,6 +62,7 @@ struct graph {
     void *room[FORMS];           /* of the activations below */
     activations input[FORMS];    /* the current product's input, in the forms that its weights ask for */
     struct expert_scratch experts; /* experts.c's own */
+    struct latent_scratch latent;  /* latent.c's own */
     struct attention_row *rows;  /* threads x rows_max */
     float *parts, *span_parts;   /* threads x 2 x rows_max; SPLIT_TOK x heads x spans_max */
     size_t rows_max, part_floats, spans_max;
@@ -88,6 +97,24 @@ void graph_gate(const graph *g, float *gate, float *up, const float *gate_bias, 
 /* The feed-forward block of three matrices, from the current input to `out`. Biases may be NULL. */
 void graph_feed_forward(graph *g, const matrix *gate, const matrix *up, const matrix *down, const float *gate_bias,
                         const float *up_bias, float *out);
+
+/* out[i] = w[i] times `input` (in the form each asks for), `count` at most PRODUCTS_MAX. */
+void graph_products(graph *g, const activations *input, const matrix *const *w, float *const *out, size_t count);
+
+/* Attention of the step's queries g->q over the cache of a layer, into g->attended. */
+void graph_attend(graph *g, size_t layer);
+
+/* Rope of one head's turning values at a token of the step, in a layer. */
+void graph_turn(const graph *g, size_t layer, float *x, size_t token);
+
+/* ---- latent.c ---- */
+
+enum { LATENT_NEEDS = 16 };
+size_t latent_needs(graph *g, struct need out[static LATENT_NEEDS]);
+
+/* Latent attention from the current input (in the forms of kv_a and of q_a or q) to the heads' results, which it
+ * returns: token_count rows of heads * value_dim. */
+float *latent_attention(graph *g, const struct layer *w, size_t layer);
 
 /* ---- experts.c ---- */
 

@@ -39,6 +39,7 @@ struct arch {
     bool embed_sqrt_width;     /* embeddings times sqrt(width) */
     bool fused;                /* attn_qkv and ffn_up (gate rows first) hold several matrices */
     enum router router;        /* where the file does not say */
+    bool latent;               /* multi-head latent attention: see struct latent_config */
     size_t wide_scale_layers;  /* with this many layers the attention scale is 1/sqrt(width / heads); 0: never */
 };
 
@@ -50,6 +51,7 @@ struct rope_config {
     size_t original_ctx_tok; /* yarn, longrope */
     double beta_fast, beta_slow;
     double magnitude;        /* cos and sin are multiplied by it */
+    double log_multiplier;   /* the file's yarn_log_multiplier, 0.1 times mscale_all_dim */
 };
 
 struct hyper {
@@ -67,6 +69,15 @@ struct hyper {
     float logit_divisor;                      /* logits are divided by it; 1: not */
     float q_temperature_scale;                /* Llama-4 scaling of q by position; 0: none */
     size_t q_temperature_tok;
+    /* Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434, section 2.1), in its absorbed form: every head shares
+     * one cached key of kv_rank + rope.dims values and one value, its first kv_rank. key_dim, value_dim and kv_heads
+     * above are those of the cache. */
+    struct latent_config {
+        size_t kv_rank;   /* 0: ordinary attention */
+        size_t q_rank;    /* 0: queries come straight from the hidden state */
+        size_t nope_dim;  /* values of a head's query that do not turn */
+        size_t value_dim; /* of a head's result, before the output matrix */
+    } latent;
     struct expert_config {
         size_t count;        /* 0: a dense model */
         size_t top_k;        /* experts of one token */

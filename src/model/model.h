@@ -8,7 +8,7 @@
 #include "model/hyper.h"
 #include "text/tokenizer.h"
 
-/* One matrix an expert, `bytes` apart: an expert is one piece of memory. */
+/* One matrix an expert (or a head), `bytes` apart: an expert is one piece of memory. */
 struct expert_matrix {
     matrix first; /* of expert 0; rows 0: none */
     size_t bytes;
@@ -27,6 +27,11 @@ struct layer {
     const float *q_bias, *k_bias, *v_bias, *o_bias, *gate_bias, *up_bias, *down_bias;
     const float *sinks; /* one a query head: a score that takes part in every softmax and has no value */
     matrix q, k, v, o, gate, up, down;
+    /* Latent attention: q (or q_a, q_b) makes all heads' queries, kv_a the cached key; k_b takes a head's query into the
+     * cache's space, v_b a head's result out of it. */
+    const float *q_a_norm, *kv_a_norm;
+    matrix q_a, q_b, kv_a;
+    struct expert_matrix k_b, v_b; /* one matrix a head */
     /* Layers with experts. The router is experts x width, row-major f32, so that single rows can be scored again. */
     const float *router, *router_bias, *choice_bias, *shared_scale;
     const float *gate_exps_bias, *up_exps_bias, *down_exps_bias; /* experts x rows */

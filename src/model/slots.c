@@ -24,14 +24,24 @@ enum dim {
     DIM_HEADS,
     DIM_EXPERTS,
     DIM_EXPERT_FFN,
-    DIM_SHARED_FFN
+    DIM_SHARED_FFN,
+    DIM_Q_RANK,
+    DIM_KV_RANK,
+    DIM_KV_A,    /* kv_rank and what turns */
+    DIM_NOPE,
+    DIM_VALUE,
+    DIM_LATENT_Q /* all heads' queries, as the file has them */
 };
 
 static size_t dim_size(const struct hyper *h, enum dim d)
 {
     const size_t sizes[] = { 1, h->width, h->vocab, h->ffn_width, h->heads * h->key_dim, h->kv_heads * h->key_dim,
-                             h->kv_heads * h->value_dim, h->heads * h->value_dim, h->key_dim, h->rope.dims / 2,
-                             h->heads, h->experts.count, h->experts.ffn_width, h->experts.shared_width };
+                             h->kv_heads * h->value_dim,
+                             h->heads * (h->latent.kv_rank > 0 ? h->latent.value_dim : h->value_dim), h->key_dim,
+                             h->rope.dims / 2,
+                             h->heads, h->experts.count, h->experts.ffn_width, h->experts.shared_width,
+                             h->latent.q_rank, h->latent.kv_rank, h->key_dim, h->latent.nope_dim, h->latent.value_dim,
+                             h->heads * (h->latent.nope_dim + h->rope.dims) };
     return sizes[d];
 }
 
@@ -48,7 +58,11 @@ enum need {
     IF_EXPERTS,
     MAY_EXPERTS,
     IF_SHARED,
-    MAY_SHARED
+    MAY_SHARED,
+    IF_PLAIN,      /* attention is not latent */
+    IF_LATENT,
+    IF_LATENT_Q,   /* latent, queries straight from the hidden state */
+    IF_LATENT_Q_AB /* latent, queries through a rank of their own */
 };
 
 /* Whether a layer has a place for the slot, and in *required whether it must be filled. */
@@ -59,8 +73,10 @@ static bool wanted(const struct hyper *h, size_t layer, enum need need, bool *re
     bool norms = a->qk_norm == QK_NORM_HEAD || a->qk_norm == QK_NORM_IF_THERE;
     *required = need != MAY && need != MAY_DENSE && need != MAY_EXPERTS && need != MAY_SHARED &&
                 !(need == IF_HEAD_NORM && a->qk_norm == QK_NORM_IF_THERE);
+    bool latent = h->latent.kv_rank > 0, q_rank = h->latent.q_rank > 0;
     const bool has[] = { true,  true,   a->norms != NORM_POST, a->norms != NORM_PRE, norms, a->qk_norm == QK_NORM_FULL,
-                         !experts, !experts, experts, experts, shared, shared };
+                         !experts, !experts, experts, experts, shared, shared, !latent, latent,
+                         latent && !q_rank, latent && q_rank };
     return has[need];
 }
 
@@ -68,7 +84,7 @@ struct slot {
     const char *name;  /* behind "blk.N."; NULL: the architecture's ffn_norm */
     enum need need;
     enum dim rows, cols;
-    enum { TO_MATRIX, TO_ROWS, TO_EXPERTS } to;
+    enum { TO_MATRIX, TO_ROWS, TO_EXPERTS, TO_HEADS } to;
     size_t offset;     /* in struct layer */
     const char *fused; /* the tensor that holds this and others where the architecture says so */
     enum dim before[2]; /* rows of the fused tensor that stand before; DIM_ONE: none */
@@ -77,12 +93,21 @@ struct slot {
 #define MATRIX(field) TO_MATRIX, offsetof(struct layer, field)
 #define ROWS(field) TO_ROWS, offsetof(struct layer, field)
 #define EXPERTS(field) TO_EXPERTS, offsetof(struct layer, field)
+#define HEADS(field) TO_HEADS, offsetof(struct layer, field)
 
 static const struct slot LAYER_SLOTS[] = {
     { "attn_norm.weight", IF_PRE, DIM_ONE, DIM_WIDTH, ROWS(attn_norm), NULL, { 0 } },
-    { "attn_q.weight", NEED, DIM_Q, DIM_WIDTH, MATRIX(q), "attn_qkv.weight", { DIM_ONE, DIM_ONE } },
-    { "attn_k.weight", NEED, DIM_K, DIM_WIDTH, MATRIX(k), "attn_qkv.weight", { DIM_Q, DIM_ONE } },
-    { "attn_v.weight", NEED, DIM_V, DIM_WIDTH, MATRIX(v), "attn_qkv.weight", { DIM_Q, DIM_K } },
+    { "attn_q.weight", IF_PLAIN, DIM_Q, DIM_WIDTH, MATRIX(q), "attn_qkv.weight", { DIM_ONE, DIM_ONE } },
+    { "attn_k.weight", IF_PLAIN, DIM_K, DIM_WIDTH, MATRIX(k), "attn_qkv.weight", { DIM_Q, DIM_ONE } },
+    { "attn_v.weight", IF_PLAIN, DIM_V, DIM_WIDTH, MATRIX(v), "attn_qkv.weight", { DIM_Q, DIM_K } },
+    { "attn_q.weight", IF_LATENT_Q, DIM_LATENT_Q, DIM_WIDTH, MATRIX(q), NULL, { 0 } },
+    { "attn_q_a.weight", IF_LATENT_Q_AB, DIM_Q_RANK, DIM_WIDTH, MATRIX(q_a), NULL, { 0 } },
+    { "attn_q_a_norm.weight", IF_LATENT_Q_AB, DIM_ONE, DIM_Q_RANK, ROWS(q_a_norm), NULL, { 0 } },
+    { "attn_q_b.weight", IF_LATENT_Q_AB, DIM_LATENT_Q, DIM_Q_RANK, MATRIX(q_b), NULL, { 0 } },
+    { "attn_kv_a_mqa.weight", IF_LATENT, DIM_KV_A, DIM_WIDTH, MATRIX(kv_a), NULL, { 0 } },
+    { "attn_kv_a_norm.weight", IF_LATENT, DIM_ONE, DIM_KV_RANK, ROWS(kv_a_norm), NULL, { 0 } },
+    { "attn_k_b.weight", IF_LATENT, DIM_KV_RANK, DIM_NOPE, HEADS(k_b), NULL, { 0 } },
+    { "attn_v_b.weight", IF_LATENT, DIM_VALUE, DIM_KV_RANK, HEADS(v_b), NULL, { 0 } },
     { "attn_q.bias", MAY, DIM_ONE, DIM_Q, ROWS(q_bias), NULL, { 0 } },
     { "attn_k.bias", MAY, DIM_ONE, DIM_K, ROWS(k_bias), NULL, { 0 } },
     { "attn_v.bias", MAY, DIM_ONE, DIM_V, ROWS(v_bias), NULL, { 0 } },
@@ -171,7 +196,7 @@ static bool layer_slot(struct resolver *r, const struct slot *s, size_t l, err *
     if (t == NULL)
         return !required || fail(e, ERR_MISSING, ERR_NO_OFFSET, "%s: the file has no such tensor", name);
     struct slot_source source = { .tensor = t, .rows = dim_size(h, s->rows), .cols = dim_size(h, s->cols),
-                                  .count = s->to == TO_EXPERTS ? h->experts.count : 1 };
+                                  .count = s->to == TO_EXPERTS ? h->experts.count : s->to == TO_HEADS ? h->heads : 1 };
     size_t whole = source.rows;
     if (fused) {
         for (size_t i = 0; i < 2; i++)
@@ -182,7 +207,7 @@ static bool layer_slot(struct resolver *r, const struct slot *s, size_t l, err *
     if (!check_shape(t, source.count, whole, source.cols, last, e)) return false;
     uint8_t *at = (uint8_t *)&r->m->layers[l] + s->offset;
     if (s->to == TO_ROWS) source.to_rows = (const float **)(void *)at;
-    else if (s->to == TO_EXPERTS) source.to_experts = (struct expert_matrix *)(void *)at;
+    else if (s->to == TO_EXPERTS || s->to == TO_HEADS) source.to_experts = (struct expert_matrix *)(void *)at;
     else source.to_matrix = (matrix *)(void *)at;
     add(r, source);
     return true;

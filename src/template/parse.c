@@ -843,3 +843,8 @@ bool template_parse(view source, arena *a, const chat_template **out, err *e)
     *out = t;
     return true;
 }
+
+view template_source(const chat_template *t)
+{
+    return t->source;
+}

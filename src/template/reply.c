@@ -310,8 +310,10 @@ static enum match value_header(const reply_parser *p, enum part_kind kind)
 {
     view text = { p->held + p->mark, p->len - p->mark };
     if (kind == PART_PYTHON) return python_match(text);
-    if (kind == PART_JSON || kind == PART_GEMMA)
-        return text.len_bytes == 0 ? MATCH_PART : text.ptr[0] == '{' ? MATCH_FULL : MATCH_NO;
+    if (kind == PART_JSON || kind == PART_GEMMA) { /* or an object written as text in JSON: decoded once */
+        if (text.len_bytes == 0) return MATCH_PART;
+        return text.ptr[0] == '{' || (text.ptr[0] == '"' && kind == PART_JSON) ? MATCH_FULL : MATCH_NO;
+    }
     if (p->family->flags & FAMILY_BARE) return bare_match(p, text);
     return header_match(p, text, kind == PART_ARRAY);
 }
@@ -324,7 +326,7 @@ static bool value_byte(reply_parser *p, enum part_kind kind)
         if (p->escaped) p->escaped = false;
         else if (c == '\\') p->escaped = true;
         else if (c == p->quote) p->quoted = false;
-        return false;
+        return !p->quoted && p->depth == 0; /* a value that is a string */
     }
     if (c == '"' || (c == '\'' && kind == PART_PYTHON)) {
         p->quoted = true;
@@ -341,7 +343,7 @@ static enum step step_value(reply_parser *p)
     enum part_kind kind = p->parts[p->pc].kind;
     static const uint8_t gemma_quote[] = "<|\"|>";
     const struct literal quote = { { gemma_quote, sizeof gemma_quote - 1 }, 0 };
-    if (p->depth == 0) {
+    if (p->pos == p->mark) {
         enum match m = value_header(p, kind);
         if (m == MATCH_PART && p->len - p->mark > HEADER_BYTES) m = MATCH_NO;
         if (m != MATCH_FULL) return m == MATCH_NO ? STEP_FAIL : STEP_MORE;
@@ -530,7 +532,7 @@ static bool read_args(reply_parser *p, enum part_kind kind, view *args)
     if (kind == PART_GEMMA) return args_of_gemma(body, p->arena, args);
     if (kind == PART_JSON) {
         *args = body;
-        return args_json_object(body, p->arena);
+        return args_json_object(args, p->arena);
     }
     for (size_t i = 0; i < p->param_count; i++)
         params[i] = (struct raw_param){ held_view(p, p->params[i].key), held_view(p, p->params[i].value),
@@ -546,7 +548,9 @@ static bool finish_call(reply_parser *p)
     view args;
     bool good;
     if (kind == PART_OBJECT || kind == PART_ARRAY || kind == PART_PYTHON) {
-        good = send_listed(p, kind, true) && send_listed(p, kind, false);
+        good = send_listed(p, kind, true);
+        arena_rewind(p->arena, mark);
+        good = good && send_listed(p, kind, false);
     } else {
         good = read_args(p, kind, &args);
         if (good) send_call(p, held_view(p, p->name), held_view(p, p->id), args);

@@ -70,21 +70,21 @@ static void push(struct radix_heap *h, uint32_t rank, uint32_t at)
 /* Deals the lowest bucket out around its lowest rank; false where nothing waits. */
 static bool next_rank(struct radix_heap *h, const struct symbol *s)
 {
-    size_t bucket = 1;
-    while (bucket < BUCKETS && h->buckets[bucket].first == INDEX_NONE) bucket++;
-    if (bucket == BUCKETS) return false;
-    uint32_t first = h->buckets[bucket].first, lowest = RANK_NONE;
-    for (uint32_t i = first; i != INDEX_NONE; i = h->entries[i].next)
-        if (h->entries[i].rank < lowest && s[h->entries[i].at].rank == h->entries[i].rank) lowest = h->entries[i].rank;
-    h->buckets[bucket].first = INDEX_NONE;
-    if (lowest == RANK_NONE) return next_rank(h, s); /* all out of date; at most BUCKETS deep */
-    h->current = lowest;
-    for (uint32_t i = first, next; i != INDEX_NONE; i = next) {
-        const struct entry *x = &h->entries[i];
-        next = x->next;
-        if (s[x->at].rank == x->rank) append(h, bucket_of(h, x->rank), i);
+    for (size_t bucket = 1; bucket < BUCKETS; bucket++) {
+        uint32_t first = h->buckets[bucket].first, lowest = RANK_NONE;
+        h->buckets[bucket].first = INDEX_NONE;
+        for (uint32_t i = first; i != INDEX_NONE; i = h->entries[i].next)
+            if (s[h->entries[i].at].rank == h->entries[i].rank && h->entries[i].rank < lowest) lowest = h->entries[i].rank;
+        if (lowest == RANK_NONE) continue; /* empty, or all out of date */
+        h->current = lowest;
+        for (uint32_t i = first, next; i != INDEX_NONE; i = next) {
+            const struct entry *x = &h->entries[i];
+            next = x->next;
+            if (s[x->at].rank == x->rank) append(h, bucket_of(h, x->rank), i);
+        }
+        return true;
     }
-    return true;
+    return false;
 }
 
 /* Ascending; nearly always they are already, for waves go from left to right. `spare` has room for count. */

@@ -58,8 +58,8 @@ static void scene_make(const struct attention_kernels *k, enum kv_type type, siz
         k->store(type, key, value, key_dim, value_dim, i % PAGE_TOK, scene.k_pages[i / PAGE_TOK],
                  scene.v_pages[i / PAGE_TOK]);
         if (type == KV_F32) continue;
-        for (size_t c = 0; c < key_dim; c++) key[c] = f32_of_f16(f16_of_f32(key[c]));
-        for (size_t c = 0; c < value_dim; c++) value[c] = f32_of_f16(f16_of_f32(value[c]));
+        for (size_t c = 0; c < key_dim; c++) key[c] = f16_to_f32(f16_clamped(key[c]));
+        for (size_t c = 0; c < value_dim; c++) value[c] = f16_to_f32(f16_clamped(value[c]));
     }
     for (size_t r = 0; r < ROWS_MAX; r++)
         for (size_t c = 0; c < key_dim; c++) scene.q[r][c] = random_value(seed + 2, r * key_dim + c) * 2;
@@ -352,7 +352,7 @@ static void the_comparison_sees(const struct attention_kernels *k)
     see(DECODE, 2, 0);
     run_all(k, 2, parts);
     memcpy(other_parts, parts, sizeof parts);
-    other_parts[1][scene.value_dim + 1] = f32_of_bits(f32_bits(other_parts[1][scene.value_dim + 1]) ^ 1);
+    other_parts[1][scene.value_dim + 1] = f32_of_bits(bits_of_f32(other_parts[1][scene.value_dim + 1]) ^ 1);
     CHECK(!same_parts(parts, other_parts), "one bit of a sum is seen");
     scene.lo[1] = 1;
     run_all(k, 2, other_parts);

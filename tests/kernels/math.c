@@ -93,7 +93,7 @@ static void f32_borders(void)
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         float got = rows[i].fn(rows[i].got_from);
-        CHECK(f32_bits(got) == f32_bits(rows[i].want), "%s: %a, want %a", rows[i].says, (double)got,
+        CHECK(bits_of_f32(got) == bits_of_f32(rows[i].want), "%s: %a, want %a", rows[i].says, (double)got,
               (double)rows[i].want);
     }
     CHECK(isnan(exp_f32(NAN)) && isnan(tanh_f32(NAN)) && isnan(erf_f32(NAN)), "NaN goes through");
@@ -134,17 +134,17 @@ static void halves(void)
 {
     size_t wrong = 0;
     for (uint32_t h = 0; h < 0x7c00; h++) {
-        float low = f32_of_f16((uint16_t)h), high = h + 1 < 0x7c00 ? f32_of_f16((uint16_t)(h + 1)) : 65536.0f;
+        float low = f16_to_f32((uint16_t)h), high = h + 1 < 0x7c00 ? f16_to_f32((uint16_t)(h + 1)) : 65536.0f;
         float middle = (low + high) * 0.5f;
         uint32_t up = h + 1 < 0x7c00 ? h + 1 : h; /* clamped, never infinite */
-        wrong += f16_of_f32(low) != h || f16_of_f32(-low) != (h | 0x8000);
-        wrong += f16_of_f32(middle) != (h & 1 ? up : h);
-        wrong += f16_of_f32(f32_of_bits(f32_bits(middle) - 1)) != h;
-        wrong += f16_of_f32(f32_of_bits(f32_bits(middle) + 1)) != up;
+        wrong += f16_clamped(low) != h || f16_clamped(-low) != (h | 0x8000);
+        wrong += f16_clamped(middle) != (h & 1 ? up : h);
+        wrong += f16_clamped(f32_of_bits(bits_of_f32(middle) - 1)) != h;
+        wrong += f16_clamped(f32_of_bits(bits_of_f32(middle) + 1)) != up;
     }
     CHECK(wrong == 0, "%zu of the f16 round trips are wrong", wrong);
-    CHECK(f16_of_f32(INFINITY) == 0x7bff && f16_of_f32(-1e30f) == 0xfbff && f16_of_f32(NAN) == 0x7bff, "clamped");
-    CHECK(isinf(f32_of_f16(0x7c00)) && f32_bits(f32_of_f16(0x7c01)) == 0x7fc02000, "infinity and a signalling NaN");
+    CHECK(f16_clamped(INFINITY) == 0x7bff && f16_clamped(-1e30f) == 0xfbff && f16_clamped(NAN) == 0x7bff, "clamped");
+    CHECK(isinf(f16_to_f32(0x7c00)) && bits_of_f32(f16_to_f32(0x7c01)) == 0x7fc02000, "infinity and a signalling NaN");
 }
 
 int main(int argc, char **argv)

@@ -227,7 +227,7 @@ static void specials(const struct vector_kernels *k)
 static bool same_bits(const float *a, const float *b, size_t n)
 {
     bool same = true;
-    for (size_t i = 0; i < n; i++) same &= f32_bits(a[i]) == f32_bits(b[i]) || (isnan(a[i]) && isnan(b[i]));
+    for (size_t i = 0; i < n; i++) same &= bits_of_f32(a[i]) == bits_of_f32(b[i]) || (isnan(a[i]) && isnan(b[i]));
     return same;
 }
 
@@ -282,7 +282,7 @@ static void the_comparison_sees(void)
     fill(&ours, ORDINARY, 5);
     theirs = ours;
     CHECK(same(&ours, &theirs), "equal buffers are equal");
-    theirs.out[N_MAX + GUARD - 1] = f32_of_bits(f32_bits(theirs.out[0]) + 1);
+    theirs.out[N_MAX + GUARD - 1] = f32_of_bits(bits_of_f32(theirs.out[0]) + 1);
     CHECK(!same(&ours, &theirs), "one unit past the end is seen");
     theirs = ours;
     theirs.x[0] = -0.0f, ours.x[0] = 0.0f;
