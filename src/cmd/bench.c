@@ -5,13 +5,16 @@
 #include "base/checked.h"
 #include "base/limits.h"
 #include "base/prng.h"
+#include "model/made.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
 struct bench_options {
-    size_t prompt, made, runs;
+    size_t prompt, made, runs, layers;
+    uint64_t seed;
+    const char *type, *out;
     bool json;
 };
 
@@ -23,6 +26,10 @@ static const struct option ROWS[] = {
     { "--runs", "N", OPTION_COUNT, offsetof(struct bench_options, runs), 1, 100, NULL, "3",
       "the best of so many counts" },
     { "--json", NULL, OPTION_FLAG, offsetof(struct bench_options, json), 0, 0, NULL, NULL, "one object" },
+    { "--type", "TYPE", OPTION_TEXT, offsetof(struct bench_options, type), 0, 0, NULL, "Q4_K_M", NULL },
+    { "--out", "FILE", OPTION_TEXT, offsetof(struct bench_options, out), 0, 0, NULL, NULL, NULL },
+    { "--layers", "N", OPTION_COUNT, offsetof(struct bench_options, layers), 1, LAYERS_MAX, NULL, NULL, NULL },
+    { "--made-seed", "N", OPTION_SEED, offsetof(struct bench_options, seed), 0, 0, NULL, "1", NULL },
 };
 
 /* ---- how fast memory is read ---- */
@@ -130,15 +137,51 @@ static void print_speeds(const struct opened *o, const struct bench_options *set
            read_gb_s / weights_gb);
 }
 
+/* ---- made models ---- */
+
+static bool unknown_name(const char *what, const char *word, const char *const *names, err *e)
+{
+    char known[240] = "";
+    for (size_t len = 0; *names != NULL && len < sizeof known; names++)
+        len += (size_t)snprintf(known + len, sizeof known - len, "%s%s", len > 0 ? ", " : "", *names);
+    return fail(e, ERR_VALUE, ERR_NO_OFFSET, "%s: %.40s, known are %s", what, word, known);
+}
+
+static bool make_model(const char *word, const struct bench_options *set, err *e)
+{
+    const struct made_shape *named = made_shape_named(view_of(word));
+    const struct made_mix *mix = made_mix_named(view_of(set->type));
+    if (named == NULL) return unknown_name("shape", word, made_shape_names(), e);
+    if (mix == NULL) return unknown_name("--type", set->type, made_mix_names(), e);
+    struct made_shape shape = *named;
+    if (set->layers > 0) shape.layers = set->layers;
+    return made_write(&shape, mix, set->seed, set->out, e);
+}
+
+static int cmd_make_model(const struct command_line *line, const struct bench_options *set)
+{
+    err e = { 0 };
+    if (line->word_count != 2 || set->out == NULL) {
+        say("bench make-model: expected: hearth bench make-model SHAPE --type T --out FILE");
+        return EXIT_USAGE;
+    }
+    return make_model(line->words[1], set, &e) ? EXIT_GOOD : say_error(&e);
+}
+
 int cmd_bench(int argc, char **argv)
 {
     struct bench_options set = { 0 };
     struct compute_options compute = { 0 };
-    struct command_line line = { .command = "bench", .usage = "[MODEL]", .words_max = 1,
-                                 .about = "Tokens a second, beside what this machine's memory allows.",
+    struct command_line line = { .command = "bench", .usage = "[MODEL] | make-model SHAPE --type T --out FILE", .words_max = 2,
+                                 .about = "Tokens a second, beside what this machine's memory allows; or a model of random\nweights in a real shape, so that anyone can repeat a speed.",
                                  .groups = { { ROWS, sizeof ROWS / sizeof *ROWS, &set }, compute_group(&compute) } };
     int status;
     if (!options_read(&line, argc, argv, &status)) return status;
+    if (line.word_count > 0 && strcmp(line.words[0], "make-model") == 0) return cmd_make_model(&line, &set);
+    if (line.word_count > 1) {
+        say("bench: %zu words given, expected: hearth bench %s", line.word_count, line.usage);
+        return EXIT_USAGE;
+    }
     struct opened o = { 0 };
     struct times best;
     err e = { 0 };
