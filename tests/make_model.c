@@ -9,7 +9,7 @@
 #include "base/le.h"
 #include "base/prng.h"
 #include "format/gguf_write.h"
-#include "kernels/math.h"
+#include "kernels/half.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -66,7 +66,7 @@ int main(int argc, char **argv)
         return output_end(EXIT_GOOD);
     }
     if (strcmp(name, "--version") == 0) {
-        printf("hearth %s\n", HEARTH_VERSION);
+        printf("hearth %s, arithmetic %d\n", HEARTH_VERSION, HEARTH_ARITHMETIC);
         return output_end(EXIT_GOOD);
     }
     for (size_t i = 0; i < COMMAND_COUNT; i++)
