@@ -17,7 +17,7 @@ struct escape_scene {
     char host[65];      /* the machine's name */
     char folder[ESCAPE_PATH_BYTES]; /* open to everybody, in the machine's /tmp */
     char file[ESCAPE_PATH_BYTES];   /* in it, readable and writable by everybody */
-    char fresh[ESCAPE_PATH_BYTES];  /* in it, not there */
+    char fresh[ESCAPE_PATH_BYTES];  /* in it, not there; a row's own */
     int fd_count;       /* descriptors listed for the profile */
     int stray_fd;       /* one the spawner has open and did not list */
     const uint8_t *weights; /* a sealed memfd, mapped before the jail closed */

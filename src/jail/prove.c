@@ -40,6 +40,8 @@ struct prove_scene {
     struct outcome *outcomes; /* PROVE_ROWS_MAX, shared */
 };
 
+enum { IN_FLIGHT = 16 }; /* canaries at once: the end of a namespace waits for the kernel, not for a processor */
+
 struct canary {
     const struct escape_scene *scene;
     const struct jail_profile *profile;
@@ -48,11 +50,20 @@ struct canary {
     bool alone_too; /* rows that want their own process: only where this one is it */
 };
 
-/* Removes what allowed attempts may have made. */
-static void tidy(const struct prove_scene *s)
+/* The path that row `i` may make. */
+static void fresh_path(const struct escape_scene *t, size_t i, char path[ESCAPE_PATH_BYTES])
 {
-    unlink(s->told.fresh);
-    rmdir(s->told.fresh);
+    snprintf(path, ESCAPE_PATH_BYTES, "%.60s/fresh-%zu", t->folder, i);
+}
+
+/* Removes what allowed attempts may have made. */
+static void tidy(const struct escape_scene *t, size_t from, size_t to)
+{
+    char path[ESCAPE_PATH_BYTES];
+    for (size_t i = from; i < to; i++) {
+        fresh_path(t, i, path);
+        if (unlink(path) != 0) rmdir(path);
+    }
 }
 
 void prove_scene_free(struct prove_scene *s)
@@ -62,7 +73,6 @@ void prove_scene_free(struct prove_scene *s)
     snprintf(path, sizeof path, "%s/socket", s->told.folder);
     unlink(path);
     unlink(s->told.file);
-    tidy(s);
     rmdir(s->told.folder);
     for (size_t i = 0; i < SOCKETS; i++)
         if (s->socket[i] > 0) close(s->socket[i]);
@@ -82,7 +92,6 @@ static bool make_files(struct escape_scene *t)
     snprintf(t->folder, sizeof t->folder, "/tmp/hearth-prove-XXXXXX");
     if (mkdtemp(t->folder) == NULL || chmod(t->folder, 0777) != 0) return false;
     if (snprintf(t->file, sizeof t->file, "%.80s/file", t->folder) < 0) return false;
-    if (snprintf(t->fresh, sizeof t->fresh, "%.80s/fresh", t->folder) < 0) return false;
     t->stray_fd = open(t->file, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     return t->stray_fd >= 0 && fchmod(t->stray_fd, 0666) == 0 && ftruncate(t->stray_fd, 4096) == 0;
 }
@@ -168,12 +177,14 @@ bool prove_scene_new(struct prove_scene **out, err *e)
 static void canary_run(void *arg)
 {
     const struct canary *c = arg;
+    struct escape_scene scene = *c->scene;
     for (size_t i = c->from; i < c->to; i++) {
         const struct escape *row = escape_row(i);
         if (!escape_applies(row, c->profile) || (row->alone && !c->alone_too)) continue;
         struct outcome *o = &c->outcomes[i];
+        fresh_path(&scene, i, scene.fresh);
         atomic_store(&o->end, PROVE_TRYING);
-        long value = escape_try(row, c->scene);
+        long value = escape_try(row, &scene);
         atomic_store(&o->value, value);
         enum prove_end end = value == -JAIL_DENIED_ERRNO ? PROVE_FILTERED
                              : value < 0 && value >= -4095 ? PROVE_REFUSED : PROVE_ALLOWED;
@@ -189,23 +200,44 @@ static enum prove_end end_of(const struct jail_end *end)
     return end->crashed || end->signal != 0 ? PROVE_FAULTED : PROVE_ALLOWED;
 }
 
-/* One canary over rows from..to. */
-static bool one_canary(struct prove_scene *s, const struct canary *c, const struct jail_options *o,
-                       struct prove_tally *out, err *e)
+/* Canaries that run, oldest first. */
+struct flight {
+    struct prove_scene *scene;
+    const struct jail_options *options;
+    struct prove_tally *out;
+    size_t started, landed;
+    struct canary canary[IN_FLIGHT];
+    struct jail_process process[IN_FLIGHT];
+};
+
+/* Waits for the oldest. */
+static bool land(struct flight *f, err *e)
 {
-    struct canary copy = *c;
-    struct jail_job job = { .run = canary_run, .arg = &copy };
-    struct jail_process process;
-    memset(s->told.own, 0, 4096);
-    if (!jail_spawn(c->profile, o, &job, &process, e)) return false;
-    out->report = process.report;
+    size_t at = f->landed++ % IN_FLIGHT;
+    const struct canary *c = &f->canary[at];
     struct jail_end end;
-    bool ended = jail_wait(&process, CANARY_MS, &end);
-    jail_free(&process);
-    tidy(s);
-    if (!ended) return fail(e, ERR_STATE, ERR_NO_OFFSET, "proof: a canary did not end: %s", prove_row_name(c->from));
-    for (size_t i = c->from; i < c->to; i++)
-        if (atomic_load(&s->outcomes[i].end) == PROVE_TRYING) atomic_store(&s->outcomes[i].end, (int32_t)end_of(&end));
+    bool ended = jail_wait(&f->process[at], CANARY_MS, &end);
+    jail_free(&f->process[at]);
+    tidy(&f->scene->told, c->from, c->to);
+    struct outcome *outcomes = f->scene->outcomes;
+    for (size_t i = c->from; i < c->to; i++) {
+        bool tried_here = c->alone_too || !escape_row(i)->alone; /* another's row may be in the middle of its attempt */
+        if (!tried_here || atomic_load(&outcomes[i].end) != PROVE_TRYING) continue;
+        if (!ended) return fail(e, ERR_STATE, ERR_NO_OFFSET, "proof: a canary sleeps in: %s", prove_row_name(i));
+        atomic_store(&outcomes[i].end, (int32_t)end_of(&end));
+    }
+    return ended || fail(e, ERR_STATE, ERR_NO_OFFSET, "proof: a canary did not end");
+}
+
+static bool launch(struct flight *f, const struct canary *c, err *e)
+{
+    if (f->started - f->landed == IN_FLIGHT && !land(f, e)) return false;
+    size_t at = f->started % IN_FLIGHT;
+    f->canary[at] = *c;
+    struct jail_job job = { .run = canary_run, .arg = &f->canary[at] };
+    if (!jail_spawn(c->profile, f->options, &job, &f->process[at], e)) return false;
+    f->started++;
+    f->out->report = f->process[at].report;
     return true;
 }
 
@@ -233,7 +265,7 @@ static size_t table_rows(void)
 }
 
 bool prove_profile(struct prove_scene *s, const struct jail_profile *p, uint32_t skip, uint32_t require,
-                   enum jail_denied denied, bool apart, struct prove_tally *out, err *e)
+                   enum jail_denied denied, struct prove_tally *out, err *e)
 {
     *out = (struct prove_tally){ .rows = table_rows() };
     memset((void *)s->outcomes, 0, PROVE_ROWS_MAX * sizeof *s->outcomes);
@@ -242,25 +274,26 @@ bool prove_profile(struct prove_scene *s, const struct jail_profile *p, uint32_t
     struct jail_options o = { .require = require, .skip = skip, .denied = denied, .fds = fds,
                               .fd_count = descriptors_of(s, p, fds), .rings = &reader, .ring_count = 1, .file_bytes = 4096 };
     s->told.fd_count = (int)o.fd_count;
-    bool each = apart || denied != JAIL_ERRNO;
+    struct flight f = { .scene = s, .options = &o, .out = out };
     struct canary c = { .scene = &s->told, .profile = p, .outcomes = s->outcomes, .from = 0, .to = out->rows };
-    if (!each && !one_canary(s, &c, &o, out, e)) return false;
+    bool each = denied != JAIL_ERRNO, good = each || launch(&f, &c, e);
     c.alone_too = true;
-    for (size_t i = 0; i < out->rows; i++) {
+    for (size_t i = 0; good && i < out->rows; i++) {
         const struct escape *row = escape_row(i);
         if (!escape_applies(row, p) || !(each || row->alone)) continue;
         c.from = i;
         c.to = i + 1;
-        if (!one_canary(s, &c, &o, out, e)) return false;
+        good = launch(&f, &c, e);
     }
-    for (size_t i = 0; i < out->rows; i++) {
+    while (f.landed < f.started) good = land(&f, e) && good;
+    for (size_t i = 0; good && i < out->rows; i++) {
         int32_t end = atomic_load(&s->outcomes[i].end);
         out->end[i] = end >= 0 && end < PROVE_ENDS ? (uint8_t)end : PROVE_ALLOWED;
         out->count[out->end[i]]++;
         int64_t value = atomic_load(&s->outcomes[i].value);
         out->error[i] = value < 0 && value >= -4095 ? (int16_t)-value : 0;
     }
-    return true;
+    return good;
 }
 
 const char *prove_row_name(size_t row)
@@ -293,7 +326,7 @@ static bool tell_profile(struct prove_scene *s, const struct jail_profile *p, ui
     struct prove_tally *t = calloc(1, sizeof *t);
     if (t == NULL) return fail(e, ERR_MEMORY, ERR_NO_OFFSET, "proof: no memory");
     char line[JAIL_TEXT_BYTES * 2];
-    bool good = prove_profile(s, p, 0, require, denied, false, t, e);
+    bool good = prove_profile(s, p, 0, require, denied, t, e);
     if (good) {
         size_t tried = t->rows - t->count[PROVE_NOT_TRIED];
         snprintf(line, sizeof line, "%s (%s): %zu attempts: %zu allowed, %zu stopped by the filter, %zu by the kernel, %zu by the processor",
@@ -328,44 +361,75 @@ bool jail_prove(uint32_t require, bool brief, prove_line *tell, void *arg, err *
     return good;
 }
 
-/* Rows that `now` allows and `before` did not, told by name. */
-static size_t newly_allowed(const struct prove_tally *before, const struct prove_tally *now, const char *what,
-                            prove_line *tell, void *arg)
+/* The walls taken away together with the one looked at: none, the filter, and the filter with the limits, as a limit of
+ * no descriptors alone stops whatever must first open something. */
+static const uint32_t LAYERS[] = { 0, 1 << JAIL_SECCOMP, 1 << JAIL_SECCOMP | 1 << JAIL_LIMITS };
+enum { LAYER_COUNT = sizeof LAYERS / sizeof *LAYERS };
+
+static bool engine_without(struct prove_scene *s, uint32_t walls, struct prove_tally *out, err *e)
+{
+    return prove_profile(s, &JAIL_ENGINE, walls, 0, JAIL_ERRNO, out, e);
+}
+
+/* Rows that succeed without wall `w` and do not with it, in any layer but the first; told by name. */
+static bool bites_behind(struct prove_scene *s, enum jail_wall w, const struct prove_tally with[LAYER_COUNT],
+                         struct prove_tally *now, bool hit[PROVE_ROWS_MAX], err *e)
+{
+    for (size_t layer = 1; layer < LAYER_COUNT; layer++) {
+        if (LAYERS[layer] & jail_bit(w)) continue;
+        if (!engine_without(s, LAYERS[layer] | jail_bit(w), now, e)) return false;
+        for (size_t i = 0; i < now->rows; i++)
+            if (now->end[i] == PROVE_ALLOWED && with[layer].end[i] != PROVE_ALLOWED) hit[i] = true;
+    }
+    return true;
+}
+
+static size_t tell_hits(const char *what, const bool hit[PROVE_ROWS_MAX], prove_line *tell, void *arg)
 {
     char line[JAIL_TEXT_BYTES * 2];
     size_t count = 0;
-    for (size_t i = 0; i < now->rows; i++) count += now->end[i] == PROVE_ALLOWED && before->end[i] != PROVE_ALLOWED;
+    for (size_t i = 0; i < PROVE_ROWS_MAX; i++) count += hit[i];
     snprintf(line, sizeof line, "%s: %zu attempts succeed that had failed", what, count);
     tell(arg, line);
-    for (size_t i = 0; i < now->rows; i++) {
-        if (now->end[i] != PROVE_ALLOWED || before->end[i] == PROVE_ALLOWED) continue;
+    for (size_t i = 0; i < PROVE_ROWS_MAX; i++) {
+        if (!hit[i]) continue;
         snprintf(line, sizeof line, "  %s", prove_row_name(i));
         tell(arg, line);
     }
     return count;
 }
 
+static bool prove_wall(struct prove_scene *s, enum jail_wall w, const struct prove_tally with[LAYER_COUNT],
+                       struct prove_tally *now, prove_line *tell, void *arg, size_t counts[2], err *e)
+{
+    char what[JAIL_TEXT_BYTES];
+    bool alone[PROVE_ROWS_MAX] = { false }, behind[PROVE_ROWS_MAX] = { false };
+    if (!engine_without(s, jail_bit(w), now, e)) return false;
+    for (size_t i = 0; i < now->rows; i++)
+        alone[i] = now->end[i] == PROVE_ALLOWED && with[0].end[i] != PROVE_ALLOWED;
+    if (!bites_behind(s, w, with, now, behind, e)) return false;
+    snprintf(what, sizeof what, "without %s", jail_wall_text(w)->name);
+    counts[0] = tell_hits(what, alone, tell, arg);
+    snprintf(what, sizeof what, "without %s, where the filter is gone too", jail_wall_text(w)->name);
+    counts[1] = tell_hits(what, behind, tell, arg);
+    return true;
+}
+
 bool jail_prove_walls(prove_line *tell, void *arg, size_t alone[JAIL_WALLS], size_t behind_filter[JAIL_WALLS], err *e)
 {
     struct prove_scene *s;
     if (!prove_scene_new(&s, e)) return false;
-    struct prove_tally *t = calloc(3, sizeof *t), *all = t, *unfiltered = t + 1, *now = t + 2;
-    bool good = t != NULL || fail(e, ERR_MEMORY, ERR_NO_OFFSET, "proof: no memory");
-    good = good && prove_profile(s, &JAIL_ENGINE, 0, 0, JAIL_ERRNO, true, all, e) &&
-           prove_profile(s, &JAIL_ENGINE, jail_bit(JAIL_SECCOMP), 0, JAIL_ERRNO, true, unfiltered, e);
+    struct prove_tally *with = calloc(LAYER_COUNT + 1, sizeof *with);
+    bool good = with != NULL || fail(e, ERR_MEMORY, ERR_NO_OFFSET, "proof: no memory");
+    for (size_t layer = 0; good && layer < LAYER_COUNT; layer++) good = engine_without(s, LAYERS[layer], &with[layer], e);
     for (enum jail_wall w = 0; good && w < JAIL_WALLS; w++) {
-        char what[JAIL_TEXT_BYTES];
-        good = prove_profile(s, &JAIL_ENGINE, jail_bit(w), 0, JAIL_ERRNO, w == JAIL_NO_NEW_PRIVS, now, e);
+        size_t counts[2];
+        good = prove_wall(s, w, with, &with[LAYER_COUNT], tell, arg, counts, e);
         if (!good) break;
-        snprintf(what, sizeof what, "without %s", jail_wall_text(w)->name);
-        alone[w] = newly_allowed(all, now, what, tell, arg);
-        if (w == JAIL_SECCOMP) continue;
-        good = prove_profile(s, &JAIL_ENGINE, jail_bit(w) | jail_bit(JAIL_SECCOMP), 0, JAIL_ERRNO, true, now, e);
-        if (!good) break;
-        snprintf(what, sizeof what, "without seccomp and %s, beyond what is allowed without seccomp", jail_wall_text(w)->name);
-        behind_filter[w] = newly_allowed(unfiltered, now, what, tell, arg);
+        alone[w] = counts[0];
+        behind_filter[w] = counts[1];
     }
-    free(t);
+    free(with);
     prove_scene_free(s);
     return good;
 }

@@ -32,9 +32,9 @@ bool prove_scene_new(struct prove_scene **out, err *e);
 void prove_scene_free(struct prove_scene *s);
 
 /* Tries every row in canaries of `p` without the walls in `skip`. With JAIL_ERRNO, rows that can not disturb one another
- * share a process unless `apart`; with JAIL_KILL each has its own. Errors: what jail_spawn says. */
+ * share a process; with JAIL_KILL each has its own. Errors: what jail_spawn says. */
 bool prove_profile(struct prove_scene *s, const struct jail_profile *p, uint32_t skip, uint32_t require,
-                   enum jail_denied denied, bool apart, struct prove_tally *out, err *e);
+                   enum jail_denied denied, struct prove_tally *out, err *e);
 
 const char *prove_row_name(size_t row);
 unsigned prove_row_threat(size_t row);
@@ -46,7 +46,8 @@ typedef void prove_line(void *arg, const char *line);
 bool jail_prove(uint32_t require, bool brief, prove_line *tell, void *arg, err *e);
 
 /* Takes each wall of the engine's jail away in turn, alone and together with the filter, and tells which attempts that
- * wall had stopped. `out`, where not NULL, has JAIL_WALLS numbers: attempts that succeed without the wall. */
+ * wall had stopped: `alone` counts those that succeed without it, `behind_filter` those that succeed without it where
+ * the filter (or the filter and the limits) is gone too and had failed there with it. */
 bool jail_prove_walls(prove_line *tell, void *arg, size_t alone[JAIL_WALLS], size_t behind_filter[JAIL_WALLS], err *e);
 
 #endif

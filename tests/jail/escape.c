@@ -28,7 +28,7 @@ static void all_profiles(const char *who)
     for (size_t i = 0; i < count; i++)
         for (enum jail_denied denied = JAIL_KILL; denied <= JAIL_ERRNO; denied++) {
             e = (err){ 0 };
-            if (!CHECK(prove_profile(s, profiles[i], 0, JAIL_REQUIRED, denied, false, &t, &e), "%s: %s: %s", who,
+            if (!CHECK(prove_profile(s, profiles[i], 0, JAIL_REQUIRED, denied, &t, &e), "%s: %s: %s", who,
                        profiles[i]->name, e.text)) continue;
             size_t tried = t.rows - t.count[PROVE_NOT_TRIED];
             CHECK(tried >= 150, "%s: %s: only %zu attempts", who, profiles[i]->name, tried);
@@ -84,7 +84,7 @@ static void nothing(void)
     err e = { 0 };
     static struct prove_tally t;
     if (!CHECK(prove_scene_new(&s, &e), "%s", e.text)) return;
-    if (CHECK(prove_profile(s, &JAIL_ENGINE, JAIL_ALL, 0, JAIL_ERRNO, true, &t, &e), "%s", e.text)) {
+    if (CHECK(prove_profile(s, &JAIL_ENGINE, JAIL_ALL, 0, JAIL_ERRNO, &t, &e), "%s", e.text)) {
         printf("no walls: %zu allowed, kernel %zu, processor %zu\n", t.count[PROVE_ALLOWED], t.count[PROVE_REFUSED],
                t.count[PROVE_FAULTED]);
         CHECK(t.count[PROVE_ALLOWED] >= 130 && t.count[PROVE_FILTERED] == 0, "without walls only %zu are allowed",
