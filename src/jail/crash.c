@@ -33,15 +33,19 @@ static const struct fault {
     { SIGSYS, "system call outside the profile" },
 };
 
+/* The sanitizers put calls of their own before whatever does not return, and those make system calls, which end the
+ * process before its slot is written. */
+#define BARE __attribute__((no_sanitize("address", "undefined")))
+
 /* No library function that may take a lock or make a call. */
-static void copy_text(char *to, size_t to_bytes, const char *from)
+BARE static void copy_text(char *to, size_t to_bytes, const char *from)
 {
     size_t i = 0;
     for (; from != NULL && from[i] != '\0' && i + 1 < to_bytes; i++) to[i] = from[i];
     to[i] = '\0';
 }
 
-static _Noreturn void leave(const char *thing, const char *file, unsigned line, const siginfo_t *info, uintptr_t pc)
+BARE static _Noreturn void leave(const char *thing, const char *file, unsigned line, const siginfo_t *info, uintptr_t pc)
 {
     struct crash *c = &the_slot->crash;
     if (atomic_exchange(&c->taken, 1) == 0) {
@@ -59,7 +63,7 @@ static _Noreturn void leave(const char *thing, const char *file, unsigned line, 
     for (;;) syscall(SYS_exit_group, CRASH_EXIT);
 }
 
-static void on_fault(int signal, siginfo_t *info, void *ucontext)
+BARE static void on_fault(int signal, siginfo_t *info, void *ucontext)
 {
     const char *thing = "signal";
     for (size_t i = 0; i < sizeof FAULTS / sizeof *FAULTS; i++)
@@ -77,7 +81,7 @@ void crash_arm(struct jail_slot *slot)
     for (size_t i = 0; i < sizeof FAULTS / sizeof *FAULTS; i++) sigaction(FAULTS[i].signal, &action, NULL);
 }
 
-_Noreturn void jail_crash(const char *thing, const char *file, unsigned line)
+BARE _Noreturn void jail_crash(const char *thing, const char *file, unsigned line)
 {
     if (the_slot != NULL) leave(thing, file, line, NULL, 0);
     fprintf(stderr, "hearth: %s:%u: %s\n", file, line, thing);
@@ -86,7 +90,7 @@ _Noreturn void jail_crash(const char *thing, const char *file, unsigned line)
 
 /* What assert() calls, in place of the C library's own, which prints: in a jail that would be a forbidden call, and the
  * assertion's text would be lost. */
-_Noreturn void __assert_fail(const char *assertion, const char *file, unsigned line, const char *function)
+BARE _Noreturn void __assert_fail(const char *assertion, const char *file, unsigned line, const char *function)
 {
     (void)function;
     jail_crash(assertion, file, line);

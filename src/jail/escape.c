@@ -369,7 +369,7 @@ const struct escape ESCAPES[] = {
     { "inotify_init1", 1, ALL, false, SYS_inotify_init1, { 0 }, { 0 }, NULL },
     { "fanotify_init", 1, ALL, false, SYS_fanotify_init, { 0x200 | 0x800, 0 }, { 0 }, NULL },
     { "quotactl", 1, ALL, false, SYS_quotactl, { 0x80000100, PTR("/") }, { 0, 0, 0, W(OWN) }, NULL },
-    { "sync", 1, ALL, false, SYS_syncfs, { JAIL_FD_FIRST }, { 0 }, NULL },
+    { "sync_file_range", 1, ALL, false, SYS_sync_file_range, { JAIL_FD_FIRST, 0, 0, 0 }, { 0 }, NULL },
     /* 2: files, by handle */
     { "name_to_handle_at", 2, ALL, false, SYS_name_to_handle_at, { PTR(AT_FDCWD), 0, 0, 0 }, { 0, W(FILE), W(OWN), W(OWN) }, NULL },
     { "open_by_handle_at", 2, ALL, false, SYS_open_by_handle_at, { PTR(AT_FDCWD), 0, 0 }, { 0, W(OWN) }, NULL },

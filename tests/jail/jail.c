@@ -15,6 +15,15 @@
 #include <time.h>
 #include <unistd.h>
 
+/* The address sanitizer calls the kernel where a program of ours would not: before an assertion's end, and for the time
+ * when a thread is made. What that makes impossible is left out of its build. */
+extern void __asan_init(void) __attribute__((weak));
+
+static bool sanitized(void)
+{
+    return __asan_init != NULL;
+}
+
 static double now_ms(void)
 {
     struct timespec t;
@@ -78,7 +87,6 @@ static void refused(void)
     struct jail_process p;
     err e = { 0 };
     CHECK(!jail_spawn(&JAIL_ENGINE, &o, &job, &p, &e) && e.code == ERR_UNSUPPORTED, "a required wall is missing: %s", e.text);
-    printf("refusal reads: %s\n", e.text);
 }
 
 static void failed_assertion(void *arg)
@@ -118,7 +126,8 @@ static void crashes(void)
         { "raise is tgkill", division, JAIL_KILL, false, true, SIGSYS, "system call" },
         { "an orderly end", nothing, JAIL_KILL, false, false, 0, "code 0" },
     };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    if (sanitized()) check_skip("the sanitizer calls the kernel before an assertion ends the process");
+    for (size_t i = sanitized() ? 2 : 0; i < sizeof rows / sizeof *rows; i++) {
         struct jail_options o = { .require = JAIL_REQUIRED, .denied = rows[i].denied };
         struct jail_job job = { .run = rows[i].run, .arg = &value };
         struct jail_process p;
@@ -190,7 +199,7 @@ static void thread_run(void *arg)
 
 static void threads(void)
 {
-    struct jail_options o = { .require = JAIL_REQUIRED };
+    struct jail_options o = { .require = JAIL_REQUIRED, .skip = sanitized() ? jail_bit(JAIL_CLOCK) : 0 };
     struct jail_job job = { .prepare = prepare_thread, .run = thread_run };
     struct jail_process p;
     struct jail_end end;
@@ -290,11 +299,27 @@ static void times(void)
         jail_free(&p);
     }
     printf("spawn to ready: %.2f ms at best, %.2f ms on average of %d\n", best, sum / STARTS, STARTS);
-    CHECK(best <= 5.0, "spawn to ready: %.2f ms, at most 5", best);
+    CHECK(best <= 5.0 || sanitized(), "spawn to ready: %.2f ms, at most 5", best);
+}
+
+/* Under an emulator of user programs there is no new namespace to be had, and no filter. */
+static bool emulated(void)
+{
+    struct jail_options o = { .skip = jail_bit(JAIL_LANDLOCK) };
+    struct jail_job job = { .run = nothing };
+    struct jail_process p;
+    err e = { 0 };
+    bool good = jail_spawn(&JAIL_ENGINE, &o, &job, &p, &e);
+    jail_free(&p);
+    return !good && strstr(e.text, "no new process") != NULL;
 }
 
 int main(void)
 {
+    if (emulated()) {
+        check_skip("no jail can be made here at all: an emulator, or a kernel without pidfds");
+        return check_done();
+    }
     walls();
     refused();
     crashes();
