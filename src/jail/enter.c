@@ -12,7 +12,9 @@
 #include <linux/capability.h>
 #include <linux/close_range.h>
 #include <linux/securebits.h>
+#include <poll.h>
 #include <sched.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/personality.h>
@@ -49,6 +51,15 @@ static void forget_name(const struct jail_place *outside, struct jail_report *r)
 {
     if (!apart(outside, JAIL_UTS_NS)) return;
     note(r, JAIL_UTS_NS, sethostname("jail", 4) == 0 && setdomainname("", 0) == 0);
+}
+
+/* Asked for once at the start and again after the identity has changed, which clears it. A spawner that died in between
+ * shows in its pidfd: inside a new process namespace the parent's number is always 0. */
+void enter_follow(int spawner_fd)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    struct pollfd gone = { .fd = spawner_fd, .events = POLLIN };
+    if (spawner_fd >= 0 && poll(&gone, 1, 0) > 0) _exit(1);
 }
 
 /* An empty root: a file system of one inode, read-only from its first moment, takes the place of "/", and the old root
@@ -134,6 +145,9 @@ bool enter_outer(const struct jail_profile *p, const struct jail_options *o, con
         note(r, JAIL_EXEC_MEMORY, prctl(KERNEL_PR_SET_MDWE, KERNEL_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0) == 0);
     /* A thread's own flag, which threads made later inherit. The C library's clock reads the same counter. */
     if (wanted(r, JAIL_CLOCK)) note(r, JAIL_CLOCK, prctl(PR_SET_TSC, PR_TSC_SIGSEGV, 0, 0, 0) == 0);
+    enter_follow(s->spawner_fd);
+    if (s->spawner_fd >= 0) close(s->spawner_fd);
+    s->spawner_fd = -1;
     if (wanted(r, JAIL_DESCRIPTORS)) keep_descriptors(o, s, r);
     return true;
 }
@@ -241,7 +255,7 @@ bool enter_inner(const struct jail_profile *p, const struct jail_options *o, con
 bool jail_enter(const struct jail_profile *p, const struct jail_options *o, const struct jail_place *outside,
                 struct jail_report *r, err *e)
 {
-    struct enter_state s;
+    struct enter_state s = { .proc_fd = -1, .spawner_fd = -1 };
     *r = (struct jail_report){ 0 };
     return enter_outer(p, o, outside, &s, r, e) && enter_inner(p, o, outside, &s, r, e) && walls_satisfy(r, o, e);
 }

@@ -6,8 +6,12 @@
 
 /* Between the halves: /proc of this very process, held while there is a root that has one. */
 struct enter_state {
-    int proc_fd; /* -1 where there is no /proc: then nothing can be read back */
+    int proc_fd;    /* -1 where there is no /proc: then nothing can be read back */
+    int spawner_fd; /* the spawner's pidfd, closed with the other descriptors; -1 where there is none */
 };
+
+/* From here on the process dies with the thread that made it; where that has died already, it ends now. */
+void enter_follow(int spawner_fd);
 
 /* New root, identity, capabilities, descriptors. One thread. Walls it can not put up leave their errno in `r`. */
 bool enter_outer(const struct jail_profile *p, const struct jail_options *o, const struct jail_place *outside,

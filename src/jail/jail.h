@@ -14,7 +14,8 @@
  *   inner     descriptors and limits to the last, Landlock, then the filter over all threads; from here on the
  *             profile's rows and no other call. The parent looks at /proc and says go; then the work begins.
  *
- * A child made by fork holds a copy of its parent's memory: a parent that spawns jails keeps no secret in it. Start
+ * A child made by fork holds a copy of its parent's memory and its shared maps: a parent that spawns jails keeps no
+ * secret, and tells madvise MADV_DONTFORK of a map that is not every child's (rings and slots do that here). Start
  * reading at struct jail_profile, then spawn.c; docs/walls.md has the picture and what each kernel lacks. */
 #ifndef HEARTH_JAIL_JAIL_H
 #define HEARTH_JAIL_JAIL_H
@@ -22,6 +23,7 @@
 #include "base/err.h"
 #include "base/limits.h"
 #include "base/ring.h"
+#include "base/view.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -72,6 +74,9 @@ struct jail_wall_text {
 };
 
 const struct jail_wall_text *jail_wall_text(enum jail_wall wall);
+
+/* The wall of that name, for a policy's list; false where there is none. */
+bool jail_wall_named(view name, enum jail_wall *wall);
 
 /* One argument of a call must be (argument & mask) == value. Arguments that the kernel reads as int are compared in
  * their lower half; `wide` compares all 64 bits. A mask of 0 ends the list. */

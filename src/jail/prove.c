@@ -265,7 +265,7 @@ static size_t table_rows(void)
 }
 
 bool prove_profile(struct prove_scene *s, const struct jail_profile *p, uint32_t skip, uint32_t require,
-                   enum jail_denied denied, struct prove_tally *out, err *e)
+                   enum jail_denied denied, bool brief, struct prove_tally *out, err *e)
 {
     *out = (struct prove_tally){ .rows = table_rows() };
     memset((void *)s->outcomes, 0, PROVE_ROWS_MAX * sizeof *s->outcomes);
@@ -280,7 +280,7 @@ bool prove_profile(struct prove_scene *s, const struct jail_profile *p, uint32_t
     c.alone_too = true;
     for (size_t i = 0; good && i < out->rows; i++) {
         const struct escape *row = escape_row(i);
-        if (!escape_applies(row, p) || !(each || row->alone)) continue;
+        if (!escape_applies(row, p) || !(each || row->alone) || brief) continue;
         c.from = i;
         c.to = i + 1;
         good = launch(&f, &c, e);
@@ -326,7 +326,7 @@ static bool tell_profile(struct prove_scene *s, const struct jail_profile *p, ui
     struct prove_tally *t = calloc(1, sizeof *t);
     if (t == NULL) return fail(e, ERR_MEMORY, ERR_NO_OFFSET, "proof: no memory");
     char line[JAIL_TEXT_BYTES * 2];
-    bool good = prove_profile(s, p, 0, require, denied, t, e);
+    bool good = prove_profile(s, p, 0, require, denied, brief, t, e);
     if (good) {
         size_t tried = t->rows - t->count[PROVE_NOT_TRIED];
         snprintf(line, sizeof line, "%s (%s): %zu attempts: %zu allowed, %zu stopped by the filter, %zu by the kernel, %zu by the processor",
@@ -368,7 +368,7 @@ enum { LAYER_COUNT = sizeof LAYERS / sizeof *LAYERS };
 
 static bool engine_without(struct prove_scene *s, uint32_t walls, struct prove_tally *out, err *e)
 {
-    return prove_profile(s, &JAIL_ENGINE, walls, 0, JAIL_ERRNO, out, e);
+    return prove_profile(s, &JAIL_ENGINE, walls, 0, JAIL_ERRNO, false, out, e);
 }
 
 /* Rows that succeed without wall `w` and do not with it, in any layer but the first; told by name. */

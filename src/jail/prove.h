@@ -32,16 +32,17 @@ bool prove_scene_new(struct prove_scene **out, err *e);
 void prove_scene_free(struct prove_scene *s);
 
 /* Tries every row in canaries of `p` without the walls in `skip`. With JAIL_ERRNO, rows that can not disturb one another
- * share a process; with JAIL_KILL each has its own. Errors: what jail_spawn says. */
+ * share a process, which alone is tried in `brief`; with JAIL_KILL each has its own. Errors: what jail_spawn says. */
 bool prove_profile(struct prove_scene *s, const struct jail_profile *p, uint32_t skip, uint32_t require,
-                   enum jail_denied denied, struct prove_tally *out, err *e);
+                   enum jail_denied denied, bool brief, struct prove_tally *out, err *e);
 
 const char *prove_row_name(size_t row);
 unsigned prove_row_threat(size_t row);
 
-/* The whole proof, told line by line: each profile, its walls, its attempts. `brief`: one process a profile, and only
- * what failed is told. True where nothing was allowed and every wall in `require` stands; else `e` names the first
- * failure. A few milliseconds in brief, under two seconds in full. */
+/* The whole proof, told line by line: each profile, its walls, its attempts, once by an answering filter and once by
+ * the one in use. `brief`: one process a profile with all attempts that can share it, and only what failed is told.
+ * True where nothing was allowed and every wall in `require` stands; else `e` names the first failure. Some 10 ms a
+ * profile in brief; in full 2 s a profile on an idle machine, as the kernel takes its time to end a namespace. */
 typedef void prove_line(void *arg, const char *line);
 bool jail_prove(uint32_t require, bool brief, prove_line *tell, void *arg, err *e);
 

@@ -19,7 +19,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -49,15 +48,6 @@ static void slot_await(struct jail_slot *slot, enum slot_state passed)
 {
     while (atomic_load(&slot->state) == (uint32_t)passed)
         syscall(SYS_futex, &slot->state, FUTEX_WAIT, (uint32_t)passed, NULL, NULL, 0);
-}
-
-/* Dies with the spawner. Asked for again whenever the identity changes, which clears it; a spawner that died in between
- * shows in its pidfd, as the parent's number inside a new process namespace is always 0. */
-static void follow_spawner(int spawner_fd)
-{
-    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-    struct pollfd gone = { .fd = spawner_fd, .events = POLLIN };
-    if (spawner_fd >= 0 && poll(&gone, 1, 0) > 0) _exit(1);
 }
 
 static bool write_file(const char *path, const char *text)
@@ -99,8 +89,8 @@ static _Noreturn void child_main(const struct start *s)
 {
     struct jail_slot *slot = s->slot;
     struct jail_report *r = &slot->report;
-    struct enter_state state = { .proc_fd = -1 };
-    follow_spawner(s->spawner_fd);
+    struct enter_state state = { .proc_fd = -1, .spawner_fd = s->spawner_fd };
+    enter_follow(s->spawner_fd);
     slot_await(slot, SLOT_NEW);
     sigset_t none;
     sigemptyset(&none);
@@ -108,14 +98,10 @@ static _Noreturn void child_main(const struct start *s)
     sigprocmask(SIG_SETMASK, &none, NULL);
     crash_arm(slot);
     for (size_t i = 0; i < JAIL_NAMESPACES; i++) r->error[JAIL_USER_NS + i] = s->errors[i];
-    int spawner_fd = fcntl(s->spawner_fd, F_DUPFD_CLOEXEC, 0);
     bool good = take_rings(s->options, &slot->error) &&
-                enter_outer(s->profile, s->options, &s->outside, &state, r, &slot->error);
-    /* The pidfd went with the other descriptors; where those were left open, close it by hand. */
-    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-    if (s->options->skip & jail_bit(JAIL_DESCRIPTORS)) close(spawner_fd);
-    good = good && (s->job->prepare == NULL || s->job->prepare(s->job->arg, &slot->error)) &&
-           enter_inner(s->profile, s->options, &s->outside, &state, r, &slot->error);
+                enter_outer(s->profile, s->options, &s->outside, &state, r, &slot->error) &&
+                (s->job->prepare == NULL || s->job->prepare(s->job->arg, &slot->error)) &&
+                enter_inner(s->profile, s->options, &s->outside, &state, r, &slot->error);
     slot_set(slot, good ? SLOT_READY : SLOT_FAILED);
     if (!good) _exit(1);
     slot_await(slot, SLOT_READY);

@@ -58,6 +58,16 @@ const struct jail_wall_text *jail_wall_text(enum jail_wall wall)
     return &WALLS[wall];
 }
 
+bool jail_wall_named(view name, enum jail_wall *wall)
+{
+    for (enum jail_wall w = 0; w < JAIL_WALLS; w++) {
+        if (!view_is(name, WALLS[w].name)) continue;
+        *wall = w;
+        return true;
+    }
+    return false;
+}
+
 void jail_explain(const struct jail_report *r, enum jail_wall wall, char *line, size_t line_bytes)
 {
     const struct jail_wall_text *text = jail_wall_text(wall);

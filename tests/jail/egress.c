@@ -103,7 +103,7 @@ static size_t attacks(void)
     const struct jail_profile *const *profiles = jail_profiles(&count);
     for (size_t i = 0; i < 2 * count; i++) {
         enum jail_denied denied = i < count ? JAIL_ERRNO : JAIL_KILL;
-        CHECK(prove_profile(s, profiles[i % count], 0, JAIL_REQUIRED, denied, &t, &e) && t.count[PROVE_ALLOWED] == 0,
+        CHECK(prove_profile(s, profiles[i % count], 0, JAIL_REQUIRED, denied, false, &t, &e) && t.count[PROVE_ALLOWED] == 0,
               "%s: %zu allowed, %s", profiles[i % count]->name, t.count[PROVE_ALLOWED], e.text);
         sockets += vsock_sockets(&t);
     }
@@ -126,7 +126,7 @@ static void planted(int tun)
     static struct prove_tally t;
     if (!CHECK(prove_scene_new(&s, &e), "%s", e.text)) return;
     uint32_t skip = jail_bit(JAIL_SECCOMP) | jail_bit(JAIL_LIMITS) | jail_bit(JAIL_NET_NS);
-    CHECK(prove_profile(s, &JAIL_ENGINE, skip, 0, JAIL_ERRNO, &t, &e), "%s", e.text);
+    CHECK(prove_profile(s, &JAIL_ENGINE, skip, 0, JAIL_ERRNO, false, &t, &e), "%s", e.text);
     seen = sink_count(tun);
     CHECK(seen >= 1, "canaries without filter and namespace reach the sink: %zu packets", seen);
     int vsock = socket(AF_VSOCK, SOCK_STREAM, 0);
