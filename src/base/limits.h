@@ -59,4 +59,14 @@ enum {
     REPLY_MARKER_MAX = 64          /* bytes of one marker: a bit each says whether it must be of a control token */
 };
 
+/* Processes and what joins them. */
+enum {
+    RING_BYTES_MAX = 1 << 28,         /* bytes of one ring's data: more waits in the sender, where it is counted */
+    RING_MESSAGE_BYTES_MAX = 1 << 26, /* bytes of one message: a prompt of CTX_TOK_MAX tokens, four bytes each */
+    JAIL_FDS_MAX = 64,      /* descriptors handed to one process: sockets of a front door, two files of a packer */
+    JAIL_RINGS_MAX = 64,    /* ring ends held by one process */
+    JAIL_CHECKS_MAX = 3,    /* arguments of one system call that a filter looks at */
+    JAIL_FILTER_MAX = 512   /* instructions of one seccomp filter: the widest profile makes under 100, the kernel takes 4096 */
+};
+
 #endif
