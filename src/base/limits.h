@@ -42,6 +42,8 @@ enum {
     MERGES_MAX = (1 << 22) - 1,    /* merges of a vocabulary; published: up to 450,000 (packed into 22 bits, bpe.c) */
     CHARSMAP_BYTES_MAX = 1 << 24,  /* bytes of a normalization map; SentencePiece's largest has 320,000 */
     REPLACEMENT_BYTES_MAX = 256,   /* bytes one match of a normalization map becomes; in NFKC at most 33 */
+    TRAIN_WORD_BYTES_MAX = 256,    /* bytes of a word that a vocabulary is made from: longer ones are data, not language */
+    TRAIN_CONTROLS_MAX = 4096,     /* control tokens of a vocabulary we make; published: up to 1,008 */
     TEXT_BYTES_MAX = 1 << 28,      /* bytes of one text to tokenize: positions stay in 32 bits with room to grow */
 
     TEMPLATE_BYTES_MAX = 1 << 20,  /* bytes of a chat template; published: up to 17 thousand */

@@ -41,8 +41,7 @@ static inline void tiny_sentencepiece(struct tiny_vocab *v, const char *model, b
 {
     static const char *const PIECES[] = {
         "\xE2\x96\x81", "a", "b", "c", "ab", "abc", ("\xE2\x96\x81" "a"), "aa", "aaaa",
-       "\xE2\x96\x81\xE2\x96\x81", "ca",
-        "\xE6\x97\xA5", "\xE6\x97\xA5\xE6\x9C\xAC", "<s>a",
+        "\xE2\x96\x81\xE2\x96\x81", "ca", "\xE6\x97\xA5", "\xE6\x97\xA5\xE6\x9C\xAC", "<s>a",
     };
     tiny_begin(v, model);
     tiny_add(v, "<unk>", 0, TOKEN_UNKNOWN);
