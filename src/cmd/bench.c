@@ -172,8 +172,11 @@ int cmd_bench(int argc, char **argv)
 {
     struct bench_options set = { 0 };
     struct compute_options compute = { 0 };
-    struct command_line line = { .command = "bench", .usage = "[MODEL] | make-model SHAPE --type T --out FILE", .words_max = 2,
-                                 .about = "Tokens a second, beside what this machine's memory allows; or a model of random\nweights in a real shape, so that anyone can repeat a speed.",
+    struct command_line line = { .command = "bench",
+                                 .usage = "[MODEL] | make-model SHAPE --type T --out FILE",
+                                 .words_max = 2,
+                                 .about = "Tokens a second, beside what this machine's memory allows; or a model of "
+                                          "random\nweights in a real shape, so that anyone can repeat a speed.",
                                  .groups = { { ROWS, sizeof ROWS / sizeof *ROWS, &set }, compute_group(&compute) } };
     int status;
     if (!options_read(&line, argc, argv, &status)) return status;
