@@ -1,5 +1,5 @@
-/* What differs between machines: the name seccomp gives their calls, where a signal frame keeps the program counter, and
- * the escapes that only one of them has: older calls, other ways into the kernel, counters an instruction can read. */
+/* What differs between machines: the name seccomp gives their calls, where a signal frame keeps the program counter,
+ * and the escapes only one of them has: older calls, other ways into the kernel, counters an instruction can read. */
 #include "jail/machine.h"
 
 #include "jail/escape.h"
@@ -27,7 +27,8 @@ static long bare_call(long number)
     long got;
     __asm__ volatile("syscall" : "=a"(got) : "a"(number) : "rcx", "r11", "memory");
     if (got == 0)
-        for (;;) __asm__ volatile("syscall" : "=a"(number) : "a"((long)SYS_exit_group), "D"(0L) : "rcx", "r11", "memory");
+        for (;;)
+            __asm__ volatile("syscall" : "=a"(number) : "a"((long)SYS_exit_group), "D"(0L) : "rcx", "r11", "memory");
     return got;
 }
 
