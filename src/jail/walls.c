@@ -18,7 +18,8 @@
 
 static const char USER_NS_REMEDY[] =
     "Ubuntu 24.04 and later: install the package's AppArmor profile, or set "
-    "kernel.apparmor_restrict_unprivileged_userns to 0; elsewhere: set user.max_user_namespaces above 0, on older Debian kernel.unprivileged_userns_clone to 1; or "
+    "kernel.apparmor_restrict_unprivileged_userns to 0; elsewhere: set user.max_user_namespaces above 0, "
+    "on older Debian kernel.unprivileged_userns_clone to 1; or "
     "start the service as root, which then gives its rights up";
 
 /* ORDER jail_wall */
