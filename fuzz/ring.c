@@ -30,7 +30,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len_bytes)
         if (bytes[at] & 1) atomic_store((_Atomic uint64_t *)(void *)owner.page[bytes[at] >> 1 & 1], word);
         if (bytes[at] & 4) atomic_store((_Atomic uint64_t *)(void *)(owner.data + place * 16), word);
         if (bytes[at] & 8) ring_send(&ours[RING_WRITER], 1, (view){ into, word % (MESSAGE_BYTES + 1) });
-        if (bytes[at] & 16 && ring_receive(&ours[RING_READER], &kind, into, &len) == RING_OK && len > MESSAGE_BYTES) abort();
+        if (bytes[at] & 16 && ring_receive(&ours[RING_READER], &kind, into, &len) == RING_OK && len > MESSAGE_BYTES)
+            abort();
         if (bytes[at] & 32) ring_restart(&owner, (enum ring_role)(bytes[at] >> 6 & 1));
     }
     free(into);

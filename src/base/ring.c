@@ -1,5 +1,5 @@
 /* One-way rings: see ring.h. Shared memory is touched here and nowhere else, always through an atomic load or store of
- * one word, so a peer that writes at the same time can make a copy inconsistent and can not make this code undefined. */
+ * one word, so a peer that writes meanwhile can make a copy inconsistent and can not make this code undefined. */
 #include "base/ring.h"
 
 #include "base/checked.h"
@@ -78,7 +78,8 @@ bool ring_new(ring *r, size_t data_bytes, size_t message_bytes_max, err *e)
                     r->page_bytes, RING_BYTES_MAX);
     size_t most = min_size(data_bytes - UNIT_BYTES, RING_MESSAGE_BYTES_MAX);
     if (message_bytes_max < 1 || message_bytes_max > most)
-        return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "ring: messages of %zu bytes, allowed 1..%zu", message_bytes_max, most);
+        return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "ring: messages of %zu bytes, allowed 1..%zu", message_bytes_max,
+                    most);
     r->data_bytes = data_bytes;
     r->message_bytes_max = message_bytes_max;
     static const char *const names[] = { "hearth-ring-writer", "hearth-ring-reader" };
@@ -183,7 +184,8 @@ static enum ring_status peer_count(ring *r, uint64_t *between)
     }
     if (r->broken) return RING_BROKEN;
     uint64_t peer = ahead == 0 ? word & COUNT_MAX : 0;
-    *between = r->role == RING_WRITER ? r->count - peer : peer - r->count; /* behind its place it wraps: over the size */
+    /* A peer behind its place makes this wrap, which is over the size too. */
+    *between = r->role == RING_WRITER ? r->count - peer : peer - r->count;
     if (ahead < 0 && r->role == RING_READER) *between = 0;
     if (*between <= ring_units(r) && r->count < COUNT_MAX - 2 * ring_units(r)) return RING_OK;
     r->broken = true;

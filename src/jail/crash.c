@@ -45,7 +45,8 @@ BARE static void copy_text(char *to, size_t to_bytes, const char *from)
     to[i] = '\0';
 }
 
-BARE static _Noreturn void leave(const char *thing, const char *file, unsigned line, const siginfo_t *info, uintptr_t pc)
+BARE static _Noreturn void leave(const char *thing, const char *file, unsigned line, const siginfo_t *info,
+                                 uintptr_t pc)
 {
     struct crash *c = &the_slot->crash;
     if (atomic_exchange(&c->taken, 1) == 0) {

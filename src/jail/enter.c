@@ -71,12 +71,14 @@ static void make_root(const struct jail_place *outside, struct jail_report *r)
         note(r, JAIL_ROOT, false);
         return;
     }
-    static const char *const points[] = { "/tmp", "/proc", "/dev", "/sys" }; /* any folder will do to mount it on first */
+    static const char *const points[] = { "/tmp", "/proc", "/dev", "/sys" }; /* any folder will do to mount it on */
     const unsigned long flags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
     bool good = mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0, mounted = false;
     for (size_t i = 0; good && !mounted && i < sizeof points / sizeof *points; i++)
-        mounted = mount("none", points[i], "tmpfs", flags, "size=4k,nr_inodes=1,mode=0555") == 0 && chdir(points[i]) == 0;
-    good = good && mounted && syscall(SYS_pivot_root, ".", ".") == 0 && umount2(".", MNT_DETACH) == 0 && chdir("/") == 0;
+        mounted = mount("none", points[i], "tmpfs", flags, "size=4k,nr_inodes=1,mode=0555") == 0 &&
+                  chdir(points[i]) == 0;
+    good = good && mounted && syscall(SYS_pivot_root, ".", ".") == 0 && umount2(".", MNT_DETACH) == 0 &&
+           chdir("/") == 0;
     note(r, JAIL_ROOT, good);
 }
 
@@ -84,16 +86,18 @@ static void make_root(const struct jail_place *outside, struct jail_report *r)
 static void leave_identity(const struct jail_place *outside, struct jail_report *r)
 {
     if (outside->uid != 0 && outside->gid != 0) return;
-    bool good = setgroups(0, NULL) == 0 && setresgid(NOBODY, NOBODY, NOBODY) == 0 && setresuid(NOBODY, NOBODY, NOBODY) == 0;
+    bool good = setgroups(0, NULL) == 0 && setresgid(NOBODY, NOBODY, NOBODY) == 0 &&
+                setresuid(NOBODY, NOBODY, NOBODY) == 0;
     note(r, JAIL_IDENTITY, good);
 }
 
 static void drop_capabilities(struct jail_report *r)
 {
     /* Being user 0 shall mean nothing, for good. */
-    prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP | SECBIT_NO_SETUID_FIXUP_LOCKED |
-                                 SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE |
-                                 SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED, 0, 0, 0);
+    prctl(PR_SET_SECUREBITS,
+          SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP | SECBIT_NO_SETUID_FIXUP_LOCKED |
+              SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE | SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED,
+          0, 0, 0);
     bool good = true;
     for (unsigned long cap = 0; cap < 64 && prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
         good = prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) == 0 && good;
@@ -137,7 +141,7 @@ bool enter_outer(const struct jail_profile *p, const struct jail_options *o, con
     if (own_users && wanted(r, JAIL_IDENTITY)) leave_identity(outside, r); /* keeps the rights in its namespace */
     forget_name(outside, r);
     if (wanted(r, JAIL_ROOT)) make_root(outside, r);
-    if (!own_users && wanted(r, JAIL_IDENTITY)) leave_identity(outside, r); /* gives root's rights away: after the root */
+    if (!own_users && wanted(r, JAIL_IDENTITY)) leave_identity(outside, r); /* gives rights away: after the root */
     if (wanted(r, JAIL_CAPABILITIES)) drop_capabilities(r);
     if (wanted(r, JAIL_NO_NEW_PRIVS)) note(r, JAIL_NO_NEW_PRIVS, prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
     if (wanted(r, JAIL_NOT_DUMPABLE)) note(r, JAIL_NOT_DUMPABLE, prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0);

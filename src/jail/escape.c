@@ -1,6 +1,7 @@
-/* The table of escapes: see escape.h. The number behind a name is the line of the threat list in docs/walls.md. Paths and
- * targets exist and are open to everybody, so that only a wall can say no; calls that would change the machine carry
- * arguments it refuses or that change nothing (signal 0, a mode of no bits, the name it has already). */
+/* The table of escapes: see escape.h. The number behind a name is the line of the threat list in docs/walls.md. Paths
+ * and targets exist and are open to everybody, so that only a wall can say no; calls that would change the machine
+ * carry arguments it refuses or that change nothing (signal 0, a mode of no bits, the name it has already). The file is
+ * longer than others because the table is one: it is to be read against the list, from its first line to its last. */
 #include "jail/escape.h"
 
 #include "jail/kernel.h"
@@ -92,7 +93,8 @@ static long sock(int family, int type)
 static long send_to(int family, int type, const void *address, size_t address_bytes)
 {
     long fd = sock(family, type);
-    return fd < 0 ? fd : call(SYS_sendto, (uintptr_t)fd, (uintptr_t)LETTER, 1, MSG_DONTWAIT, (uintptr_t)address, address_bytes);
+    if (fd < 0) return fd;
+    return call(SYS_sendto, (uintptr_t)fd, (uintptr_t)LETTER, 1, MSG_DONTWAIT, (uintptr_t)address, address_bytes);
 }
 
 static long connect_to(int family, const void *address, size_t address_bytes)
@@ -110,8 +112,9 @@ static long udp_to_spawner(const struct escape_scene *s)
 
 static long dns_query(const struct escape_scene *s)
 {
-    struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(53), .sin_addr = { htonl(0xC0000235) } }; /* 192.0.2.53 */
     (void)s;
+    struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(53) };
+    to.sin_addr.s_addr = htonl(0xC0000235); /* 192.0.2.53, which is nobody's: RFC 5737 */
     return send_to(AF_INET, SOCK_DGRAM, &to, sizeof to);
 }
 
@@ -206,7 +209,8 @@ static long exec_memfd(const struct escape_scene *s)
     if (fd < 0) return fd;
     long got = call3(SYS_write, (uintptr_t)fd, (uintptr_t)"#!/bin/true\n", 12);
     static const char *const none[] = { NULL };
-    return got < 0 ? got : call(SYS_execveat, (uintptr_t)fd, (uintptr_t)"", (uintptr_t)none, (uintptr_t)none, AT_EMPTY_PATH, 0);
+    if (got < 0) return got;
+    return call(SYS_execveat, (uintptr_t)fd, (uintptr_t)"", (uintptr_t)none, (uintptr_t)none, AT_EMPTY_PATH, 0);
 }
 
 static long exec_program(const struct escape_scene *s)
@@ -214,6 +218,16 @@ static long exec_program(const struct escape_scene *s)
     (void)s;
     static const char *const none[] = { NULL };
     return call3(SYS_execve, (uintptr_t)"/bin/true", (uintptr_t)none, (uintptr_t)none);
+}
+
+/* Where it is allowed the spawner stops, so it is let go before the canary goes on. */
+static long attach(const struct escape_scene *s)
+{
+    long got = call(SYS_ptrace, 16, (uintptr_t)s->spawner, 0, 0, 0, 0);
+    if (got < 0) return got;
+    call(SYS_wait4, (uintptr_t)s->spawner, 0, 0x40000000 /* __WALL */, 0, 0, 0);
+    call(SYS_ptrace, 17, (uintptr_t)s->spawner, 0, 0, 0, 0);
+    return got;
 }
 
 /* Memory. */
@@ -262,7 +276,7 @@ static long clock_without_call(const struct escape_scene *s)
 {
     (void)s;
     struct timespec now;
-    return clock_gettime(CLOCK_MONOTONIC, &now) == 0 ? 0 : -errno; /* the C library reads the counter, no call is made */
+    return clock_gettime(CLOCK_MONOTONIC, &now) == 0 ? 0 : -errno; /* the C library reads the counter: no call */
 }
 
 static long timed_wait(const struct escape_scene *s)
@@ -332,19 +346,25 @@ const struct escape ESCAPES[] = {
     /* 1: files, by path */
     { "openat: a file", 1, ALL, false, SYS_openat, { PTR(AT_FDCWD), 0, O_RDONLY }, { 0, W(FILE) }, NULL },
     { "openat: for writing", 1, ALL, false, SYS_openat, { PTR(AT_FDCWD), 0, O_WRONLY }, { 0, W(FILE) }, NULL },
-    { "openat: a new file", 1, ALL, false, SYS_openat, { PTR(AT_FDCWD), 0, O_WRONLY | O_CREAT, 0600 }, { 0, W(FRESH) }, NULL },
-    { "openat: a file without a name", 1, ALL, false, SYS_openat, { PTR(AT_FDCWD), 0, O_RDWR | O_TMPFILE, 0600 }, { 0, W(FOLDER) }, NULL },
+    { "openat: a new file", 1, ALL, false, SYS_openat,
+      { PTR(AT_FDCWD), 0, O_WRONLY | O_CREAT, 0600 }, { 0, W(FRESH) }, NULL },
+    { "openat: a file without a name", 1, ALL, false, SYS_openat,
+      { PTR(AT_FDCWD), 0, O_RDWR | O_TMPFILE, 0600 }, { 0, W(FOLDER) }, NULL },
     { "openat: the root", 1, ALL, false, SYS_openat, { PTR(AT_FDCWD), PTR("/"), O_RDONLY | O_DIRECTORY }, { 0 }, NULL },
     { "openat: O_PATH of the root", 1, ALL, false, SYS_openat, { PTR(AT_FDCWD), PTR("/"), O_PATH }, { 0 }, NULL },
-    { "openat: above the root", 1, ALL, false, SYS_openat, { PTR(AT_FDCWD), PTR("../../../../etc/passwd"), O_RDONLY }, { 0 }, NULL },
+    { "openat: above the root", 1, ALL, false, SYS_openat,
+      { PTR(AT_FDCWD), PTR("../../../../etc/passwd"), O_RDONLY }, { 0 }, NULL },
     { "openat: passwords", 1, ALL, false, SYS_openat, { PTR(AT_FDCWD), PTR("/etc/passwd"), O_RDONLY }, { 0 }, NULL },
-    { "openat2", 1, ALL, false, SYS_openat2, { PTR(AT_FDCWD), PTR("."), PTR(RESOLVE_BENEATH), sizeof RESOLVE_BENEATH }, { 0 }, NULL },
+    { "openat2", 1, ALL, false, SYS_openat2,
+      { PTR(AT_FDCWD), PTR("."), PTR(RESOLVE_BENEATH), sizeof RESOLVE_BENEATH }, { 0 }, NULL },
     { "newfstatat", 1, ALL, false, SYS_newfstatat, { PTR(AT_FDCWD) }, { 0, W(FILE), W(OWN) }, NULL },
     { "statx", 1, ALL, false, SYS_statx, { PTR(AT_FDCWD), 0, 0, 0x7FF }, { 0, W(FILE), 0, 0, W(OWN) }, NULL },
-    { "statx: the root", 1, ALL, false, SYS_statx, { PTR(AT_FDCWD), PTR("/"), 0, 0x7FF }, { 0, 0, 0, 0, W(OWN) }, NULL },
+    { "statx: the root", 1, ALL, false, SYS_statx,
+      { PTR(AT_FDCWD), PTR("/"), 0, 0x7FF }, { 0, 0, 0, 0, W(OWN) }, NULL },
     { "faccessat", 1, ALL, false, SYS_faccessat, { PTR(AT_FDCWD), 0, 0 }, { 0, W(FILE) }, NULL },
     { "faccessat2", 1, ALL, false, SYS_faccessat2, { PTR(AT_FDCWD), 0, 0, 0 }, { 0, W(FILE) }, NULL },
-    { "readlinkat: our program", 1, ALL, false, SYS_readlinkat, { PTR(AT_FDCWD), PTR("/proc/self/exe"), 0, 100 }, { 0, 0, W(OWN) }, NULL },
+    { "readlinkat: our program", 1, ALL, false, SYS_readlinkat,
+      { PTR(AT_FDCWD), PTR("/proc/self/exe"), 0, 100 }, { 0, 0, W(OWN) }, NULL },
     { "getcwd", 1, ALL, false, SYS_getcwd, { 0, 4000 }, { W(OWN) }, NULL },
     { "statfs", 1, ALL, false, SYS_statfs, { PTR("/") }, { 0, W(OWN) }, NULL },
     { "fstat of a descriptor", 1, ALL, false, SYS_fstat, { JAIL_FD_FIRST }, { 0, W(OWN) }, NULL },
@@ -355,15 +375,18 @@ const struct escape ESCAPES[] = {
     { "mknodat: a pipe", 1, ALL, false, SYS_mknodat, { PTR(AT_FDCWD), 0, S_IFIFO | 0600 }, { 0, W(FRESH) }, NULL },
     { "symlinkat", 1, ALL, false, SYS_symlinkat, { PTR("/etc/passwd"), PTR(AT_FDCWD) }, { 0, 0, W(FRESH) }, NULL },
     { "linkat", 1, ALL, false, SYS_linkat, { PTR(AT_FDCWD), 0, PTR(AT_FDCWD) }, { 0, W(FILE), 0, W(FRESH) }, NULL },
-    { "renameat2: onto itself", 1, ALL, false, SYS_renameat2, { PTR(AT_FDCWD), 0, PTR(AT_FDCWD) }, { 0, W(FILE), 0, W(FILE) }, NULL },
+    { "renameat2: onto itself", 1, ALL, false, SYS_renameat2,
+      { PTR(AT_FDCWD), 0, PTR(AT_FDCWD) }, { 0, W(FILE), 0, W(FILE) }, NULL },
     { "unlinkat", 1, ALL, false, SYS_unlinkat, { PTR(AT_FDCWD) }, { 0, W(FRESH) }, NULL },
     { "fchmodat", 1, ALL, false, SYS_fchmodat, { PTR(AT_FDCWD), 0, 0666 }, { 0, W(FILE) }, NULL },
     { "fchmodat2", 1, ALL, false, NEW_FCHMODAT2, { PTR(AT_FDCWD), 0, 0666 }, { 0, W(FILE) }, NULL },
-    { "fchownat: to nobody new", 1, ALL, false, SYS_fchownat, { PTR(AT_FDCWD), 0, UINT32_MAX, UINT32_MAX }, { 0, W(FILE) }, NULL },
+    { "fchownat: to nobody new", 1, ALL, false, SYS_fchownat,
+      { PTR(AT_FDCWD), 0, UINT32_MAX, UINT32_MAX }, { 0, W(FILE) }, NULL },
     { "utimensat", 1, ALL, false, SYS_utimensat, { PTR(AT_FDCWD) }, { 0, W(FILE) }, NULL },
     { "truncate", 1, ALL, false, SYS_truncate, { 0, 4096 }, { W(FILE) }, NULL },
     { "setxattr", 1, ALL, false, SYS_setxattr, { 0, PTR("user.x"), PTR("x"), 1 }, { W(FILE) }, NULL },
-    { "setxattrat", 1, ALL, false, NEW_SETXATTRAT, { PTR(AT_FDCWD), 0, 0, PTR("user.x"), 0, 16 }, { 0, W(FILE), 0, 0, W(OWN) }, NULL },
+    { "setxattrat", 1, ALL, false, NEW_SETXATTRAT,
+      { PTR(AT_FDCWD), 0, 0, PTR("user.x"), 0, 16 }, { 0, W(FILE), 0, 0, W(OWN) }, NULL },
     { "listxattr", 1, ALL, false, SYS_listxattr, { 0, 0, 0 }, { W(FILE) }, NULL },
     { "file_getattr", 1, ALL, false, NEW_FILE_GETATTR, { PTR(AT_FDCWD), 0, 0, 24 }, { 0, W(FILE), W(OWN) }, NULL },
     { "inotify_init1", 1, ALL, false, SYS_inotify_init1, { 0 }, { 0 }, NULL },
@@ -371,7 +394,8 @@ const struct escape ESCAPES[] = {
     { "quotactl", 1, ALL, false, SYS_quotactl, { 0x80000100, PTR("/") }, { 0, 0, 0, W(OWN) }, NULL },
     { "sync_file_range", 1, ALL, false, SYS_sync_file_range, { JAIL_FD_FIRST, 0, 0, 0 }, { 0 }, NULL },
     /* 2: files, by handle */
-    { "name_to_handle_at", 2, ALL, false, SYS_name_to_handle_at, { PTR(AT_FDCWD), 0, 0, 0 }, { 0, W(FILE), W(OWN), W(OWN) }, NULL },
+    { "name_to_handle_at", 2, ALL, false, SYS_name_to_handle_at,
+      { PTR(AT_FDCWD), 0, 0, 0 }, { 0, W(FILE), W(OWN), W(OWN) }, NULL },
     { "open_by_handle_at", 2, ALL, false, SYS_open_by_handle_at, { PTR(AT_FDCWD), 0, 0 }, { 0, W(OWN) }, NULL },
     /* 3 to 5: sockets */
     { "socket: TCP", 3, ALL, false, SYS_socket, { AF_INET, SOCK_STREAM, 0 }, { 0 }, NULL },
@@ -398,9 +422,12 @@ const struct escape ESCAPES[] = {
     TRY("connect: an abstract unix socket", 26, ALL, unix_abstract),
     TRY("sendmsg: over a new pair", 39, ALL, pass_descriptor),
     /* 6, 7: sockets it was given, or none */
-    { "connect: a listed descriptor", 6, ALL, false, SYS_connect, { JAIL_FD_FIRST, PTR(&LOOPBACK), sizeof LOOPBACK }, { 0 }, NULL },
-    { "sendto: an address", 7, ALL, false, SYS_sendto, { JAIL_FD_FIRST, PTR(LETTER), 1, MSG_DONTWAIT | MSG_NOSIGNAL, PTR(&LOOPBACK), sizeof LOOPBACK }, { 0 }, NULL },
-    { "sendto: opening in passing", 7, ALL, false, SYS_sendto, { JAIL_FD_FIRST, PTR(LETTER), 1, MSG_FASTOPEN | MSG_NOSIGNAL, PTR(&LOOPBACK), sizeof LOOPBACK }, { 0 }, NULL },
+    { "connect: a listed descriptor", 6, ALL, false, SYS_connect,
+      { JAIL_FD_FIRST, PTR(&LOOPBACK), sizeof LOOPBACK }, { 0 }, NULL },
+    { "sendto: an address", 7, ALL, false, SYS_sendto,
+      { JAIL_FD_FIRST, PTR(LETTER), 1, MSG_DONTWAIT | MSG_NOSIGNAL, PTR(&LOOPBACK), sizeof LOOPBACK }, { 0 }, NULL },
+    { "sendto: opening in passing", 7, ALL, false, SYS_sendto,
+      { JAIL_FD_FIRST, PTR(LETTER), 1, MSG_FASTOPEN | MSG_NOSIGNAL, PTR(&LOOPBACK), sizeof LOOPBACK }, { 0 }, NULL },
     { "sendmsg", 7, ALL, false, SYS_sendmsg, { JAIL_FD_FIRST, PTR(&TO_LOOPBACK), MSG_NOSIGNAL }, { 0 }, NULL },
     { "sendmmsg", 7, ALL, false, SYS_sendmmsg, { JAIL_FD_FIRST, 0, 1, MSG_NOSIGNAL }, { 0, W(OWN) }, NULL },
     { "recvmsg: a descriptor", 7, ALL, false, SYS_recvmsg, { JAIL_FD_FIRST, 0, MSG_DONTWAIT }, { 0, W(OWN) }, NULL },
@@ -408,18 +435,25 @@ const struct escape ESCAPES[] = {
     { "bind", 7, ALL, false, SYS_bind, { JAIL_FD_FIRST, PTR(&LOOPBACK), sizeof LOOPBACK }, { 0 }, NULL },
     { "listen", 7, ALL, false, SYS_listen, { JAIL_FD_FIRST, 1 }, { 0 }, NULL },
     { "accept4", 7, NOT_FRONT_DOOR, false, SYS_accept4, { JAIL_FD_FIRST, 0, 0, SOCK_NONBLOCK }, { 0 }, NULL },
-    { "setsockopt", 7, ALL, false, SYS_setsockopt, { JAIL_FD_FIRST, SOL_SOCKET, SO_REUSEADDR, PTR(MANY), 4 }, { 0 }, NULL },
-    { "getsockopt", 7, ALL, false, SYS_getsockopt, { JAIL_FD_FIRST, SOL_SOCKET, SO_TYPE }, { 0, 0, 0, W(OWN), W(OWN) }, NULL },
+    { "setsockopt", 7, ALL, false, SYS_setsockopt,
+      { JAIL_FD_FIRST, SOL_SOCKET, SO_REUSEADDR, PTR(MANY), 4 }, { 0 }, NULL },
+    { "getsockopt", 7, ALL, false, SYS_getsockopt,
+      { JAIL_FD_FIRST, SOL_SOCKET, SO_TYPE }, { 0, 0, 0, W(OWN), W(OWN) }, NULL },
     { "getpeername", 7, ALL, false, SYS_getpeername, { JAIL_FD_FIRST }, { 0, W(OWN), W(OWN) }, NULL },
     { "getsockname", 7, ALL, false, SYS_getsockname, { JAIL_FD_FIRST }, { 0, W(OWN), W(OWN) }, NULL },
     TRY("connect: take an accepted socket apart", 6, ONLY_FRONT_DOOR, disconnect_accepted),
     TRY("connect: and send it elsewhere", 6, ONLY_FRONT_DOOR, reconnect_accepted),
     { "accept, the older call", 6, ONLY_FRONT_DOOR, false, SYS_accept, { JAIL_FD_FIRST }, { 0 }, NULL },
-    { "sendto: an accepted socket", 7, ONLY_FRONT_DOOR, false, SYS_sendto, { JAIL_FD_FIRST + 1, PTR(LETTER), 1, MSG_DONTWAIT }, { 0 }, NULL },
-    { "sendmsg: an accepted socket", 7, ONLY_FRONT_DOOR, false, SYS_sendmsg, { JAIL_FD_FIRST + 1, PTR(&TO_LOOPBACK), 0 }, { 0 }, NULL },
-    { "setsockopt: an accepted socket", 7, ONLY_FRONT_DOOR, false, SYS_setsockopt, { JAIL_FD_FIRST + 1, SOL_SOCKET, SO_KEEPALIVE, PTR(MANY), 4 }, { 0 }, NULL },
-    { "splice: from client to client", 7, ONLY_FRONT_DOOR, false, SYS_splice, { JAIL_FD_FIRST + 1, 0, JAIL_FD_FIRST + 1, 0, 0, 2 }, { 0 }, NULL },
-    { "epoll_pwait: with a signal mask", 7, ALL, true, SYS_epoll_pwait, { JAIL_FD_FIRST, 0, 1, 0, 0, 8 }, { 0, W(OWN), 0, 0, W(OWN) }, NULL },
+    { "sendto: an accepted socket", 7, ONLY_FRONT_DOOR, false, SYS_sendto,
+      { JAIL_FD_FIRST + 1, PTR(LETTER), 1, MSG_DONTWAIT }, { 0 }, NULL },
+    { "sendmsg: an accepted socket", 7, ONLY_FRONT_DOOR, false, SYS_sendmsg,
+      { JAIL_FD_FIRST + 1, PTR(&TO_LOOPBACK), 0 }, { 0 }, NULL },
+    { "setsockopt: an accepted socket", 7, ONLY_FRONT_DOOR, false, SYS_setsockopt,
+      { JAIL_FD_FIRST + 1, SOL_SOCKET, SO_KEEPALIVE, PTR(MANY), 4 }, { 0 }, NULL },
+    { "splice: from client to client", 7, ONLY_FRONT_DOOR, false, SYS_splice,
+      { JAIL_FD_FIRST + 1, 0, JAIL_FD_FIRST + 1, 0, 0, 2 }, { 0 }, NULL },
+    { "epoll_pwait: with a signal mask", 7, ALL, true, SYS_epoll_pwait,
+      { JAIL_FD_FIRST, 0, 1, 0, 0, 8 }, { 0, W(OWN), 0, 0, W(OWN) }, NULL },
     /* Descriptors it holds, or that the spawner forgot */
     TRY("a descriptor of the spawner's", 39, ALL, stray_descriptor),
     TRY("any descriptor that was not listed", 39, ALL, any_descriptor),
@@ -432,8 +466,10 @@ const struct escape ESCAPES[] = {
     { "write", 39, NOT_FRONT_DOOR, false, SYS_write, { JAIL_FD_FIRST, 0, 0 }, { 0, W(OWN) }, NULL },
     { "writev", 39, NOT_FRONT_DOOR, false, SYS_writev, { JAIL_FD_FIRST, PTR(&ONE_BYTE), 0 }, { 0 }, NULL },
     { "readv", 39, ALL, true, SYS_readv, { JAIL_FD_FIRST, PTR(&ONE_BYTE), 0 }, { 0 }, NULL },
-    { "pread64 of another descriptor", 39, ALL, false, SYS_pread64, { JAIL_FD_FIRST + 1, 0, 1, 0 }, { 0, W(OWN) }, NULL },
-    { "pwrite64 to the first descriptor", 39, ALL, false, SYS_pwrite64, { JAIL_FD_FIRST, PTR(LETTER), 0, 0 }, { 0 }, NULL },
+    { "pread64 of another descriptor", 39, ALL, false, SYS_pread64,
+      { JAIL_FD_FIRST + 1, 0, 1, 0 }, { 0, W(OWN) }, NULL },
+    { "pwrite64 to the first descriptor", 39, ALL, false, SYS_pwrite64,
+      { JAIL_FD_FIRST, PTR(LETTER), 0, 0 }, { 0 }, NULL },
     { "preadv2", 39, ALL, false, SYS_preadv2, { JAIL_FD_FIRST, PTR(&ONE_BYTE), 0, 0, 0, 0 }, { 0 }, NULL },
     { "close", 39, NOT_FRONT_DOOR, false, SYS_close, { 60 }, { 0 }, NULL },
     { "dup", 30, ALL, false, SYS_dup, { JAIL_FD_FIRST }, { 0 }, NULL },
@@ -441,7 +477,8 @@ const struct escape ESCAPES[] = {
     ALONE("descriptors without end", 30, ALL, fill_descriptors),
     { "lseek", 39, ALL, false, SYS_lseek, { JAIL_FD_FIRST, 0, SEEK_CUR }, { 0 }, NULL },
     { "sendfile", 39, ALL, false, SYS_sendfile, { JAIL_FD_FIRST, JAIL_FD_FIRST, 0, 0 }, { 0 }, NULL },
-    { "copy_file_range", 39, ALL, false, SYS_copy_file_range, { JAIL_FD_FIRST, 0, JAIL_FD_FIRST, 0, 0, 0 }, { 0 }, NULL },
+    { "copy_file_range", 39, ALL, false, SYS_copy_file_range,
+      { JAIL_FD_FIRST, 0, JAIL_FD_FIRST, 0, 0, 0 }, { 0 }, NULL },
     { "vmsplice", 39, ALL, false, SYS_vmsplice, { JAIL_FD_FIRST, PTR(&ONE_BYTE), 0, 0 }, { 0 }, NULL },
     { "pipe2", 19, ALL, false, SYS_pipe2, { 0, 0 }, { W(OWN) }, NULL },
     { "poll", 21, ALL, false, SYS_ppoll, { 0, 0, PTR(&NO_TIME), 0 }, { 0 }, NULL },
@@ -455,27 +492,37 @@ const struct escape ESCAPES[] = {
     ALONE("execve", 9, ALL, exec_program),
     ALONE("execveat of a memfd", 9, ALL, exec_memfd),
     /* 10: code */
-    { "mmap: writable and executable", 10, ALL, false, SYS_mmap, { 0, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, UINTPTR_MAX, 0 }, { 0 }, NULL },
-    { "mmap: executable", 10, ALL, false, SYS_mmap, { 0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, UINTPTR_MAX, 0 }, { 0 }, NULL },
+    { "mmap: writable and executable", 10, ALL, false, SYS_mmap,
+      { 0, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, UINTPTR_MAX, 0 }, { 0 }, NULL },
+    { "mmap: executable", 10, ALL, false, SYS_mmap,
+      { 0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, UINTPTR_MAX, 0 }, { 0 }, NULL },
     TRY("mmap: a file, executable", 10, ALL, map_file_executable),
     TRY("mmap: a file, shared and writable", 10, ALL, map_file_shared),
     { "mprotect: executable", 10, ALL, true, SYS_mprotect, { 0, 4096, PROT_READ | PROT_EXEC }, { W(OWN) }, NULL },
-    { "mprotect: writable and executable", 10, ALL, true, SYS_mprotect, { 0, 4096, PROT_READ | PROT_WRITE | PROT_EXEC }, { W(OWN) }, NULL },
-    { "pkey_mprotect: executable", 10, ALL, true, SYS_pkey_mprotect, { 0, 4096, PROT_READ | PROT_EXEC, UINTPTR_MAX }, { W(OWN) }, NULL },
+    { "mprotect: writable and executable", 10, ALL, true, SYS_mprotect,
+      { 0, 4096, PROT_READ | PROT_WRITE | PROT_EXEC }, { W(OWN) }, NULL },
+    { "pkey_mprotect: executable", 10, ALL, true, SYS_pkey_mprotect,
+      { 0, 4096, PROT_READ | PROT_EXEC, UINTPTR_MAX }, { W(OWN) }, NULL },
     { "personality: readable is executable", 10, ALL, true, SYS_personality, { 0x0400000 }, { 0 }, NULL },
     { "map_shadow_stack", 10, ALL, false, NEW_MAP_SHADOW_STACK, { 0, 4096, 0 }, { 0 }, NULL },
     ALONE("run bytes that were written", 10, ALL, run_data),
-    { "mmap: over a place it names", 10, ALL, true, SYS_mmap, { 0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, UINTPTR_MAX, 0 }, { W(OWN) }, NULL },
-    { "mmap: shared memory", 10, ALL, false, SYS_mmap, { 0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, UINTPTR_MAX, 0 }, { 0 }, NULL },
-    { "mmap: any memory", 30, NOT_MEMORY, false, SYS_mmap, { 0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, UINTPTR_MAX, 0 }, { 0 }, NULL },
-    { "mmap: a tebibyte", 30, NOT_MEMORY, false, SYS_mmap, { 0, (uintptr_t)1 << 40, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, UINTPTR_MAX, 0 }, { 0 }, NULL },
+    { "mmap: over a place it names", 10, ALL, true, SYS_mmap,
+      { 0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, UINTPTR_MAX, 0 }, { W(OWN) }, NULL },
+    { "mmap: shared memory", 10, ALL, false, SYS_mmap,
+      { 0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, UINTPTR_MAX, 0 }, { 0 }, NULL },
+    { "mmap: any memory", 30, NOT_MEMORY, false, SYS_mmap,
+      { 0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, UINTPTR_MAX, 0 }, { 0 }, NULL },
+    { "mmap: a tebibyte", 30, NOT_MEMORY, false, SYS_mmap,
+      { 0, (uintptr_t)1 << 40, PROT_READ | PROT_WRITE,
+        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, UINTPTR_MAX, 0 }, { 0 }, NULL },
     { "brk", 30, NOT_FRONT_DOOR, false, SYS_brk, { 0 }, { 0 }, NULL },
     { "mremap", 10, ALL, false, SYS_mremap, { 0, 4096, 4096, 0 }, { W(OWN) }, NULL },
     { "munmap: nothing", 10, NOT_MEMORY, false, SYS_munmap, { 4096 * 3, 4096 }, { 0 }, NULL },
     { "madvise", 10, ALL, false, SYS_madvise, { 0, 4096, MADV_NORMAL }, { W(OWN) }, NULL },
     { "process_madvise", 12, ALL, false, SYS_process_madvise, { 0, PTR(&ONE_BYTE), 1, MADV_COLD }, { 0 }, NULL },
     { "mincore: what others read", 21, ALL, false, SYS_mincore, { 0, 4096 }, { W(WEIGHTS), 0, W(OWN) }, NULL },
-    { "cachestat: what others read", 21, ALL, false, NEW_CACHESTAT, { JAIL_FD_FIRST, PTR(MANY), 0, 0 }, { 0, 0, W(OWN) }, NULL },
+    { "cachestat: what others read", 21, ALL, false, NEW_CACHESTAT,
+      { JAIL_FD_FIRST, PTR(MANY), 0, 0 }, { 0, 0, W(OWN) }, NULL },
     { "mlock", 30, ALL, false, SYS_mlock, { 0, 4096 }, { W(OWN) }, NULL },
     { "mlockall", 30, ALL, true, SYS_mlockall, { 2 }, { 0 }, NULL },
     { "msync", 10, ALL, false, SYS_msync, { 0, 4096, 1 }, { W(OWN) }, NULL },
@@ -486,8 +533,10 @@ const struct escape ESCAPES[] = {
     { "userfaultfd", 15, ALL, false, SYS_userfaultfd, { 1 }, { 0 }, NULL },
     { "pkey_alloc", 10, ALL, false, SYS_pkey_alloc, { 0, 0 }, { 0 }, NULL },
     /* 11, 37, 38: weights and rings */
-    { "mprotect: weights writable", 11, ALL, false, SYS_mprotect, { 0, 4096, PROT_READ | PROT_WRITE }, { W(WEIGHTS) }, NULL },
-    { "mprotect: the peer's ring writable", 37, ALL, false, SYS_mprotect, { 0, 4096, PROT_READ | PROT_WRITE }, { W(PEER) }, NULL },
+    { "mprotect: weights writable", 11, ALL, false, SYS_mprotect,
+      { 0, 4096, PROT_READ | PROT_WRITE }, { W(WEIGHTS) }, NULL },
+    { "mprotect: the peer's ring writable", 37, ALL, false, SYS_mprotect,
+      { 0, 4096, PROT_READ | PROT_WRITE }, { W(PEER) }, NULL },
     { "madvise: a hole in the peer's ring", 37, ALL, false, SYS_madvise, { 0, 4096, MADV_REMOVE }, { W(PEER) }, NULL },
     { "madvise: a hole in the weights", 11, ALL, false, SYS_madvise, { 0, 4096, MADV_REMOVE }, { W(WEIGHTS) }, NULL },
     { "mremap: a second map of the weights", 11, ALL, false, SYS_mremap, { 0, 0, 4096, 1 }, { W(WEIGHTS) }, NULL },
@@ -498,11 +547,13 @@ const struct escape ESCAPES[] = {
     { "ftruncate", 11, NOT_PACKER, false, SYS_ftruncate, { JAIL_FD_FIRST, 0 }, { 0 }, NULL },
     { "ftruncate: the first descriptor", 11, ALL, false, SYS_ftruncate, { JAIL_FD_FIRST, 0 }, { 0 }, NULL },
     /* 12, 13: other processes */
-    { "ptrace: attach", 12, ALL, false, SYS_ptrace, { 16 }, { 0, W(SPAWNER) }, NULL },
-    { "ptrace: seize", 12, ALL, false, SYS_ptrace, { 0x4206 }, { 0, W(SPAWNER) }, NULL },
+    ALONE("ptrace: attach", 12, ALL, attach),
+    { "ptrace: seize", 12, ALL, true, SYS_ptrace, { 0x4206 }, { 0, W(SPAWNER) }, NULL },
     { "ptrace: be traced", 12, ALL, true, SYS_ptrace, { 0 }, { 0 }, NULL },
-    { "process_vm_readv", 12, ALL, false, SYS_process_vm_readv, { 0, PTR(&ONE_BYTE), 1, PTR(&ONE_BYTE), 1, 0 }, { W(SPAWNER) }, NULL },
-    { "process_vm_writev", 12, ALL, false, SYS_process_vm_writev, { 0, PTR(&ONE_BYTE), 1, PTR(&ONE_BYTE), 1, 0 }, { W(SPAWNER) }, NULL },
+    { "process_vm_readv", 12, ALL, false, SYS_process_vm_readv,
+      { 0, PTR(&ONE_BYTE), 1, PTR(&ONE_BYTE), 1, 0 }, { W(SPAWNER) }, NULL },
+    { "process_vm_writev", 12, ALL, false, SYS_process_vm_writev,
+      { 0, PTR(&ONE_BYTE), 1, PTR(&ONE_BYTE), 1, 0 }, { W(SPAWNER) }, NULL },
     { "kcmp", 12, ALL, false, SYS_kcmp, { 0, 0, 0, 0, 0 }, { W(SPAWNER), W(SPAWNER) }, NULL },
     { "pidfd_open: the spawner", 12, ALL, false, SYS_pidfd_open, { 0, 0 }, { W(SPAWNER) }, NULL },
     { "pidfd_getfd", 12, ALL, false, SYS_pidfd_getfd, { JAIL_FD_FIRST, 0, 0 }, { 0 }, NULL },
@@ -513,23 +564,33 @@ const struct escape ESCAPES[] = {
     { "tkill: the spawner", 13, ALL, false, SYS_tkill, { 0, 0 }, { W(SPAWNER) }, NULL },
     { "pidfd_send_signal", 13, ALL, false, SYS_pidfd_send_signal, { JAIL_FD_FIRST, 0, 0, 0 }, { 0 }, NULL },
     { "rt_sigqueueinfo: the spawner", 13, ALL, false, SYS_rt_sigqueueinfo, { 0, 0 }, { W(SPAWNER), 0, W(OWN) }, NULL },
-    { "rt_tgsigqueueinfo: the spawner", 13, ALL, false, SYS_rt_tgsigqueueinfo, { 0, 0, 0 }, { W(SPAWNER), W(SPAWNER), 0, W(OWN) }, NULL },
+    { "rt_tgsigqueueinfo: the spawner", 13, ALL, false, SYS_rt_tgsigqueueinfo,
+      { 0, 0, 0 }, { W(SPAWNER), W(SPAWNER), 0, W(OWN) }, NULL },
     { "getpgid: the spawner", 13, ALL, false, SYS_getpgid, { 0 }, { W(SPAWNER) }, NULL },
     { "getsid: the spawner", 13, ALL, false, SYS_getsid, { 0 }, { W(SPAWNER) }, NULL },
     { "setpgid", 13, ALL, false, SYS_setpgid, { 0, 0 }, { 0 }, NULL },
     { "setsid", 13, ALL, true, SYS_setsid, { 0 }, { 0 }, NULL },
-    { "sched_getaffinity: the spawner", 12, ALL, false, SYS_sched_getaffinity, { 0, 128 }, { W(SPAWNER), 0, W(OWN) }, NULL },
+    { "sched_getaffinity: the spawner", 12, ALL, false, SYS_sched_getaffinity,
+      { 0, 128 }, { W(SPAWNER), 0, W(OWN) }, NULL },
     { "getpriority: the spawner", 12, ALL, false, SYS_getpriority, { 0 }, { 0, W(SPAWNER) }, NULL },
-    { "prlimit64: the spawner's limits", 12, ALL, false, SYS_prlimit64, { 0, 0, 0 }, { W(SPAWNER), 0, 0, W(OWN) }, NULL },
-    { "get_robust_list: the spawner", 12, ALL, false, SYS_get_robust_list, { 0 }, { W(SPAWNER), W(OWN), W(OWN) }, NULL },
+    { "prlimit64: the spawner's limits", 12, ALL, false, SYS_prlimit64,
+      { 0, 0, 0 }, { W(SPAWNER), 0, 0, W(OWN) }, NULL },
+    { "get_robust_list: the spawner", 12, ALL, false, SYS_get_robust_list,
+      { 0 }, { W(SPAWNER), W(OWN), W(OWN) }, NULL },
     { "wait4", 12, ALL, false, SYS_wait4, { UINTPTR_MAX, 0, 1, 0 }, { 0 }, NULL },
     { "waitid", 12, ALL, false, SYS_waitid, { 0, 0, 0, 5, 0 }, { 0 }, NULL },
-    { "openat: memory of the spawner", 23, ALL, false, SYS_openat, { PTR(AT_FDCWD), PTR("/proc/1/mem"), O_RDONLY }, { 0 }, NULL },
-    { "openat: environment of init", 23, ALL, false, SYS_openat, { PTR(AT_FDCWD), PTR("/proc/1/environ"), O_RDONLY }, { 0 }, NULL },
-    { "openat: our own memory", 55, ALL, false, SYS_openat, { PTR(AT_FDCWD), PTR("/proc/self/mem"), O_RDWR }, { 0 }, NULL },
-    { "openat: our own maps", 23, ALL, false, SYS_openat, { PTR(AT_FDCWD), PTR("/proc/self/maps"), O_RDONLY }, { 0 }, NULL },
-    { "openat: kernel settings", 23, ALL, false, SYS_openat, { PTR(AT_FDCWD), PTR("/proc/sys/kernel/hostname"), O_RDONLY }, { 0 }, NULL },
-    { "openat: the kernel's keys", 23, ALL, false, SYS_openat, { PTR(AT_FDCWD), PTR("/proc/sysrq-trigger"), O_WRONLY }, { 0 }, NULL },
+    { "openat: memory of the spawner", 23, ALL, false, SYS_openat,
+      { PTR(AT_FDCWD), PTR("/proc/1/mem"), O_RDONLY }, { 0 }, NULL },
+    { "openat: environment of init", 23, ALL, false, SYS_openat,
+      { PTR(AT_FDCWD), PTR("/proc/1/environ"), O_RDONLY }, { 0 }, NULL },
+    { "openat: our own memory", 55, ALL, false, SYS_openat,
+      { PTR(AT_FDCWD), PTR("/proc/self/mem"), O_RDWR }, { 0 }, NULL },
+    { "openat: our own maps", 23, ALL, false, SYS_openat,
+      { PTR(AT_FDCWD), PTR("/proc/self/maps"), O_RDONLY }, { 0 }, NULL },
+    { "openat: kernel settings", 23, ALL, false, SYS_openat,
+      { PTR(AT_FDCWD), PTR("/proc/sys/kernel/hostname"), O_RDONLY }, { 0 }, NULL },
+    { "openat: the kernel's keys", 23, ALL, false, SYS_openat,
+      { PTR(AT_FDCWD), PTR("/proc/sysrq-trigger"), O_WRONLY }, { 0 }, NULL },
     { "openat: a device", 23, ALL, false, SYS_openat, { PTR(AT_FDCWD), PTR("/dev/null"), O_RDWR }, { 0 }, NULL },
     /* 14, 15: large parts of the kernel */
     TRY("io_uring_setup", 14, ALL, ring_uring),
@@ -537,9 +598,12 @@ const struct escape ESCAPES[] = {
     { "io_uring_register", 14, ALL, false, SYS_io_uring_register, { UINTPTR_MAX, 8, 0, 0 }, { 0, 0, W(OWN) }, NULL },
     { "io_setup", 14, ALL, false, SYS_io_setup, { 1 }, { 0, W(OWN) }, NULL },
     { "bpf: a map", 15, ALL, false, SYS_bpf, { 0, 0, 48 }, { 0, W(OWN) }, NULL },
-    { "perf_event_open", 15, ALL, false, SYS_perf_event_open, { PTR(&COUNTER), 0, UINTPTR_MAX, UINTPTR_MAX, 0 }, { 0 }, NULL },
-    { "add_key", 15, ALL, false, SYS_add_key, { PTR("user"), PTR("hearth-escape"), PTR(LETTER), 1, (uintptr_t)-2 }, { 0 }, NULL },
-    { "keyctl: the session's keys", 15, ALL, false, SYS_keyctl, { KEYCTL_GET_KEYRING_ID, (uintptr_t)-3, 1 }, { 0 }, NULL },
+    { "perf_event_open", 15, ALL, false, SYS_perf_event_open,
+      { PTR(&COUNTER), 0, UINTPTR_MAX, UINTPTR_MAX, 0 }, { 0 }, NULL },
+    { "add_key", 15, ALL, false, SYS_add_key,
+      { PTR("user"), PTR("hearth-escape"), PTR(LETTER), 1, (uintptr_t)-2 }, { 0 }, NULL },
+    { "keyctl: the session's keys", 15, ALL, false, SYS_keyctl,
+      { KEYCTL_GET_KEYRING_ID, (uintptr_t)-3, 1 }, { 0 }, NULL },
     { "request_key", 15, ALL, false, SYS_request_key, { PTR("user"), PTR("hearth-escape"), 0, 0 }, { 0 }, NULL },
     { "kexec_load", 15, ALL, false, SYS_kexec_load, { 0, 0, 0, 0 }, { 0 }, NULL },
     { "finit_module", 15, ALL, false, SYS_finit_module, { UINTPTR_MAX, PTR(""), 0 }, { 0 }, NULL },
@@ -563,7 +627,8 @@ const struct escape ESCAPES[] = {
     { "open_tree", 16, ALL, false, SYS_open_tree, { PTR(AT_FDCWD), PTR("/"), 0 }, { 0 }, NULL },
     { "open_tree_attr", 16, ALL, false, NEW_OPEN_TREE_ATTR, { PTR(AT_FDCWD), PTR("/"), 0, 0, 0 }, { 0 }, NULL },
     { "move_mount", 16, ALL, false, SYS_move_mount, { UINTPTR_MAX, PTR(""), UINTPTR_MAX, PTR(""), 0 }, { 0 }, NULL },
-    { "mount_setattr", 16, ALL, false, SYS_mount_setattr, { PTR(AT_FDCWD), PTR("/"), 0, 0, 32 }, { 0, 0, 0, W(OWN) }, NULL },
+    { "mount_setattr", 16, ALL, false, SYS_mount_setattr,
+      { PTR(AT_FDCWD), PTR("/"), 0, 0, 32 }, { 0, 0, 0, W(OWN) }, NULL },
     { "statmount", 16, ALL, false, NEW_STATMOUNT, { 0, 0, 512, 0 }, { W(OWN), W(OWN) }, NULL },
     { "listmount", 16, ALL, false, NEW_LISTMOUNT, { 0, 0, 8, 0 }, { W(OWN), W(OWN) }, NULL },
     { "pivot_root", 16, ALL, true, SYS_pivot_root, { PTR("."), PTR(".") }, { 0 }, NULL },
@@ -572,8 +637,10 @@ const struct escape ESCAPES[] = {
     { "a number no call has", 17, ALL, false, NOT_A_CALL, { 0 }, { 0 }, NULL },
     { "a negative number", 17, ALL, false, -2, { 0 }, { 0 }, NULL },
     /* 18: the walls themselves */
-    { "seccomp: a filter that allows all", 18, ALL, true, SYS_seccomp, { SECCOMP_SET_MODE_FILTER, 0, PTR(&ALLOW_ALL) }, { 0 }, NULL },
-    { "prctl: the same, older", 18, ALL, true, SYS_prctl, { PR_SET_SECCOMP, SECCOMP_MODE_FILTER, PTR(&ALLOW_ALL) }, { 0 }, NULL },
+    { "seccomp: a filter that allows all", 18, ALL, true, SYS_seccomp,
+      { SECCOMP_SET_MODE_FILTER, 0, PTR(&ALLOW_ALL) }, { 0 }, NULL },
+    { "prctl: the same, older", 18, ALL, true, SYS_prctl,
+      { PR_SET_SECCOMP, SECCOMP_MODE_FILTER, PTR(&ALLOW_ALL) }, { 0 }, NULL },
     { "prctl: dumpable again", 18, ALL, true, SYS_prctl, { PR_SET_DUMPABLE, 1 }, { 0 }, NULL },
     { "prctl: clear no new privileges", 18, ALL, false, SYS_prctl, { PR_SET_NO_NEW_PRIVS, 0 }, { 0 }, NULL },
     { "prctl: clear no executable memory", 18, ALL, false, SYS_prctl, { KERNEL_PR_SET_MDWE, 0 }, { 0 }, NULL },
@@ -581,7 +648,8 @@ const struct escape ESCAPES[] = {
     { "prctl: a name", 18, ALL, true, SYS_prctl, { PR_SET_NAME, PTR("kworker") }, { 0 }, NULL },
     { "prctl: survive the spawner", 18, ALL, true, SYS_prctl, { PR_SET_PDEATHSIG, 0 }, { 0 }, NULL },
     { "prctl: a tracer", 18, ALL, true, SYS_prctl, { PR_SET_PTRACER, UINTPTR_MAX }, { 0 }, NULL },
-    { "prctl: ambient capabilities", 18, ALL, false, SYS_prctl, { PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, 21 }, { 0 }, NULL },
+    { "prctl: ambient capabilities", 18, ALL, false, SYS_prctl,
+      { PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, 21 }, { 0 }, NULL },
     { "prctl: secure bits", 18, ALL, false, SYS_prctl, { PR_SET_SECUREBITS, 0 }, { 0 }, NULL },
     { "capget", 18, ALL, false, SYS_capget, { PTR(CAPABILITY_HEADER) }, { 0, W(OWN) }, NULL },
     { "capset: all", 18, ALL, false, SYS_capset, { PTR(CAPABILITY_HEADER), PTR(MANY) }, { 0 }, NULL },
@@ -625,10 +693,14 @@ const struct escape ESCAPES[] = {
     { "timer_create", 20, ALL, false, SYS_timer_create, { CLOCK_MONOTONIC, 0 }, { 0, 0, W(OWN) }, NULL },
     { "timerfd_create", 20, ALL, false, SYS_timerfd_create, { CLOCK_MONOTONIC, 0 }, { 0 }, NULL },
     TRY("futex: wait with a timeout", 20, ALL, timed_wait),
-    { "futex: wait by the clock", 20, ALL, false, SYS_futex, { 0, FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME, 1, PTR(&NO_TIME), 0, UINT32_MAX }, { W(OWN) }, NULL },
-    { "futex: requeue", 21, ALL, false, SYS_futex, { 0, FUTEX_REQUEUE, 0, 0, 0, 0 }, { W(OWN), 0, 0, 0, W(OWN) }, NULL },
-    { "futex: compare and requeue", 21, ALL, false, SYS_futex, { 0, FUTEX_CMP_REQUEUE, 0, 0, 0, 0 }, { W(OWN), 0, 0, 0, W(OWN) }, NULL },
-    { "futex: wake with an operation", 21, ALL, false, SYS_futex, { 0, FUTEX_WAKE_OP, 0, 0, 0, 0 }, { W(OWN), 0, 0, 0, W(OWN) }, NULL },
+    { "futex: wait by the clock", 20, ALL, false, SYS_futex,
+      { 0, FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME, 1, PTR(&NO_TIME), 0, UINT32_MAX }, { W(OWN) }, NULL },
+    { "futex: requeue", 21, ALL, false, SYS_futex,
+      { 0, FUTEX_REQUEUE, 0, 0, 0, 0 }, { W(OWN), 0, 0, 0, W(OWN) }, NULL },
+    { "futex: compare and requeue", 21, ALL, false, SYS_futex,
+      { 0, FUTEX_CMP_REQUEUE, 0, 0, 0, 0 }, { W(OWN), 0, 0, 0, W(OWN) }, NULL },
+    { "futex: wake with an operation", 21, ALL, false, SYS_futex,
+      { 0, FUTEX_WAKE_OP, 0, 0, 0, 0 }, { W(OWN), 0, 0, 0, W(OWN) }, NULL },
     { "futex: inherit priority", 21, ALL, true, SYS_futex, { 0, FUTEX_LOCK_PI, 0, 0, 0, 0 }, { W(OWN) }, NULL },
     { "futex: an operation with strange bits", 17, ALL, false, SYS_futex, { 0, 0x101, 0, 0, 0, 0 }, { W(OWN) }, NULL },
     { "futex_wake", 21, ALL, false, NEW_FUTEX_WAKE, { 0, UINT32_MAX, 0, 2 }, { W(OWN) }, NULL },

@@ -9,7 +9,7 @@
 
 /* Waiting and waking, for good: with a timeout the call would be a clock. FUTEX_WAIT and FUTEX_WAKE are 0 and 1. */
 #define CALL_FUTEX                                                                                                     \
-    { "futex", SYS_futex, { { 1, false, (uint32_t)~(FUTEX_PRIVATE_FLAG | FUTEX_WAKE), 0 },                              \
+    { "futex", SYS_futex, { { 1, false, (uint32_t)~(FUTEX_PRIVATE_FLAG | FUTEX_WAKE), 0 },                             \
                             { 3, true, UINT64_MAX, 0 } },                                                              \
       "sleep until the ring or the team has work, and wake the other side; never timed" }
 
@@ -17,8 +17,8 @@
 
 /* Memory that is neither a file nor shared nor executable. */
 #define CALL_MMAP                                                                                                      \
-    { "mmap", SYS_mmap, { { 2, false, (uint32_t)~(PROT_READ | PROT_WRITE), 0 },                                         \
-                          { 3, false, (uint32_t)~MAP_NORESERVE, MAP_PRIVATE | MAP_ANONYMOUS },                          \
+    { "mmap", SYS_mmap, { { 2, false, (uint32_t)~(PROT_READ | PROT_WRITE), 0 },                                        \
+                          { 3, false, (uint32_t)~MAP_NORESERVE, MAP_PRIVATE | MAP_ANONYMOUS },                         \
                           { 4, false, UINT32_MAX, UINT32_MAX } },                                                      \
       "private memory of its own, never executable, never at a place it names, never a file" }
 
@@ -30,7 +30,10 @@ static const struct jail_call ENGINE_CALLS[] = { CALL_FUTEX, CALL_EXIT, { 0 } };
 static const struct jail_call TEXT_WORKER_CALLS[] = { CALL_FUTEX, CALL_EXIT, { 0 } };
 
 static const struct jail_call PACKER_CALLS[] = {
-    { "pread64", SYS_pread64, { { 0, false, UINT32_MAX, JAIL_FD_FIRST } }, "read the model file, the first descriptor" },
+    { "pread64",
+      SYS_pread64,
+      { { 0, false, UINT32_MAX, JAIL_FD_FIRST } },
+      "read the model file, the first descriptor" },
     { "pwrite64", SYS_pwrite64, { { 0, false, UINT32_MAX, JAIL_FD_FIRST + 1 } }, "fill the image, the second one" },
     { "ftruncate", SYS_ftruncate, { { 0, false, UINT32_MAX, JAIL_FD_FIRST + 1 } }, "give the image its size" },
     CALL_MMAP,
@@ -44,7 +47,10 @@ static const struct jail_call PACKER_CALLS[] = {
  * accepted socket could be disconnected and connected elsewhere, which no empty network namespace prevents. */
 static const struct jail_call FRONT_DOOR_CALLS[] = {
     { "epoll_wait", MACHINE_EPOLL_WAIT, { { 0 } }, "wait for clients and for the bell of a ring" },
-    { "epoll_pwait", SYS_epoll_pwait, { { 4, true, UINT64_MAX, 0 } }, "the same, where it is the only one; no signal mask" },
+    { "epoll_pwait",
+      SYS_epoll_pwait,
+      { { 4, true, UINT64_MAX, 0 } },
+      "the same, where it is the only one; no signal mask" },
     { "epoll_ctl", SYS_epoll_ctl, { { 0 } }, "watch a client, or no longer" },
     { "accept4", SYS_accept4, { { 0 } }, "take a client from an inherited socket" },
     { "read", SYS_read, { { 0 } }, "bytes of a client" },
@@ -62,7 +68,8 @@ static const struct jail_call FRONT_DOOR_CALLS[] = {
 };
 
 const struct jail_profile JAIL_ENGINE = { "engine", ENGINE_CALLS, .clock = false, .nice = 10, .files = 0 };
-const struct jail_profile JAIL_TEXT_WORKER = { "text worker", TEXT_WORKER_CALLS, .clock = false, .nice = 5, .files = 0 };
+const struct jail_profile JAIL_TEXT_WORKER = { "text worker", TEXT_WORKER_CALLS, .clock = false, .nice = 5,
+                                               .files = 0 };
 const struct jail_profile JAIL_PACKER = { "packer", PACKER_CALLS, .clock = false, .nice = 5, .files = 0 };
 const struct jail_profile JAIL_FRONT_DOOR = { "front door", FRONT_DOOR_CALLS, .clock = true, .nice = 0, .files = 4096 };
 

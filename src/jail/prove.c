@@ -115,7 +115,8 @@ static bool make_inet(struct prove_scene *s)
     s->told.udp_port = ntohs(at.sin_port);
     at.sin_port = 0;
     s->socket[3] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (s->socket[3] < 0 || bind(s->socket[3], (struct sockaddr *)&at, len) != 0 || listen(s->socket[3], 64) != 0) return false;
+    if (s->socket[3] < 0 || bind(s->socket[3], (struct sockaddr *)&at, len) != 0 || listen(s->socket[3], 64) != 0)
+        return false;
     if (getsockname(s->socket[3], (struct sockaddr *)&at, &len) != 0) return false;
     s->socket[4] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (s->socket[4] < 0 || connect(s->socket[4], (struct sockaddr *)&at, len) != 0) return false;
@@ -271,8 +272,14 @@ bool prove_profile(struct prove_scene *s, const struct jail_profile *p, uint32_t
     memset((void *)s->outcomes, 0, PROVE_ROWS_MAX * sizeof *s->outcomes);
     int fds[4];
     struct jail_ring reader = { &s->ring, RING_READER };
-    struct jail_options o = { .require = require, .skip = skip, .denied = denied, .fds = fds,
-                              .fd_count = descriptors_of(s, p, fds), .rings = &reader, .ring_count = 1, .file_bytes = 4096 };
+    struct jail_options o = { .require = require,
+                              .skip = skip,
+                              .denied = denied,
+                              .fds = fds,
+                              .fd_count = descriptors_of(s, p, fds),
+                              .rings = &reader,
+                              .ring_count = 1,
+                              .file_bytes = 4096 };
     s->told.fd_count = (int)o.fd_count;
     struct flight f = { .scene = s, .options = &o, .out = out };
     struct canary c = { .scene = &s->told, .profile = p, .outcomes = s->outcomes, .from = 0, .to = out->rows };
@@ -329,9 +336,11 @@ static bool tell_profile(struct prove_scene *s, const struct jail_profile *p, ui
     bool good = prove_profile(s, p, 0, require, denied, brief, t, e);
     if (good) {
         size_t tried = t->rows - t->count[PROVE_NOT_TRIED];
-        snprintf(line, sizeof line, "%s (%s): %zu attempts: %zu allowed, %zu stopped by the filter, %zu by the kernel, %zu by the processor",
-                 p->name, denied == JAIL_KILL ? "as in use" : "canary", tried, t->count[PROVE_ALLOWED],
-                 t->count[PROVE_FILTERED], t->count[PROVE_REFUSED], t->count[PROVE_FAULTED]);
+        snprintf(
+            line, sizeof line,
+            "%s (%s): %zu attempts: %zu allowed, %zu stopped by the filter, %zu by the kernel, %zu by the processor",
+            p->name, denied == JAIL_KILL ? "as in use" : "canary", tried, t->count[PROVE_ALLOWED],
+            t->count[PROVE_FILTERED], t->count[PROVE_REFUSED], t->count[PROVE_FAULTED]);
         if (!brief || t->count[PROVE_ALLOWED] > 0) tell(arg, line);
         if (denied == JAIL_ERRNO) tell_walls(&t->report, brief, tell, arg);
     }
@@ -421,7 +430,8 @@ bool jail_prove_walls(prove_line *tell, void *arg, size_t alone[JAIL_WALLS], siz
     if (!prove_scene_new(&s, e)) return false;
     struct prove_tally *with = calloc(LAYER_COUNT + 1, sizeof *with);
     bool good = with != NULL || fail(e, ERR_MEMORY, ERR_NO_OFFSET, "proof: no memory");
-    for (size_t layer = 0; good && layer < LAYER_COUNT; layer++) good = engine_without(s, LAYERS[layer], &with[layer], e);
+    for (size_t layer = 0; good && layer < LAYER_COUNT; layer++)
+        good = engine_without(s, LAYERS[layer], &with[layer], e);
     for (enum jail_wall w = 0; good && w < JAIL_WALLS; w++) {
         size_t counts[2];
         good = prove_wall(s, w, with, &with[LAYER_COUNT], tell, arg, counts, e);

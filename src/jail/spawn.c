@@ -66,8 +66,11 @@ static bool write_maps(const struct start *s, pid_t pid)
     char path[64], text[64];
     bool root = s->outside.uid == 0 || s->outside.gid == 0;
     bool change = root && !(s->options->skip & jail_bit(JAIL_IDENTITY));
-    const struct { const char *file; unsigned outside; } maps[] = {
-        { "gid_map", change ? NOBODY_OUTSIDE : s->outside.gid }, { "uid_map", change ? NOBODY_OUTSIDE : s->outside.uid } };
+    const struct {
+        const char *file;
+        unsigned outside;
+    } maps[] = { { "gid_map", change ? NOBODY_OUTSIDE : s->outside.gid },
+                 { "uid_map", change ? NOBODY_OUTSIDE : s->outside.uid } };
     snprintf(path, sizeof path, "/proc/%d/setgroups", (int)pid);
     if (!root && !write_file(path, "deny")) return false; /* an ordinary user's map is taken only after this */
     for (size_t i = 0; i < 2; i++) {
@@ -94,7 +97,8 @@ static _Noreturn void child_main(const struct start *s)
     slot_await(slot, SLOT_NEW);
     sigset_t none;
     sigemptyset(&none);
-    for (int signal = 1; signal < NSIG; signal++) (void)sigaction(signal, &(struct sigaction){ .sa_handler = SIG_DFL }, NULL);
+    for (int signal = 1; signal < NSIG; signal++)
+        (void)sigaction(signal, &(struct sigaction){ .sa_handler = SIG_DFL }, NULL);
     sigprocmask(SIG_SETMASK, &none, NULL);
     crash_arm(slot);
     for (size_t i = 0; i < JAIL_NAMESPACES; i++) r->error[JAIL_USER_NS + i] = s->errors[i];
@@ -163,7 +167,8 @@ static void fold_start_error(struct jail_process *out, err *e)
     }
     struct jail_end end;
     bool ended = jail_wait(out, 1000, &end);
-    err_set(e, ERR_IO, ERR_NO_OFFSET, "jail: the process ended while it started: %s", ended ? end.text : "no reason left");
+    err_set(e, ERR_IO, ERR_NO_OFFSET, "jail: the process ended while it started: %s",
+            ended ? end.text : "no reason left");
 }
 
 static bool start_child(struct start *s, struct jail_process *out, err *e)

@@ -16,15 +16,16 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define USER_NS_REMEDY                                                                                                 \
-    "Ubuntu 24.04 and later: install the package's AppArmor profile or set kernel.apparmor_restrict_unprivileged_userns" \
-    " to 0; elsewhere: set user.max_user_namespaces above 0, and on older Debian kernel.unprivileged_userns_clone to 1;" \
-    " or start the service as root, which then gives its rights up"
+static const char USER_NS_REMEDY[] =
+    "Ubuntu 24.04 and later: install the package's AppArmor profile, or set "
+    "kernel.apparmor_restrict_unprivileged_userns to 0; elsewhere: set user.max_user_namespaces above 0, "
+    "on older Debian kernel.unprivileged_userns_clone to 1; or "
+    "start the service as root, which then gives its rights up";
 
 /* ORDER jail_wall */
 static const struct jail_wall_text WALLS[JAIL_WALLS] = {
-    { "seccomp", "every system call but the profile's", "a kernel with CONFIG_SECCOMP_FILTER: Debian, Ubuntu and "
-      "Raspberry Pi OS have it" },
+    { "seccomp", "every system call but the profile's",
+      "a kernel with CONFIG_SECCOMP_FILTER: Debian, Ubuntu and Raspberry Pi OS have it" },
     { "user namespace", "rights over anything outside", USER_NS_REMEDY },
     { "mount namespace", "the machine's files", USER_NS_REMEDY },
     { "network namespace", "network devices, addresses, abstract sockets", USER_NS_REMEDY },
@@ -33,17 +34,19 @@ static const struct jail_wall_text WALLS[JAIL_WALLS] = {
     { "host name namespace", "changing the host's name", USER_NS_REMEDY },
     { "cgroup namespace", "the view of the machine's cgroups", USER_NS_REMEDY },
     { "empty root", "every path", "needs the mount namespace" },
-    { "identity", "what the starting user owns, if that is root", "start as an ordinary user, or as root with user 65534" },
+    { "identity", "what the starting user owns, if that is root",
+      "start as an ordinary user, or as root with user 65534" },
     { "no capabilities", "privileged calls", "always there; something outside may forbid dropping them" },
     { "no new privileges", "gaining rights by running a program", "always there since Linux 3.5" },
-    { "no executable memory", "running bytes that were written", "Linux 6.3 or later (Debian 13, Raspberry Pi OS with "
-      "6.6); before it the filter alone denies it" },
+    { "no executable memory", "running bytes that were written",
+      "Linux 6.3 or later (Debian 13, Raspberry Pi OS with 6.6); before it the filter alone denies it" },
     { "limits", "files, processes, locked memory and cores", "always there" },
     { "descriptors", "whatever the starter had open", "Linux 5.9 or later" },
     { "not dumpable", "cores and tracing by the same user", "always there" },
-    { "no clock", "the time-stamp counter", "x86-64, or arm64 from Linux 6.12; some virtual machines do not pass it on" },
-    { "landlock", "files, TCP ports, signals and abstract sockets once more", "Debian and Ubuntu have it; Raspberry Pi OS "
-      "builds its kernel without: CONFIG_SECURITY_LANDLOCK and lsm=landlock" },
+    { "no clock", "the time-stamp counter",
+      "x86-64, or arm64 from Linux 6.12; some virtual machines do not pass it on" },
+    { "landlock", "files, TCP ports, signals and abstract sockets once more",
+      "Debian and Ubuntu have it; Raspberry Pi OS builds its kernel without: CONFIG_SECURITY_LANDLOCK, lsm=landlock" },
 };
 
 /* ORDER jail_wall, from JAIL_USER_NS */

@@ -78,8 +78,8 @@ static void order(void)
     size_t sent = 0;
     while (sent < 1000 && ring_send(&w, 7, (view){ out, 56 }) == RING_OK) sent++;
     CHECK(sent == DATA_BYTES / 64, "64 units of 64 bytes fill it: %zu", sent);
-    CHECK(ring_receive(&r, &kind, in, &len) == RING_OK && len == 56 && ring_send(&w, 7, (view){ out, 57 }) == RING_FULL &&
-              ring_send(&w, 7, (view){ out, 56 }) == RING_OK,
+    CHECK(ring_receive(&r, &kind, in, &len) == RING_OK && len == 56 &&
+              ring_send(&w, 7, (view){ out, 57 }) == RING_FULL && ring_send(&w, 7, (view){ out, 56 }) == RING_OK,
           "room for exactly what was read");
     ring_free(&owner);
 }
@@ -175,9 +175,16 @@ static bool denied(int attempt, enum ring_role role)
 
 static void one_way(void)
 {
-    static const char *const says[] = { "mprotect to writable", "a second writable map", "pwrite", "shrinking", "growing",
-                                        "punching a hole", "MADV_REMOVE", "another seal",
-                                        "opening it again through /proc", "a plain store" };
+    static const char *const says[] = { "mprotect to writable",
+                                        "a second writable map",
+                                        "pwrite",
+                                        "shrinking",
+                                        "growing",
+                                        "punching a hole",
+                                        "MADV_REMOVE",
+                                        "another seal",
+                                        "opening it again through /proc",
+                                        "a plain store" };
     for (int i = 0; i < 10; i++) {
         CHECK(denied(i, RING_READER), "reader, on the writer's memfd: %s is allowed", says[i]);
         CHECK(denied(i, RING_WRITER), "writer, on the reader's memfd: %s is allowed", says[i]);
@@ -230,8 +237,10 @@ static void *hostile_main(void *arg)
         prng_block(h->seed, 1, i, draw);
         uint64_t now = atomic_load(index), big = (uint64_t)draw[2] << 32 | draw[3];
         uint64_t near = atomic_load((const _Atomic uint64_t *)(void *)h->owner->page[1 - h->role]); /* where we stand */
-        const uint64_t words[] = { big, now + draw[2] % 600, now - draw[2] % 600, now ^ 1, 0, UINT64_MAX, now + 512, now + 513,
-                                   now + ((uint64_t)1 << 48), now & ~(uint64_t)0xFFFF };
+        const uint64_t words[] = {
+            big,       now + draw[2] % 600,       now - draw[2] % 600,    now ^ 1, 0, UINT64_MAX, now + 512,
+            now + 513, now + ((uint64_t)1 << 48), now & ~(uint64_t)0xFFFF
+        };
         uint64_t likely = h->role == RING_WRITER ? near + draw[2] % 513 : near - draw[2] % 513;
         if (draw[0] % 8 == 0) atomic_store(index, draw[0] % 128 == 0 ? words[draw[1] % 10] : likely);
         if (h->role != RING_WRITER) continue;
@@ -273,8 +282,8 @@ static void hostile(double seconds)
         for (size_t i = 0; i < 64; i++) wrong += box.before[i] != 0xA5 || box.after[i] != 0xA5;
         CHECK(wrong == 0, "hostile %s: %zu wrong", side == RING_WRITER ? "writer" : "reader", wrong);
         CHECK(seen[RING_OK] > 0 && seen[RING_BROKEN] > 0 && seen[RING_RESTARTED] > 0,
-              "hostile peer: the run saw every way: ok %zu, broken %zu, restarted %zu", seen[RING_OK], seen[RING_BROKEN],
-              seen[RING_RESTARTED]);
+              "hostile peer: the run saw every way: ok %zu, broken %zu, restarted %zu", seen[RING_OK],
+              seen[RING_BROKEN], seen[RING_RESTARTED]);
         printf("hostile %s: ok %zu, empty %zu, full %zu, restarted %zu, broken %zu\n",
                side == RING_WRITER ? "writer" : "reader", seen[RING_OK], seen[RING_EMPTY], seen[RING_FULL],
                seen[RING_RESTARTED], seen[RING_BROKEN]);

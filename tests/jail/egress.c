@@ -1,6 +1,6 @@
 /* Nothing leaves: in a network namespace whose default route leads to a counting sink, the whole escape suite runs in
- * every profile and not one packet arrives, no vsock socket exists. A planted process that leaks one packet is seen, and
- * so is a canary without the filter and without its network namespace: the sink counts what there is to count. */
+ * every profile and not one packet arrives, no vsock socket exists. A planted process that leaks one packet is seen,
+ * and so is a canary without the filter and without its network namespace: the sink counts what there is to count. */
 #include "jail/prove.h"
 
 #include "check.h"
@@ -48,7 +48,8 @@ static int sink_new(void)
 {
     if (!put("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1") && errno != ENOENT) return -1;
     put("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1");
-    int tun = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK), control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    int tun = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK),
+        control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     struct ifreq request = { .ifr_flags = IFF_TUN | IFF_NO_PI };
     snprintf(request.ifr_name, sizeof request.ifr_name, "sink0");
     bool good = tun >= 0 && control >= 0 && ioctl(tun, TUNSETIFF, &request) == 0;
@@ -73,8 +74,8 @@ static size_t sink_count(int tun)
     return packets;
 }
 
-/* vsock sockets are in no network namespace and in no file of /proc (net/protocols shows 0 while one is held), so what is
- * counted are the attempts to have one that came through. */
+/* vsock sockets are in no network namespace and in no file of /proc (net/protocols shows 0 while one is held), so what
+ * is counted are the attempts to have one that came through. */
 static size_t vsock_sockets(const struct prove_tally *t)
 {
     size_t count = 0;
@@ -103,7 +104,8 @@ static size_t attacks(void)
     const struct jail_profile *const *profiles = jail_profiles(&count);
     for (size_t i = 0; i < 2 * count; i++) {
         enum jail_denied denied = i < count ? JAIL_ERRNO : JAIL_KILL;
-        CHECK(prove_profile(s, profiles[i % count], 0, JAIL_REQUIRED, denied, false, &t, &e) && t.count[PROVE_ALLOWED] == 0,
+        CHECK(prove_profile(s, profiles[i % count], 0, JAIL_REQUIRED, denied, false, &t, &e) &&
+                  t.count[PROVE_ALLOWED] == 0,
               "%s: %zu allowed, %s", profiles[i % count]->name, t.count[PROVE_ALLOWED], e.text);
         sockets += vsock_sockets(&t);
     }
@@ -134,7 +136,8 @@ static void planted(int tun)
         CHECK(vsock_sockets(&t) > 0, "canaries without filter get a vsock socket, as this test does");
         close(vsock);
     } else check_skip("no vsock on this machine: nothing to count");
-    printf("planted leak seen; canaries without filter and namespace: %zu packets, %zu vsock sockets\n", seen, vsock_sockets(&t));
+    printf("planted leak seen; canaries without filter and namespace: %zu packets, %zu vsock sockets\n", seen,
+           vsock_sockets(&t));
     prove_scene_free(s);
 }
 

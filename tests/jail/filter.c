@@ -60,8 +60,25 @@ static void meaning(const struct jail_profile *p)
     size_t count = 0, wrong = 0, let_through = 0;
     err e = { 0 };
     if (!CHECK(filter_make(p, JAIL_KILL, code, &count, &e), "%s: %s", p->name, e.text)) return;
-    static const uint64_t words[] = { 0, 1, 2, 3, 4, 9, 34, 128, 129, 130, 256, 0x22, 0x4022, 0x32, UINT32_MAX, UINT64_MAX,
-                                      (uint64_t)1 << 32, ((uint64_t)1 << 32) + 3, (uint64_t)INT32_MAX };
+    static const uint64_t words[] = { 0,
+                                      1,
+                                      2,
+                                      3,
+                                      4,
+                                      9,
+                                      34,
+                                      128,
+                                      129,
+                                      130,
+                                      256,
+                                      0x22,
+                                      0x4022,
+                                      0x32,
+                                      UINT32_MAX,
+                                      UINT64_MAX,
+                                      (uint64_t)1 << 32,
+                                      ((uint64_t)1 << 32) + 3,
+                                      (uint64_t)INT32_MAX };
     for (uint64_t i = 0; i < 400000; i++) {
         uint32_t draw[4];
         prng_block(11, 0, i, draw);
@@ -73,7 +90,8 @@ static void meaning(const struct jail_profile *p)
         for (size_t k = 0; k < 6; k++) {
             uint32_t more[4];
             prng_block(12, k, i, more);
-            data.args[k] = more[0] % 5 == 0 ? (uint64_t)more[1] << 32 | more[2] : words[more[1] % (sizeof words / sizeof *words)];
+            data.args[k] = more[0] % 5 == 0 ? (uint64_t)more[1] << 32 | more[2]
+                                            : words[more[1] % (sizeof words / sizeof *words)];
         }
         bool want = data.arch == MACHINE_AUDIT_ARCH && allowed(p, &data);
         let_through += want;
@@ -108,7 +126,8 @@ static void installed(const struct jail_profile *p)
     }
     if (!CHECK(started, "%s: %s", p->name, e.text)) return;
     int status;
-    bool traced = ptrace(PTRACE_SEIZE, process.pid, NULL, NULL) == 0 && ptrace(PTRACE_INTERRUPT, process.pid, NULL, NULL) == 0 &&
+    bool traced = ptrace(PTRACE_SEIZE, process.pid, NULL, NULL) == 0 &&
+                  ptrace(PTRACE_INTERRUPT, process.pid, NULL, NULL) == 0 &&
                   waitpid(process.pid, &status, 0) == process.pid;
     long got = traced ? ptrace(PTRACE_SECCOMP_GET_FILTER, process.pid, 0, NULL) : -1;
     if (got < 0) {
@@ -116,8 +135,10 @@ static void installed(const struct jail_profile *p)
     } else {
         CHECK((size_t)got == count, "%s: %ld instructions installed, %zu made", p->name, got, count);
         got = ptrace(PTRACE_SECCOMP_GET_FILTER, process.pid, 0, seen);
-        CHECK(got == (long)count && memcmp(seen, code, count * sizeof *code) == 0, "%s: the installed filter is another", p->name);
-        CHECK(ptrace(PTRACE_SECCOMP_GET_FILTER, process.pid, 1, NULL) < 0, "%s: there is one filter and not two", p->name);
+        CHECK(got == (long)count && memcmp(seen, code, count * sizeof *code) == 0,
+              "%s: the installed filter is another", p->name);
+        CHECK(ptrace(PTRACE_SECCOMP_GET_FILTER, process.pid, 1, NULL) < 0, "%s: there is one filter and not two",
+              p->name);
     }
     jail_free(&process);
 }

@@ -4,6 +4,7 @@
 #include "check.h"
 
 #include <assert.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -77,7 +78,7 @@ static void refused(void)
         const char *name = jail_wall_text(w)->name;
         if (!CHECK(jail_spawn(&JAIL_ENGINE, &o, &job, &p, &e), "without %s: %s", name, e.text)) continue;
         bool own = w == JAIL_IDENTITY && geteuid() != 0; /* an ordinary user's stands by itself */
-        /* May hold by chance: the starter had nothing open; its identity changed, which makes a process not dumpable. */
+        /* May hold by chance: the starter had nothing open; a changed identity makes a process not dumpable. */
         bool locked = w == JAIL_LIMITS || w == JAIL_DESCRIPTORS || w == JAIL_NOT_DUMPABLE;
         CHECK(own || locked || !(p.report.up & jail_bit(w)), "%s was not put up and is said to stand", name);
         jail_free(&p);
@@ -87,7 +88,51 @@ static void refused(void)
     struct jail_job job = { .run = nothing };
     struct jail_process p;
     err e = { 0 };
-    CHECK(!jail_spawn(&JAIL_ENGINE, &o, &job, &p, &e) && e.code == ERR_UNSUPPORTED, "a required wall is missing: %s", e.text);
+    CHECK(!jail_spawn(&JAIL_ENGINE, &o, &job, &p, &e) && e.code == ERR_UNSUPPORTED, "a required wall is missing: %s",
+          e.text);
+}
+
+/* What the machine's /proc shows of an engine, asked from outside: no map both writable and executable, no network
+ * device but its own empty loopback, one thread, no descriptor. Only root may ask. */
+static void seen_from_outside(void)
+{
+    if (geteuid() != 0) {
+        check_skip("not root: /proc shows a process that is not dumpable to root alone");
+        return;
+    }
+    struct jail_options o = { .require = JAIL_REQUIRED };
+    struct jail_job job = { .run = wait_for_ever };
+    struct jail_process p;
+    err e = { 0 };
+    if (!CHECK(jail_spawn(&JAIL_ENGINE, &o, &job, &p, &e), "%s", e.text)) return;
+    char path[64], line[512], rights[8];
+    size_t maps = 0, both = 0, devices = 0, bytes = 0, descriptors = 0;
+    snprintf(path, sizeof path, "/proc/%d/maps", (int)p.pid);
+    FILE *f = fopen(path, "r");
+    while (f != NULL && fgets(line, sizeof line, f) != NULL && sscanf(line, "%*s %7s", rights) == 1) {
+        maps++;
+        both += rights[1] == 'w' && rights[2] == 'x';
+    }
+    if (f != NULL) fclose(f);
+    snprintf(path, sizeof path, "/proc/%d/net/dev", (int)p.pid);
+    f = fopen(path, "r");
+    char name[32];
+    size_t received;
+    while (f != NULL && fgets(line, sizeof line, f) != NULL)
+        if (sscanf(line, " %31[^:]: %zu", name, &received) == 2) {
+            devices++;
+            bytes += received;
+        }
+    if (f != NULL) fclose(f);
+    snprintf(path, sizeof path, "/proc/%d/fd", (int)p.pid);
+    DIR *d = opendir(path);
+    for (const struct dirent *entry; d != NULL && (entry = readdir(d)) != NULL;) descriptors += entry->d_name[0] != '.';
+    bool listed = d != NULL;
+    if (listed) closedir(d);
+    CHECK(maps > 5 && both == 0, "%zu maps, %zu of them writable and executable", maps, both);
+    CHECK(devices == 1 && bytes == 0, "%zu network devices with %zu bytes", devices, bytes);
+    CHECK(listed && descriptors == 0, "%zu descriptors", descriptors);
+    jail_free(&p);
 }
 
 /* jail_enter by itself: a process that some other way has made, in no new namespace. Its filter answers. */
@@ -110,7 +155,8 @@ static void entering(void)
     CHECK(status == 0, "jail_enter filters, and says that the namespaces are not new: %d", status);
     enum jail_wall wall;
     for (enum jail_wall w = 0; w < JAIL_WALLS; w++)
-        CHECK(jail_wall_named(view_of(jail_wall_text(w)->name), &wall) && wall == w, "wall %d is found by its name", (int)w);
+        CHECK(jail_wall_named(view_of(jail_wall_text(w)->name), &wall) && wall == w, "wall %d is found by its name",
+              (int)w);
     CHECK(!jail_wall_named(view_of("Seccomp"), &wall) && !jail_wall_named((view){ 0 }, &wall), "other names are none");
 }
 
@@ -142,7 +188,14 @@ static void open_file(void *arg)
 static void crashes(void)
 {
     static int value = 41;
-    static const struct { const char *says; void (*run)(void *); enum jail_denied denied; bool crashed, by_filter; int signal; const char *text; } rows[] = {
+    static const struct {
+        const char *says;
+        void (*run)(void *);
+        enum jail_denied denied;
+        bool crashed, by_filter;
+        int signal;
+        const char *text;
+    } rows[] = {
         { "an assertion", failed_assertion, JAIL_KILL, true, false, 0, "tests/jail/jail.c:" },
         { "its text", failed_assertion, JAIL_KILL, true, false, 0, "*value == 42" },
         { "a fault", stray_store, JAIL_KILL, true, false, SIGSEGV, "address 0x1230" },
@@ -160,8 +213,8 @@ static void crashes(void)
         err e = { 0 };
         if (!CHECK(jail_spawn(&JAIL_ENGINE, &o, &job, &p, &e), "%s: %s", rows[i].says, e.text)) continue;
         bool ended = jail_wait(&p, 5000, &end);
-        CHECK(ended && end.crashed == rows[i].crashed && end.by_filter == rows[i].by_filter && end.signal == rows[i].signal &&
-                  strstr(end.text, rows[i].text) != NULL,
+        CHECK(ended && end.crashed == rows[i].crashed && end.by_filter == rows[i].by_filter &&
+                  end.signal == rows[i].signal && strstr(end.text, rows[i].text) != NULL,
               "%s: ended %d, crashed %d, by filter %d, signal %d, %s", rows[i].says, ended, end.crashed, end.by_filter,
               end.signal, end.text);
         jail_free(&p);
@@ -190,7 +243,8 @@ static void preparations(void)
               strcmp(e.text, "the image: not one") == 0, "prepare's error arrives: %s", e.text);
     e = (err){ 0 };
     job.prepare = prepare_crashes;
-    CHECK(!jail_spawn(&JAIL_ENGINE, &o, &job, &p, &e) && strstr(e.text, "memory fault") != NULL, "prepare's fault: %s", e.text);
+    CHECK(!jail_spawn(&JAIL_ENGINE, &o, &job, &p, &e) && strstr(e.text, "memory fault") != NULL, "prepare's fault: %s",
+          e.text);
     jail_free(&p);
     int many[JAIL_FDS_MAX + 1] = { 0 };
     o = (struct jail_options){ .fds = many, .fd_count = JAIL_FDS_MAX + 1 };
@@ -268,10 +322,13 @@ static void rings(void)
         struct jail_process p;
         if (!CHECK(jail_spawn(&JAIL_ENGINE, &o, &job, &p, &e), "%s", e.text)) break;
         enum ring_status status = ring_send_wait(&out, 7, view_of("hello"));
-        if (life > 0) CHECK(status == RING_RESTARTED && ring_send_wait(&out, 7, view_of("hello")) == RING_OK, "life %d: %d", life, status);
+        if (life > 0)
+            CHECK(status == RING_RESTARTED && ring_send_wait(&out, 7, view_of("hello")) == RING_OK, "life %d: %d", life,
+                  status);
         status = ring_receive_wait(&in, &kind, bytes, &len);
         if (status == RING_RESTARTED) status = ring_receive_wait(&in, &kind, bytes, &len);
-        CHECK(status == RING_OK && kind == 8 && len == 5, "life %d: the jailed process answers: %d, %u, %zu", life, status, kind, len);
+        CHECK(status == RING_OK && kind == 8 && len == 5, "life %d: the jailed process answers: %d, %u, %zu", life,
+              status, kind, len);
         ring_send_wait(&out, 7, view_of("lost"));
         jail_free(&p);
         ring_restart(&x.there, RING_READER);
@@ -284,7 +341,7 @@ static void rings(void)
 static void outsider(void)
 {
     if (geteuid() == 0) {
-        check_skip("root may read any process's memory; the ordinary user's half of the escape test looks at this wall");
+        check_skip("root may read any process's memory: run this test as an ordinary user too");
         return;
     }
     struct jail_options o = { .require = JAIL_REQUIRED };
@@ -296,7 +353,8 @@ static void outsider(void)
         struct jail_process p;
         err e = { 0 };
         if (!CHECK(jail_spawn(&JAIL_ENGINE, &o, &job, &p, &e), "%s", e.text)) return;
-        ssize_t got = process_vm_readv(p.pid, &(struct iovec){ copy, sizeof copy }, 1, &(struct iovec){ secret, sizeof secret }, 1, 0);
+        ssize_t got = process_vm_readv(p.pid, &(struct iovec){ copy, sizeof copy }, 1,
+                                       &(struct iovec){ secret, sizeof secret }, 1, 0);
         if (without) CHECK(got > 0, "without the wall it can be read, so the attempt is a real one: %zd", got);
         else CHECK(got < 0 && errno == EPERM, "another process of the same user reads the engine's memory: %zd", got);
         jail_free(&p);
@@ -348,6 +406,7 @@ int main(void)
     walls();
     refused();
     entering();
+    seen_from_outside();
     crashes();
     preparations();
     threads();
