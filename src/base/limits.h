@@ -14,7 +14,9 @@ enum {
     VOCAB_MAX = 1 << 21,   /* tokens of a vocabulary; published: up to 262,400 */
     CTX_TOK_MAX = 1 << 24, /* positions of one sequence: above it (float)position is not exact */
     BATCH_TOK_MAX = 4096,  /* tokens of one step of the graph */
-    EXPERTS_MAX = 1024     /* experts of a layer; published: up to 512 */
+    EXPERTS_MAX = 1024,    /* experts of a layer; published: up to 512 */
+    CONFIG_LINES_MAX = 10000,     /* lines of one configuration file; a long policy has some hundred */
+    CONFIG_LINE_BYTES_MAX = 4096  /* bytes of one line: a path at its longest (PATH_MAX) */
 };
 
 #endif
