@@ -51,7 +51,7 @@ static void gather_tile(void *arg, size_t tile, size_t thread)
                       tile_end(tile, TILE_TOK, slots));
 }
 
-static void swiglu_tile(void *arg, size_t tile, size_t thread)
+static void slot_swiglu_tile(void *arg, size_t tile, size_t thread)
 {
     (void)thread;
     const struct pass *p = arg;
@@ -89,7 +89,7 @@ void experts_forward(struct pass *p, real *out)
         list[e] = linear(s->xs + s->first[e] * d, p->p.gate_up + e * 2 * f * d, s->gu + s->first[e] * 2 * f,
                          s->first[e + 1] - s->first[e], d, 2 * f, false);
     run_gemms(p->n, list, m->experts);
-    run_tiles(p, slots, TILE_TOK, swiglu_tile);
+    run_tiles(p, slots, TILE_TOK, slot_swiglu_tile);
     for (size_t e = 0; e < m->experts; e++)
         list[e] = linear(s->h + s->first[e] * f, p->p.down + e * d * f, s->y + s->first[e] * d,
                          s->first[e + 1] - s->first[e], f, d, false);
@@ -107,7 +107,7 @@ static void combine_back_tile(void *arg, size_t tile, size_t thread)
                             tile * TILE_TOK, tile_end(tile, TILE_TOK, p->tokens));
 }
 
-static void swiglu_back_tile(void *arg, size_t tile, size_t thread)
+static void slot_swiglu_back_tile(void *arg, size_t tile, size_t thread)
 {
     (void)thread;
     const struct pass *p = arg;
@@ -168,7 +168,7 @@ void experts_backward(struct pass *p)
         list[2 * e + 1] = linear_weight_back(n->dy + at * d, s->h + at * f, p->g.down + e * d * f, rows, f, d);
     }
     run_gemms(n, list, 2 * m->experts);
-    run_tiles(p, slots, TILE_TOK, swiglu_back_tile);
+    run_tiles(p, slots, TILE_TOK, slot_swiglu_back_tile);
     for (size_t e = 0; e < m->experts; e++) {
         size_t at = s->first[e], rows = s->first[e + 1] - at;
         real *w = p->p.gate_up + e * 2 * f * d, *dw = p->g.gate_up + e * 2 * f * d;
