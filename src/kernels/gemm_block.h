@@ -24,7 +24,7 @@ enum {
     GEMM_KC = 256,
     A_ROW = GEMM_KC + 16,          /* rows of the copy start in different cache sets */
     GEMM_M_BLOCK = GEMM_MR * 48,   /* rows that meet one packed block of b: the packing is 1/(rows / lanes) of the work */
-    GEMM_N_BLOCK = GEMM_NR * 4,
+    GEMM_N_BLOCK = GEMM_NR * 8,
     GEMM_SCRATCH = GEMM_KC * GEMM_N_BLOCK + GEMM_MR * A_ROW + GEMM_MR * GEMM_NR
 };
 
@@ -67,13 +67,21 @@ static void pack_columns(float *panel, const float *b, size_t stride, size_t ste
         for (size_t p = 0; p < steps; p++) panel[p * GEMM_NR + j] = b[j * stride + p];
 }
 
+/* In moves of a constant length: a copy of unknown length becomes a string instruction, measured at a third of this. */
+static inline void copy_row(float *to, const float *from, size_t n)
+{
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) memcpy(to + i, from + i, 16 * sizeof *to);
+    for (; i < n; i++) to[i] = from[i];
+}
+
 static void copy_a(float *to, const struct gemm *g, size_t i, size_t rows, size_t p0, size_t steps)
 {
     if (g->kind == GEMM_TN) {
         pack_rows(to, g->a + p0 * g->a_stride + i, g->a_stride, steps, rows, GEMM_MR, 0);
         return;
     }
-    for (size_t r = 0; r < rows; r++) memcpy(to + r * A_ROW, g->a + (i + r) * g->a_stride + p0, steps * sizeof *to);
+    for (size_t r = 0; r < rows; r++) copy_row(to + r * A_ROW, g->a + (i + r) * g->a_stride + p0, steps);
 }
 
 /* Columns that do not fill a tile go through a full one of their own. */
