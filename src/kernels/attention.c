@@ -1,6 +1,5 @@
-/* The definition of attention.h, position by position. What the header leaves open is fixed here: an empty part is all
- * zeros; a zero maximum is stored as +0; a score that is NaN never is the maximum, but makes its sum NaN, and so every
- * output of its row: the caller, who checks outputs, sees it. */
+/* The definition of attention.h, position by position: slow, and so plain that it can be held against the header line by
+ * line. attention_lanes.h has the same for every tier. */
 #include "kernels/math.h"
 #include "kernels/tiers.h"
 

@@ -28,8 +28,13 @@ static inline size_t tile_count(size_t rows)
 /* Bytes of one packed tile of `cols` inner values (a multiple of the type's block). */
 size_t tile_bytes_of(enum weight_type type, size_t cols);
 
-/* Packs rows 16 * tile .. 16 * tile + 15 of a matrix in file layout (rows of cols / block_values blocks). */
+/* Packs rows 16 * tile .. 16 * tile + 15 of a matrix in file layout (rows of cols / block_values blocks) into
+ * tile_bytes_of(type, cols) bytes. Threads may take different tiles. */
 void tile_pack(enum weight_type type, const uint8_t *file, size_t rows, size_t cols, size_t tile, uint8_t *out);
+
+/* `count` blocks of one row from `block` on, in file layout. Rows of the last tile that the matrix lacks can be asked
+ * for as well: they are zeros. */
+void tile_unpack_blocks(const matrix *w, size_t row, size_t block, size_t count, uint8_t *out);
 
 /* The file layout of one row again, for tests, hashes and export. */
 void tile_unpack_row(const matrix *w, size_t row, uint8_t *out);

@@ -38,6 +38,8 @@ enum activation_form {
     ACTIVATION_INT8_256 /* the same per 256 values: super-block formats */
 };
 
+struct split_block; /* split.h */
+
 struct weight_kind {
     const char *name; /* as files name it: "Q4_K" */
     enum weight_type type;
@@ -45,8 +47,12 @@ struct weight_kind {
     enum activation_form activations;
     /* blocks * block_values floats: the exact value of every weight, rounded once to f32. */
     void (*widen)(const uint8_t *src, size_t blocks, float *out);
-    /* The first block whose scale is NaN or infinite, or `blocks`. NULL where no bit pattern can be. */
+    /* The first block whose scale (of a float type: whose value) is NaN or infinite, or `blocks`. NULL where no bit
+     * pattern can be. */
     size_t (*bad_block)(const uint8_t *src, size_t blocks);
+    /* The plain form of one block; NULL for float types. */
+    void (*split)(const uint8_t *src, struct split_block *out);
+    bool minima; /* weights are scale * code + minimum: products have a second term */
 };
 
 /* The row of a GGUF type number, or NULL where this program does not compute with it. */

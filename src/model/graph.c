@@ -1,0 +1,686 @@
+/* The graph: see graph.h. One step takes T tokens through every layer; each stage is one job of the thread team, split
+ * over tokens, heads or output rows, never inside a sum.
+ *
+ *   x = embedding                                                       per token
+ *   layer:  norm, quantize           -> q, k, v = products              tiles of 16 output rows
+ *           bias, norms, rope, store                                    per token and key/value head
+ *           attention                                                   per block of tokens and head (and span)
+ *           quantize                 -> o = product
+ *           x = x + o (norm), norm, quantize -> gate, up = products     per token; tiles
+ *           gate = act(gate) * up, quantize  -> down = product
+ *           x = x + down (norm)
+ *   rows that were asked for: norm, quantize -> logits = product
+ */
+#include "model/graph.h"
+
+#include "base/checked.h"
+#include "base/limits.h"
+#include "kernels/angle.h"
+#include "model/rope.h"
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    BLOCK_TOK = 16,   /* tokens of one sequence that share a reading of the keys */
+    SPLIT_TOK = 8,    /* up to so many tokens a step, spans of one head go to different threads */
+    PRODUCTS_MAX = 3, /* products that share an input: q, k, v */
+    FORMS = 3         /* ORDER activation_form */
+};
+
+/* A stretch of a step's tokens: one sequence, positions in a row. */
+struct block {
+    size_t first, count; /* tokens of the step */
+    size_t pos;          /* of the first */
+    kv_seq *seq;
+    size_t spans;        /* spans that its last position can see */
+};
+
+struct graph {
+    const model *m;
+    const struct kernels *k;
+    team *team;
+    struct graph_settings set;
+    arena arena;
+    rope_table rope, rope_local;
+    float *x, *normed, *q, *key, *value, *attended, *block_out, *gate, *up; /* chunk_tok rows each */
+    float *hidden, *logits;                                                /* logit_rows rows */
+    void *room[FORMS];           /* of the activations below */
+    activations input[FORMS];    /* the current product's input, in the forms that its weights ask for */
+    struct attention_row *rows;  /* threads x rows_max */
+    float *parts, *span_parts;   /* threads x 2 x rows_max; SPLIT_TOK x heads x spans_max */
+    size_t rows_max, part_floats, spans_max;
+    struct block *blocks;
+    size_t block_count;
+    size_t *positions;           /* of each token of the step */
+    const struct step_token *tokens;
+    size_t token_count;
+    _Atomic size_t bad_token;    /* lowest token of the step with a value that is not finite, or SIZE_MAX */
+};
+
+/* ---- planning ---- */
+
+/* One thing the graph takes from its arena. */
+struct need {
+    void **out;
+    size_t count, each_bytes;
+};
+
+enum { NEEDS = 19, NEED_ALIGN = 64 };
+
+/* Everything graph_new takes, in one place: the sum is the plan, the loop over it is the taking. */
+static void list_needs(graph *g, size_t threads, struct need out[static NEEDS])
+{
+    const struct hyper *h = &g->m->hyper;
+    size_t chunk = g->set.chunk_tok, heads = h->heads, f = sizeof(float), logit_rows = g->set.logit_rows;
+    size_t cols_max = max_size(max_size(h->width, heads * h->value_dim), h->ffn_width);
+    g->rows_max = BLOCK_TOK * (heads / h->kv_heads);
+    g->part_floats = round_up(h->value_dim + 2, 16);
+    g->spans_max = ceil_div(g->set.ctx_tok, SPAN_TOK);
+    const struct need needs[NEEDS] = {
+        { (void **)&g->x, chunk * h->width, f },
+        { (void **)&g->normed, chunk * h->width, f },
+        { (void **)&g->q, chunk * heads * h->key_dim, f },
+        { (void **)&g->key, chunk * h->kv_heads * h->key_dim, f },
+        { (void **)&g->value, chunk * h->kv_heads * h->value_dim, f },
+        { (void **)&g->attended, chunk * heads * h->value_dim, f },
+        { (void **)&g->block_out, chunk * h->width, f },
+        { (void **)&g->gate, chunk * h->ffn_width, f },
+        { (void **)&g->up, chunk * h->ffn_width, f },
+        { (void **)&g->hidden, logit_rows * h->width, f },
+        { (void **)&g->logits, logit_rows * h->vocab, f },
+        { (void **)&g->parts, threads * 2 * g->rows_max * g->part_floats, f },
+        { (void **)&g->span_parts, g->spans_max * SPLIT_TOK * heads * g->part_floats, f },
+        { (void **)&g->rows, threads * g->rows_max, sizeof *g->rows },
+        { (void **)&g->blocks, chunk, sizeof *g->blocks },
+        { (void **)&g->positions, chunk, sizeof *g->positions },
+        { &g->room[ACTIVATION_F32], activations_bytes(ACTIVATION_F32, cols_max, chunk), 1 },
+        { &g->room[ACTIVATION_INT8_32], activations_bytes(ACTIVATION_INT8_32, cols_max, chunk), 1 },
+        { &g->room[ACTIVATION_INT8_256], activations_bytes(ACTIVATION_INT8_256, cols_max, chunk), 1 },
+    };
+    memcpy(out, needs, sizeof needs);
+}
+
+/* Limits keep every product here far under 2^63: widths under 2^20, chunks under 2^12, vocabularies under 2^21. */
+size_t graph_scratch_bytes(const model *m, const struct graph_settings *s, size_t threads)
+{
+    graph g = { .m = m, .set = *s };
+    struct need needs[NEEDS];
+    size_t bytes = 0;
+    list_needs(&g, threads, needs);
+    for (size_t i = 0; i < NEEDS; i++) bytes += round_up(needs[i].count * needs[i].each_bytes, NEED_ALIGN);
+    return bytes;
+}
+
+static bool take_all(graph *g, size_t threads, err *e)
+{
+    struct need needs[NEEDS];
+    list_needs(g, threads, needs);
+    for (size_t i = 0; i < NEEDS; i++) {
+        *needs[i].out = arena_take(&g->arena, needs[i].count, needs[i].each_bytes, NEED_ALIGN, "graph", e);
+        if (*needs[i].out == NULL) return false;
+    }
+    return true;
+}
+
+static bool settings_check(const model *m, const struct graph_settings *s, err *e)
+{
+    assert(m->layers != NULL);
+    if (s->chunk_tok < 1 || s->chunk_tok > BATCH_TOK_MAX)
+        return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "--chunk: %zu tokens, allowed 1..%d", s->chunk_tok, BATCH_TOK_MAX);
+    if (s->logit_rows < 1 || s->logit_rows > s->chunk_tok)
+        return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "rows of logits: %zu, allowed 1..%zu", s->logit_rows, s->chunk_tok);
+    if (s->ctx_tok < 1 || s->ctx_tok > CTX_TOK_MAX)
+        return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "--ctx: %zu positions, allowed 1..%d", s->ctx_tok, CTX_TOK_MAX);
+    return true;
+}
+
+static bool take_ropes(graph *g, err *e)
+{
+    const model *m = g->m;
+    const struct rope_config *c = &m->hyper.rope;
+    /* longrope: the long factors belong to contexts beyond the one it was trained on first. */
+    bool use_long = c->scaling == ROPE_LONG && g->set.ctx_tok > c->original_ctx_tok && m->rope_factors_long != NULL;
+    const float *divisors = use_long ? m->rope_factors_long : m->rope_factors;
+    if (!rope_table_new(&g->rope, c, divisors, g->set.ctx_tok, &g->arena, e)) return false;
+    bool own = m->hyper.arch->local_rope_base > 0.0f && m->hyper.window > 0;
+    return !own || rope_table_new(&g->rope_local, &m->hyper.rope_local, NULL, g->set.ctx_tok, &g->arena, e);
+}
+
+bool graph_new(graph **out, const model *m, const struct kernels *k, team *t, const struct graph_settings *s, err *e)
+{
+    *out = NULL;
+    if (!settings_check(m, s, e)) return false;
+    graph *g = calloc(1, sizeof *g);
+    if (g == NULL) return fail(e, ERR_MEMORY, ERR_NO_OFFSET, "graph: no memory");
+    g->m = m;
+    g->k = k;
+    g->team = t;
+    g->set = *s;
+    size_t rope_bytes = s->ctx_tok * m->hyper.rope.dims * sizeof(float) + 65536;
+    size_t scratch_bytes = graph_scratch_bytes(m, s, team_threads(t));
+    if (!arena_new(&g->arena, scratch_bytes + 2 * rope_bytes, e) || !take_all(g, team_threads(t), e) ||
+        !take_ropes(g, e)) {
+        graph_free(g);
+        return false;
+    }
+    *out = g;
+    return true;
+}
+
+void graph_free(graph *g)
+{
+    if (g == NULL) return;
+    arena_free(&g->arena);
+    free(g);
+}
+
+/* ---- inputs of products ---- */
+
+static void mark_bad(graph *g, size_t token)
+{
+    size_t seen = atomic_load(&g->bad_token);
+    while (token < seen && !atomic_compare_exchange_weak(&g->bad_token, &seen, token)) {}
+}
+
+/* Which forms of input the products want, as a bit set. */
+static unsigned forms_of(const graph *g, const matrix *const *w, size_t count)
+{
+    unsigned forms = 0;
+    for (size_t i = 0; i < count; i++)
+        forms |= 1u << (g->set.activations_f32 ? ACTIVATION_F32 : weight_kind(w[i]->type)->activations);
+    return forms;
+}
+
+static void lay_inputs(graph *g, unsigned forms, const float *x, size_t cols, size_t count)
+{
+    for (size_t f = 0; f < FORMS; f++)
+        if (forms >> f & 1) activations_lay(&g->input[f], (enum activation_form)f, x, cols, cols, count, g->room[f]);
+}
+
+/* Row `t` of what lay_inputs laid. `token` is the step's token behind the row, for errors. */
+static void make_inputs(graph *g, unsigned forms, size_t t, size_t token)
+{
+    for (size_t f = 0; f < FORMS; f++)
+        if ((forms >> f & 1) && !activations_make(g->k, &g->input[f], t)) mark_bad(g, token);
+}
+
+/* ---- products ---- */
+
+struct products_job {
+    const graph *g;
+    const matrix *w[PRODUCTS_MAX];
+    float *out[PRODUCTS_MAX];
+    size_t first_task[PRODUCTS_MAX + 1];
+    size_t count, task_tiles;
+};
+
+static void products_task(void *arg, size_t task, size_t thread)
+{
+    const struct products_job *job = arg;
+    (void)thread;
+    size_t i = 0;
+    while (task >= job->first_task[i + 1]) i++;
+    const matrix *w = job->w[i];
+    enum activation_form form =
+        job->g->set.activations_f32 ? ACTIVATION_F32 : weight_kind(w->type)->activations;
+    size_t begin = (task - job->first_task[i]) * job->task_tiles;
+    size_t end = min_size(begin + job->task_tiles, tile_count(w->rows));
+    matmul(job->g->k, w, &job->g->input[form], job->out[i], w->rows, begin, end);
+}
+
+/* out[i] = w[i] times the current input. Tasks are a few tiles each: enough of them that a slow thread takes fewer, few
+ * enough that the counter is not what is measured. */
+static void products(graph *g, const matrix *const *w, float *const *out, size_t count)
+{
+    struct products_job job = { .g = g, .count = count };
+    size_t tiles = 0;
+    for (size_t i = 0; i < count; i++) tiles += tile_count(w[i]->rows);
+    size_t share = tiles / (team_threads(g->team) * 8);
+    job.task_tiles = share < 2 ? 2 : share > 64 ? 64 : share & ~(size_t)1;
+    for (size_t i = 0; i < count; i++) {
+        job.w[i] = w[i];
+        job.out[i] = out[i];
+        job.first_task[i + 1] = job.first_task[i] + ceil_div(tile_count(w[i]->rows), job.task_tiles);
+    }
+    team_run(g->team, job.first_task[count], products_task, &job);
+}
+
+/* ---- rows: embedding, residual, norm ---- */
+
+/* Per token: what the last block made joins the residual stream, and the next block's input is made. */
+struct rows_job {
+    graph *g;
+    bool embed;              /* x = embedding, instead of joining */
+    const float *out_bias, *post_norm; /* of the block that ended */
+    const float *norm;       /* of the block that begins; NULL: none */
+    unsigned forms;
+};
+
+static void embed_row(graph *g, size_t t)
+{
+    const struct hyper *h = &g->m->hyper;
+    float *x = g->x + t * h->width;
+    tile_widen_row(&g->m->embedding, (size_t)g->tokens[t].token, x);
+    if (h->embedding_scale != 1.0f) g->k->vector.scale(x, h->embedding_scale, h->width);
+}
+
+static void join_row(graph *g, const struct rows_job *job, size_t t)
+{
+    const struct hyper *h = &g->m->hyper;
+    const struct vector_kernels *v = &g->k->vector;
+    float *x = g->x + t * h->width, *made = g->block_out + t * h->width;
+    if (job->out_bias != NULL) v->add(made, job->out_bias, h->width);
+    if (job->post_norm != NULL) v->rms_norm(made, job->post_norm, h->width, h->eps, made);
+    if (h->residual_scale == 1.0f) v->add(x, made, h->width);
+    else v->add_scaled(x, made, h->residual_scale, h->width);
+}
+
+static void rows_task(void *arg, size_t t, size_t thread)
+{
+    const struct rows_job *job = arg;
+    graph *g = job->g;
+    const struct hyper *h = &g->m->hyper;
+    (void)thread;
+    if (job->embed) embed_row(g, t);
+    else join_row(g, job, t);
+    float *x = g->x + t * h->width;
+    if (job->norm != NULL) g->k->vector.rms_norm(x, job->norm, h->width, h->eps, g->normed + t * h->width);
+    make_inputs(g, job->forms, t, t);
+}
+
+static void rows(graph *g, struct rows_job job, const matrix *const *next, size_t next_count)
+{
+    job.g = g;
+    job.forms = forms_of(g, next, next_count);
+    lay_inputs(g, job.forms, job.norm != NULL ? g->normed : g->x, g->m->hyper.width, g->token_count);
+    team_run(g->team, g->token_count, rows_task, &job);
+}
+
+/* ---- attention ---- */
+
+struct heads_job {
+    graph *g;
+    size_t layer;
+    const struct layer *w;
+    const rope_table *rope; /* NULL: none in this layer */
+    bool whole;             /* one task a token: the q and k norms run over all heads */
+};
+
+static void turn(const struct heads_job *job, float *head, size_t pos)
+{
+    const graph *g = job->g;
+    if (job->rope != NULL)
+        g->k->vector.rope(head, rope_angles(job->rope, pos), job->rope->half, g->m->hyper.arch->rope == ROPE_PAIRS);
+}
+
+/* Llama-4 scaling of queries far from the start: 1 + scale * ln(1 + floor(pos / tok)), made in f64. */
+static void cool(const graph *g, float *head, size_t pos)
+{
+    const struct hyper *h = &g->m->hyper;
+    if (h->q_temperature_scale <= 0.0f || pos < h->q_temperature_tok) return;
+    double turns = (double)(pos / h->q_temperature_tok);
+    float f = (float)(1.0 + (double)h->q_temperature_scale * log_f64(1.0 + turns));
+    g->k->vector.scale(head, f, h->key_dim);
+}
+
+/* Biases, norms and rope of key/value head `kv` and its query heads, and the store into the cache. */
+static void place_head(const struct heads_job *job, size_t t, size_t kv)
+{
+    graph *g = job->g;
+    const struct hyper *h = &g->m->hyper;
+    const struct vector_kernels *v = &g->k->vector;
+    size_t group = h->heads / h->kv_heads, pos = g->positions[t], d = h->key_dim;
+    kv_seq *seq = g->tokens[t].seq;
+    float *key = g->key + (t * h->kv_heads + kv) * d, *value = g->value + (t * h->kv_heads + kv) * h->value_dim;
+    bool per_head = h->arch->qk_norm == QK_NORM_HEAD;
+    for (size_t i = kv * group; i < (kv + 1) * group; i++) {
+        float *q = g->q + (t * h->heads + i) * d;
+        if (!job->whole && job->w->q_bias != NULL) v->add(q, job->w->q_bias + i * d, d);
+        if (per_head) v->rms_norm(q, job->w->q_norm, d, h->eps, q);
+        turn(job, q, pos);
+        cool(g, q, pos);
+    }
+    if (!job->whole && job->w->k_bias != NULL) v->add(key, job->w->k_bias + kv * d, d);
+    if (job->w->v_bias != NULL) v->add(value, job->w->v_bias + kv * h->value_dim, h->value_dim);
+    if (per_head) v->rms_norm(key, job->w->k_norm, d, h->eps, key);
+    turn(job, key, pos);
+    size_t page = pos / PAGE_TOK;
+    g->k->attention.store(seq->pool->shape.type, key, value, d, h->value_dim, pos % PAGE_TOK,
+                          kv_keys(seq, page, job->layer, kv), kv_values(seq, page, job->layer, kv));
+}
+
+static void heads_task(void *arg, size_t task, size_t thread)
+{
+    const struct heads_job *job = arg;
+    graph *g = job->g;
+    const struct hyper *h = &g->m->hyper;
+    const struct vector_kernels *v = &g->k->vector;
+    (void)thread;
+    if (!job->whole) {
+        place_head(job, task / h->kv_heads, task % h->kv_heads);
+        return;
+    }
+    size_t q_width = h->heads * h->key_dim, k_width = h->kv_heads * h->key_dim;
+    float *q = g->q + task * q_width, *key = g->key + task * k_width;
+    if (job->w->q_bias != NULL) v->add(q, job->w->q_bias, q_width);
+    if (job->w->k_bias != NULL) v->add(key, job->w->k_bias, k_width);
+    v->rms_norm(q, job->w->q_norm, q_width, h->eps, q);
+    v->rms_norm(key, job->w->k_norm, k_width, h->eps, key);
+    for (size_t kv = 0; kv < h->kv_heads; kv++) place_head(job, task, kv);
+}
+
+struct attend_job {
+    graph *g;
+    size_t layer, window; /* window 0: none */
+    size_t spans;         /* over 0: one task a span, parts kept; 0: one task goes through all spans */
+};
+
+/* The rows of block `b` and head `kv`: every query head of the group, token by token. Parts are `stride` floats apart. */
+static size_t fill_rows(const struct attend_job *job, const struct block *b, size_t kv, struct attention_row *row,
+                        float *part, size_t stride)
+{
+    const graph *g = job->g;
+    const struct hyper *h = &g->m->hyper;
+    size_t group = h->heads / h->kv_heads, n = 0;
+    for (size_t i = 0; i < b->count; i++) {
+        size_t hi = b->pos + i + 1, lo = job->window > 0 && hi > job->window ? hi - job->window : 0;
+        for (size_t head = kv * group; head < (kv + 1) * group; head++, n++)
+            row[n] = (struct attention_row){ .q = g->q + ((b->first + i) * h->heads + head) * h->key_dim,
+                                             .lo = lo, .hi = hi, .part = part + n * stride };
+    }
+    return n;
+}
+
+/* Runs span `s` of block `b` over `rows`; false where no row can see any of it. */
+static bool run_span(const struct attend_job *job, const struct block *b, size_t kv, size_t s,
+                     const struct attention_row *row, size_t row_count)
+{
+    const graph *g = job->g;
+    const struct hyper *h = &g->m->hyper;
+    size_t lo = row[0].lo, hi = b->pos + b->count; /* the first row sees furthest back, the last furthest on */
+    if (s * SPAN_TOK >= hi || (s + 1) * SPAN_TOK <= lo) return false;
+    const void *keys[SPAN_PAGES], *values[SPAN_PAGES];
+    size_t first = s * SPAN_PAGES, pages = min_size(ceil_div(hi, PAGE_TOK) - first, SPAN_PAGES);
+    for (size_t p = 0; p < pages; p++) {
+        keys[p] = kv_keys(b->seq, first + p, job->layer, kv);
+        values[p] = kv_values(b->seq, first + p, job->layer, kv);
+    }
+    struct attention_span span = { .k_pages = keys, .v_pages = values, .first_page = first, .pages = pages,
+                                   .type = b->seq->pool->shape.type, .key_dim = h->key_dim,
+                                   .value_dim = h->value_dim, .scale = h->attention_scale,
+                                   .soft_cap = h->attention_soft_cap, .rows = row, .row_count = row_count };
+    g->k->attention.span(&span);
+    return true;
+}
+
+static float *attended_row(const graph *g, const struct block *b, size_t kv, size_t row)
+{
+    const struct hyper *h = &g->m->hyper;
+    size_t group = h->heads / h->kv_heads, head = kv * group + row % group;
+    return g->attended + ((b->first + row / group) * h->heads + head) * h->value_dim;
+}
+
+/* All spans of one block and head, combined in order as they come. */
+static void attend_task(void *arg, size_t task, size_t thread)
+{
+    const struct attend_job *job = arg;
+    graph *g = job->g;
+    const struct hyper *h = &g->m->hyper;
+    const struct block *b = &g->blocks[task / h->kv_heads];
+    size_t kv = task % h->kv_heads;
+    struct attention_row *row = g->rows + thread * g->rows_max;
+    float *whole = g->parts + thread * 2 * g->rows_max * g->part_floats, *part = whole + g->rows_max * g->part_floats;
+    size_t count = fill_rows(job, b, kv, row, part, g->part_floats);
+    for (size_t r = 0; r < count; r++) memset(whole + r * g->part_floats, 0, (h->value_dim + 2) * sizeof(float));
+    for (size_t s = 0; s < b->spans; s++) {
+        if (!run_span(job, b, kv, s, row, count)) continue;
+        for (size_t r = 0; r < count; r++)
+            g->k->attention.combine(whole + r * g->part_floats, row[r].part, h->value_dim);
+    }
+    for (size_t r = 0; r < count; r++)
+        g->k->attention.finish(whole + r * g->part_floats, NULL, h->value_dim, attended_row(g, b, kv, r));
+}
+
+/* Where span `s` of the rows of block `b` and head `kv` leaves its parts: span, then token, then head. */
+static float *span_part(const graph *g, const struct block *b, size_t kv, size_t s)
+{
+    const struct hyper *h = &g->m->hyper;
+    size_t group = h->heads / h->kv_heads;
+    return g->span_parts + ((s * SPLIT_TOK + b->first) * h->heads + kv * group * b->count) * g->part_floats;
+}
+
+static void attend_span_task(void *arg, size_t task, size_t thread)
+{
+    const struct attend_job *job = arg;
+    graph *g = job->g;
+    const struct hyper *h = &g->m->hyper;
+    size_t s = task % job->spans, head = task / job->spans;
+    const struct block *b = &g->blocks[head / h->kv_heads];
+    size_t kv = head % h->kv_heads;
+    struct attention_row *row = g->rows + thread * g->rows_max;
+    size_t count = fill_rows(job, b, kv, row, span_part(g, b, kv, s), g->part_floats);
+    if (!run_span(job, b, kv, s, row, count))
+        for (size_t r = 0; r < count; r++) memset(row[r].part, 0, (h->value_dim + 2) * sizeof(float));
+}
+
+static void attend_join_task(void *arg, size_t task, size_t thread)
+{
+    const struct attend_job *job = arg;
+    graph *g = job->g;
+    const struct hyper *h = &g->m->hyper;
+    const struct block *b = &g->blocks[task / h->kv_heads];
+    size_t kv = task % h->kv_heads, count = b->count * (h->heads / h->kv_heads);
+    (void)thread;
+    for (size_t r = 0; r < count; r++) {
+        float *whole = span_part(g, b, kv, 0) + r * g->part_floats;
+        for (size_t s = 1; s < job->spans; s++)
+            g->k->attention.combine(whole, span_part(g, b, kv, s) + r * g->part_floats, h->value_dim);
+        g->k->attention.finish(whole, NULL, h->value_dim, attended_row(g, b, kv, r));
+    }
+}
+
+static void attend(graph *g, size_t layer)
+{
+    const struct hyper *h = &g->m->hyper;
+    bool local = layer_has_window(h, layer);
+    const rope_table *table = local && g->rope_local.angles != NULL ? &g->rope_local : &g->rope;
+    struct heads_job place = { .g = g, .layer = layer, .w = &g->m->layers[layer],
+                               .rope = layer_has_rope(h, layer) ? table : NULL,
+                               .whole = h->arch->qk_norm == QK_NORM_FULL };
+    team_run(g->team, place.whole ? g->token_count : g->token_count * h->kv_heads, heads_task, &place);
+    struct attend_job job = { .g = g, .layer = layer, .window = local ? h->window : 0 };
+    size_t spans = 0;
+    for (size_t b = 0; b < g->block_count; b++) spans = max_size(spans, g->blocks[b].spans);
+    size_t heads = g->block_count * h->kv_heads;
+    if (g->token_count <= SPLIT_TOK && spans > 1) {
+        job.spans = spans;
+        team_run(g->team, heads * spans, attend_span_task, &job);
+        team_run(g->team, heads, attend_join_task, &job);
+    } else {
+        team_run(g->team, heads, attend_task, &job);
+    }
+}
+
+/* ---- between two products: quantize, or gate and quantize ---- */
+
+struct between_job {
+    graph *g;
+    float *x, *up; /* up NULL: x is the input as it is */
+    const float *gate_bias, *up_bias;
+    size_t cols;
+    unsigned forms;
+};
+
+static void between_task(void *arg, size_t t, size_t thread)
+{
+    const struct between_job *job = arg;
+    graph *g = job->g;
+    const struct vector_kernels *v = &g->k->vector;
+    float *x = job->x + t * job->cols;
+    (void)thread;
+    if (job->up != NULL) {
+        float *up = job->up + t * job->cols;
+        if (job->gate_bias != NULL) v->add(x, job->gate_bias, job->cols);
+        if (job->up_bias != NULL) v->add(up, job->up_bias, job->cols);
+        if (g->m->hyper.arch->gate == GATE_GELU_TANH) v->gelu_tanh_mul(x, up, job->cols);
+        else v->silu_mul(x, up, job->cols);
+    }
+    make_inputs(g, job->forms, t, t);
+}
+
+static void between(graph *g, struct between_job job, const matrix *next)
+{
+    job.g = g;
+    job.forms = forms_of(g, &next, 1);
+    lay_inputs(g, job.forms, job.x, job.cols, g->token_count);
+    team_run(g->team, g->token_count, between_task, &job);
+}
+
+/* ---- the step ---- */
+
+static bool all_good(graph *g, size_t layer, err *e)
+{
+    size_t bad = atomic_load(&g->bad_token);
+    if (bad == SIZE_MAX) return true;
+    return fail(e, ERR_VALUE, ERR_NO_OFFSET, "layer %zu, position %zu: a value that is not finite", layer,
+                g->positions[bad]);
+}
+
+/* Attention of one layer, from its normed input to block_out. */
+static void attention_block(graph *g, const struct layer *w, size_t layer)
+{
+    const struct hyper *h = &g->m->hyper;
+    products(g, (const matrix *const[]){ &w->q, &w->k, &w->v }, (float *const[]){ g->q, g->key, g->value }, 3);
+    attend(g, layer);
+    between(g, (struct between_job){ .x = g->attended, .cols = h->heads * h->value_dim }, &w->o);
+    products(g, (const matrix *const[]){ &w->o }, (float *const[]){ g->block_out }, 1);
+}
+
+static void feed_forward_block(graph *g, const struct layer *w)
+{
+    products(g, (const matrix *const[]){ &w->gate, &w->up }, (float *const[]){ g->gate, g->up }, 2);
+    between(g, (struct between_job){ .x = g->gate, .up = g->up, .gate_bias = w->gate_bias, .up_bias = w->up_bias,
+                                     .cols = g->m->hyper.ffn_width }, &w->down);
+    products(g, (const matrix *const[]){ &w->down }, (float *const[]){ g->block_out }, 1);
+}
+
+static bool layers(graph *g, err *e)
+{
+    const model *m = g->m;
+    for (size_t l = 0; l < m->hyper.layers; l++) {
+        const struct layer *w = &m->layers[l], *before = l > 0 ? w - 1 : NULL;
+        rows(g, (struct rows_job){ .embed = l == 0, .norm = w->attn_norm,
+                                   .out_bias = before != NULL ? before->down_bias : NULL,
+                                   .post_norm = before != NULL ? before->ffn_post_norm : NULL },
+             (const matrix *const[]){ &w->q, &w->k, &w->v }, 3);
+        attention_block(g, w, l);
+        rows(g, (struct rows_job){ .norm = w->ffn_norm, .out_bias = w->o_bias, .post_norm = w->attn_post_norm },
+             (const matrix *const[]){ &w->gate, &w->up }, 2);
+        feed_forward_block(g, w);
+        if (!all_good(g, l, e)) return false;
+    }
+    return true;
+}
+
+struct logits_job {
+    graph *g;
+    const size_t *token; /* of the step, behind each row */
+    unsigned forms;
+};
+
+static void hidden_task(void *arg, size_t r, size_t thread)
+{
+    const struct logits_job *job = arg;
+    graph *g = job->g;
+    const struct hyper *h = &g->m->hyper;
+    const float *x = g->x + job->token[r] * h->width;
+    (void)thread;
+    g->k->vector.rms_norm(x, g->m->output_norm, h->width, h->eps, g->hidden + r * h->width);
+    make_inputs(g, job->forms, r, job->token[r]);
+}
+
+static void logits_task(void *arg, size_t r, size_t thread)
+{
+    const struct logits_job *job = arg;
+    graph *g = job->g;
+    const struct hyper *h = &g->m->hyper;
+    const struct vector_kernels *v = &g->k->vector;
+    float *row = g->logits + r * h->vocab;
+    (void)thread;
+    if (h->logit_divisor != 1.0f) v->scale(row, 1.0f / h->logit_divisor, h->vocab);
+    if (h->logit_soft_cap > 0.0f) v->soft_cap(row, h->logit_soft_cap, h->vocab);
+    if (!v->all_finite(row, h->vocab)) mark_bad(g, job->token[r]);
+}
+
+static bool output(graph *g, const size_t *token, size_t row_count, err *e)
+{
+    const model *m = g->m;
+    const struct layer *last = &m->layers[m->hyper.layers - 1];
+    rows(g, (struct rows_job){ .out_bias = last->down_bias, .post_norm = last->ffn_post_norm }, NULL, 0);
+    const matrix *out = &m->output;
+    struct logits_job job = { .g = g, .token = token, .forms = forms_of(g, &out, 1) };
+    lay_inputs(g, job.forms, g->hidden, m->hyper.width, row_count);
+    team_run(g->team, row_count, hidden_task, &job);
+    if (!all_good(g, m->hyper.layers, e)) return false;
+    if (row_count == 0) return true;
+    products(g, &out, (float *const[]){ g->logits }, 1);
+    team_run(g->team, row_count, logits_task, &job);
+    return all_good(g, m->hyper.layers, e);
+}
+
+/* Cuts the step into blocks of one sequence each and reserves their positions. */
+static bool lay_blocks(graph *g, err *e)
+{
+    g->block_count = 0;
+    for (size_t t = 0; t < g->token_count; t++) {
+        kv_seq *seq = g->tokens[t].seq;
+        bool same = t > 0 && g->tokens[t - 1].seq == seq;
+        size_t pos = g->positions[t] = same ? g->positions[t - 1] + 1 : seq->len_tok;
+        if (g->tokens[t].token < 0 || (size_t)g->tokens[t].token >= g->m->hyper.vocab)
+            return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "token id at position %zu: %d, the vocabulary has 0..%zu", pos,
+                        g->tokens[t].token, g->m->hyper.vocab - 1);
+        if (pos >= g->set.ctx_tok)
+            return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "context: position %zu, planned for %zu", pos, g->set.ctx_tok);
+        if (!kv_seq_reserve(seq, pos + 1, e)) return false;
+        struct block *b = same ? &g->blocks[g->block_count - 1] : NULL;
+        if (b == NULL || b->count == BLOCK_TOK) {
+            b = &g->blocks[g->block_count++];
+            *b = (struct block){ .first = t, .pos = pos, .seq = seq };
+        }
+        b->count++;
+        b->spans = pos / SPAN_TOK + 1;
+        rope_table_reach(&g->rope, pos + 1);
+        if (g->rope_local.angles != NULL) rope_table_reach(&g->rope_local, pos + 1);
+    }
+    return true;
+}
+
+bool graph_step(graph *g, const struct step_token *tokens, size_t count, err *e)
+{
+    assert(count >= 1 && count <= g->set.chunk_tok);
+    size_t wanted[BATCH_TOK_MAX], row_count = 0;
+    g->tokens = tokens;
+    g->token_count = count;
+    atomic_store(&g->bad_token, SIZE_MAX);
+    for (size_t t = 0; t < count; t++)
+        if (tokens[t].want_logits) wanted[row_count++] = t;
+    assert(row_count <= g->set.logit_rows);
+    if (!lay_blocks(g, e) || !layers(g, e) || !output(g, wanted, row_count, e)) return false;
+    for (size_t t = 0; t < count; t++) tokens[t].seq->len_tok = g->positions[t] + 1;
+    return true;
+}
+
+const float *graph_logits(const graph *g, size_t i)
+{
+    assert(i < g->set.logit_rows);
+    return g->logits + i * g->m->hyper.vocab;
+}
+
+const float *graph_hidden(const graph *g, size_t i)
+{
+    assert(i < g->set.logit_rows);
+    return g->hidden + i * g->m->hyper.width;
+}

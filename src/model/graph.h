@@ -1,0 +1,43 @@
+/* The one graph: tokens in, hidden states and logits out. Memory is planned when it is made; a step allocates nothing.
+ * The same bits for any number of threads, any chunking of a prompt, any neighbours in the batch and any tier. */
+#ifndef HEARTH_MODEL_GRAPH_H
+#define HEARTH_MODEL_GRAPH_H
+
+#include "cache/cache.h"
+#include "kernels/bind.h"
+#include "model/model.h"
+
+struct graph_settings {
+    size_t chunk_tok;      /* most tokens of one step: 1..BATCH_TOK_MAX */
+    size_t logit_rows;     /* most rows of logits of one step: 1..chunk_tok */
+    size_t ctx_tok;        /* planned context: length of rope tables, choice of longrope factors */
+    bool activations_f32;  /* --activations f32 */
+};
+
+/* One token of a step. Tokens of one sequence stand together, in order of position, starting at seq->len_tok. */
+struct step_token {
+    kv_seq *seq;
+    int32_t token;
+    bool want_logits;
+};
+
+typedef struct graph graph;
+
+/* Bytes of scratch that graph_new will take. */
+size_t graph_scratch_bytes(const model *m, const struct graph_settings *s, size_t threads);
+
+/* `m`, `k`, `t` must outlive the graph. Errors: ERR_LIMIT, ERR_MEMORY. */
+bool graph_new(graph **out, const model *m, const struct kernels *k, team *t, const struct graph_settings *s, err *e);
+void graph_free(graph *g); /* NULL is fine */
+
+/* Computes the tokens, stores their keys and values, and moves every sequence's len_tok. Errors: ERR_LIMIT (no room in
+ * the cache, a token outside the vocabulary, a full context), ERR_VALUE (a value that is not finite: the text names
+ * layer and position). On error no sequence has moved. */
+bool graph_step(graph *g, const struct step_token *tokens, size_t count, err *e);
+
+/* Row i (in order of the tokens that asked for it) of the last step's logits: hyper.vocab floats, and of the final
+ * hidden state after the output norm: hyper.width floats. */
+const float *graph_logits(const graph *g, size_t i);
+const float *graph_hidden(const graph *g, size_t i);
+
+#endif

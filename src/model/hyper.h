@@ -1,0 +1,86 @@
+/* model/ knows what a language model is: the architecture table, the one graph that reads it, rope, sampling. It reads
+ * files through format/, computes through kernels/, keeps positions in cache/, and never opens, prints or waits.
+ * Start with this file (what can differ between models), then arch.c (one row an architecture), model.h, graph.c.
+ *
+ * Hyperparameters: plain numbers, every one checked against base/limits.h when it was read. */
+#ifndef HEARTH_MODEL_HYPER_H
+#define HEARTH_MODEL_HYPER_H
+
+#include "format/gguf.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum rope_kind { ROPE_PAIRS, ROPE_HALVES };
+enum rope_scaling { ROPE_PLAIN, ROPE_LINEAR, ROPE_YARN, ROPE_LONG };
+enum gate_kind { GATE_SILU, GATE_GELU_TANH };
+/* Where a layer's norms stand: before each block; before and after it; after it alone. */
+enum norm_kind { NORM_PRE, NORM_PRE_POST, NORM_POST };
+/* q and k norms: none, over each head, over the whole projection. */
+enum qk_norm { QK_NORM_NONE, QK_NORM_HEAD, QK_NORM_FULL };
+
+/* One architecture, a row of the table in arch.c. What a file can say itself is a key, not a column. */
+struct arch {
+    const char *name; /* general.architecture, and the prefix of its keys */
+    enum rope_kind rope;
+    enum norm_kind norms;
+    enum qk_norm qk_norm;
+    enum gate_kind gate;
+    const char *ffn_norm;      /* tensor name of the norm before the feed-forward block, without "blk.N." */
+    size_t window_period;      /* of every `window_period` layers the last is global; 0: no layer has a window, */
+                               /* 1: every layer has (where the file names one) */
+    size_t window_default;     /* window where the file names none */
+    size_t no_rope_period;     /* of every so many layers the last has no rope; 0: all have */
+    float local_rope_base;     /* rope base of window layers where the file names none; 0: the global one */
+    bool embed_sqrt_width;     /* embeddings times sqrt(width) */
+    bool fused;                /* attn_qkv and ffn_up (gate rows first) hold several matrices */
+    size_t wide_scale_layers;  /* with this many layers the attention scale is 1/sqrt(width / heads); 0: never */
+};
+
+struct rope_config {
+    double base;
+    size_t dims; /* values of a head that turn: even, <= key_dim */
+    enum rope_scaling scaling;
+    double factor;           /* positions are divided by it (linear, yarn) */
+    size_t original_ctx_tok; /* yarn, longrope */
+    double beta_fast, beta_slow;
+    double magnitude;        /* cos and sin are multiplied by it */
+};
+
+struct hyper {
+    const struct arch *arch;
+    size_t layers, width, vocab, ffn_width;
+    size_t heads, kv_heads, key_dim, value_dim;
+    size_t ctx_train_tok;
+    float eps;
+    struct rope_config rope, rope_local; /* rope_local: of layers with a window */
+    size_t window;                       /* positions a window layer sees, its own included; 0: no windows */
+    size_t window_period;
+    float attention_scale;
+    float attention_soft_cap, logit_soft_cap; /* 0: none */
+    float embedding_scale, residual_scale;    /* 1: none */
+    float logit_divisor;                      /* logits are divided by it; 1: not */
+    float q_temperature_scale;                /* Llama-4 scaling of q by position; 0: none */
+    size_t q_temperature_tok;
+    bool causal;                              /* always true for these */
+};
+
+/* The row of an architecture name, or NULL. */
+const struct arch *arch_named(view name);
+
+/* Reads and checks the hyperparameters. Errors: ERR_UNSUPPORTED (another architecture: one line names it and lists
+ * ours), ERR_MISSING, ERR_LIMIT, ERR_VALUE, each naming the key, the value and the limit. */
+bool hyper_read(const gguf_dir *dir, struct hyper *h, err *e);
+
+static inline bool layer_has_window(const struct hyper *h, size_t layer)
+{
+    return h->window > 0 && (h->window_period <= 1 || (layer + 1) % h->window_period != 0);
+}
+
+static inline bool layer_has_rope(const struct hyper *h, size_t layer)
+{
+    return h->arch->no_rope_period == 0 || (layer + 1) % h->arch->no_rope_period != 0;
+}
+
+#endif

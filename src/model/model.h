@@ -1,0 +1,49 @@
+/* A model bound for computing: hyperparameters, packed weights, vocabulary. Read-only once loaded, shared by any number
+ * of graphs and threads. */
+#ifndef HEARTH_MODEL_MODEL_H
+#define HEARTH_MODEL_MODEL_H
+
+#include "base/team.h"
+#include "kernels/tile.h"
+#include "model/hyper.h"
+#include "text/tokenizer.h"
+
+/* Weights of one layer. Vectors are f32; NULL (or rows 0) where the model has none. */
+struct layer {
+    const float *attn_norm, *attn_post_norm, *q_norm, *k_norm, *ffn_norm, *ffn_post_norm;
+    const float *q_bias, *k_bias, *v_bias, *o_bias, *gate_bias, *up_bias, *down_bias;
+    matrix q, k, v, o, gate, up, down;
+};
+
+typedef struct model {
+    struct hyper hyper;
+    gguf_files files; /* metadata views point in here */
+    arena arena;
+    uint8_t *weights; /* packed tiles and vectors, one mapping */
+    size_t weights_bytes;
+    matrix embedding, output; /* the same tiles where they are tied */
+    bool tied;
+    const float *output_norm;
+    const float *rope_factors, *rope_factors_long; /* rope.dims / 2 divisors, or NULL; "short" is rope_factors */
+    struct layer *layers;
+    tokenizer *tokenizer; /* NULL where the file has no vocabulary; tokenizer_facts has the special ids */
+    view chat_template; /* empty: none */
+} model;
+
+/* What model_load tells about its progress: bytes packed of all. May be NULL. */
+typedef void load_progress(void *arg, size_t done_bytes, size_t all_bytes);
+
+/* Opens, checks and packs a GGUF file (or the first of a split one). Every tensor the graph needs is there, with the
+ * shape that the hyperparameters ask for and no scale that is NaN or infinite. Errors: one line naming file, thing,
+ * value and limit. Undo with model_free. */
+bool model_load(model *m, const char *path, team *t, load_progress *progress, void *progress_arg, err *e);
+
+/* The vocabulary and metadata alone: works on files without tensors. m->layers is NULL. */
+bool model_load_vocab(model *m, const char *path, err *e);
+
+void model_free(model *m); /* a model of all zeros is free already */
+
+/* True where generation ends with this token: the file's eos, eot or eom, or a control token known to end a turn. */
+bool model_ends(const model *m, int32_t token);
+
+#endif
