@@ -19,6 +19,8 @@ static const struct command {
     { "embed", cmd_embed, "a text as a vector" },
     { "eval", cmd_eval, "how well a model predicts a text: bits per byte, perplexity" },
     { "bench", cmd_bench, "tokens a second on this machine" },
+    { "data", cmd_data, "texts to token shards, for training" },
+    { "train", cmd_train, "makes a model, the same bits everywhere" },
     { "doctor", cmd_doctor, "what this machine can do, what is missing and how to get it" },
 };
 enum { COMMAND_COUNT = sizeof COMMANDS / sizeof *COMMANDS };
