@@ -16,6 +16,8 @@ enum {
     BATCH_TOK_MAX = 4096,  /* tokens of one step of the graph */
     EXPERTS_MAX = 1024,    /* experts of a layer; published: up to 512 */
     EXPERTS_USED_MAX = 64, /* experts of one token; published: up to 22 */
+    CONFIG_LINES_MAX = 10000,     /* lines of one configuration file; a long policy has some hundred */
+    CONFIG_LINE_BYTES_MAX = 4096, /* bytes of one line: a path at its longest (PATH_MAX) */
 
     GGUF_KEYS_MAX = 1 << 16,       /* metadata pairs of one file; published files have under 100 */
     GGUF_KEY_BYTES_MAX = 65535,    /* bytes of a metadata key: the format's own limit */

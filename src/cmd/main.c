@@ -21,6 +21,8 @@ static const struct command {
     { "eval", cmd_eval, "how well a model predicts a text: bits per byte, perplexity" },
     { "bench", cmd_bench, "tokens a second on this machine" },
     { "quantize", cmd_quantize, "the same model in fewer bits" },
+    { "data", cmd_data, "texts to token shards, for training" },
+    { "train", cmd_train, "makes a model, the same bits everywhere" },
     { "doctor", cmd_doctor, "what this machine can do, what is missing and how to get it" },
 };
 enum { COMMAND_COUNT = sizeof COMMANDS / sizeof *COMMANDS };
