@@ -8,17 +8,18 @@ Q := $(if $(V),,@)
 arch   ?= $(shell uname -m)
 native := $(shell uname -m)
 
+comma    := ,
 warnings := -Wall -Wextra -Werror -Wconversion -Wshadow -Wundef -Wvla -Wstrict-prototypes -Wmissing-prototypes
 # -ffp-contract=off is part of the definition of the bits: docs/arithmetic.md.
 flags    := -std=c17 -D_GNU_SOURCE -ffp-contract=off -fno-math-errno -g -Isrc -Iinclude -Itests $(warnings)
 harden   := -fstack-protector-strong -fPIE -D_FORTIFY_SOURCE=2
 link     := -pie -Wl,-z,relro,-z,now -pthread
-libs     := -lsodium
+libs     := -lsodium -lm
 
 flags_release  := -O2 $(harden)
 flags_ref      := -O2 $(harden) -DHEARTH_REF_ONLY
 flags_debug    := -O0 -fPIE
-flags_sanitize := -O1 -fPIE -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+flags_sanitize := -O1 -fPIE -DHEARTH_SMALL_KERNELS -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 flags_fuzz     := $(flags_sanitize) -fsanitize=fuzzer-no-link
 
 ifeq ($(arch),$(native))
@@ -28,12 +29,13 @@ else
 out   := build/$(arch)-$(config)
 cross := $(arch)-linux-gnu-
 link  := -static -pthread
+libs  := -lm # kernels and base are what is tested there; libsodium of that processor is not asked for
 endif
 CC := $(if $(filter fuzz,$(config)),clang,$(cross)gcc)
 AR := $(cross)ar
+comma := ,
 CFLAGS_ALL := $(flags) $(flags_$(config)) $(CFLAGS)
 LINK_ALL   := $(if $(filter sanitize,$(config)),-fsanitize=address$(comma)undefined) $(link) $(LDFLAGS)
-comma := ,
 
 # A file's name says which instructions it may use; nothing else gets them.
 isa_x86_64  := x86
@@ -48,11 +50,14 @@ sources := $(filter-out src/cmd/main.c,$(wildcard src/*/*.c)) \
            $(if $(filter ref,$(config)),,$(wildcard src/*/$(isa_$(arch))/*.c))
 objects := $(sources:%.c=$(out)/%.o)
 tests   := $(patsubst %.c,$(out)/%,$(wildcard tests/*/*.c))
+helpers := $(patsubst %.c,$(out)/%,$(wildcard tests/*.c))
 fuzzers := $(patsubst %.c,$(out)/%,$(wildcard fuzz/*.c))
+benches := $(patsubst %.c,$(out)/%,$(wildcard bench/*.c))
 
 all: $(if $(filter fuzz,$(config)),fuzzers,$(out)/hearth)
-tests: $(tests)
+tests: $(tests) $(helpers)
 fuzzers: $(fuzzers)
+benches: $(benches)
 
 $(out)/hearth: $(out)/src/cmd/main.o $(out)/libhearth.a
 	$(Q)echo "link $@"; $(CC) $(LINK_ALL) -o $@ $^ $(libs) $(if $(filter $(arch),$(native)),-ledit)
@@ -64,7 +69,10 @@ $(out)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(Q)echo "cc   $@"; $(CC) $(CFLAGS_ALL) $(call isa_flags,$<) -MMD -MP -c -o $@ $<
 
-$(tests): $(out)/tests/%: $(out)/tests/%.o $(out)/libhearth.a
+$(tests) $(helpers): $(out)/tests/%: $(out)/tests/%.o $(out)/libhearth.a
+	$(Q)echo "link $@"; $(CC) $(LINK_ALL) -o $@ $^ $(libs)
+
+$(benches): $(out)/bench/%: $(out)/bench/%.o $(out)/libhearth.a
 	$(Q)echo "link $@"; $(CC) $(LINK_ALL) -o $@ $^ $(libs) -lm
 
 $(fuzzers): $(out)/fuzz/%: $(out)/fuzz/%.o $(out)/libhearth.a
@@ -79,6 +87,6 @@ check: tests
 clean:
 	rm -rf build
 
-.PHONY: all tests fuzzers aarch64 check clean
+.PHONY: all tests fuzzers benches aarch64 check clean
 .SECONDARY:
 -include $(shell find $(out) -name '*.d' 2>/dev/null)

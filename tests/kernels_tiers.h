@@ -21,8 +21,8 @@ static inline size_t tiers_here(struct tier tiers[static TIERS_MAX])
     tiers[n].name = "ref";
     vector_bind_c(&tiers[n].vector);
     attention_bind_c(&tiers[n++].attention);
-#if defined(__x86_64__) && !defined(HEARTH_REF_ONLY) && defined(HEARTH_HAVE_TIERS)
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")) {
+#if defined(__x86_64__) && !defined(HEARTH_REF_ONLY)
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
         tiers[n] = tiers[0];
         tiers[n].name = "avx2";
         vector_bind_avx2(&tiers[n].vector);
@@ -35,7 +35,7 @@ static inline size_t tiers_here(struct tier tiers[static TIERS_MAX])
         vector_bind_avx512(&tiers[n].vector);
         attention_bind_avx512(&tiers[n++].attention);
     }
-#elif defined(__aarch64__) && !defined(HEARTH_REF_ONLY) && defined(HEARTH_HAVE_TIERS)
+#elif defined(__aarch64__) && !defined(HEARTH_REF_ONLY)
     tiers[n] = tiers[0];
     tiers[n].name = "neon";
     vector_bind_neon(&tiers[n].vector);

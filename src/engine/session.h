@@ -23,9 +23,14 @@ const char *finish_name(enum finish f); /* "stop" for END and STOP, "length", "c
 
 typedef struct session session;
 
+/* Every setting is checked and all memory planned here: nothing later allocates. Errors: ERR_MISSING (a model without
+ * a vocabulary), ERR_LIMIT, ERR_VALUE, ERR_MEMORY. `m`, `k` and `t` must outlive the session; the rest is copied. */
 bool session_new(session **out, const model *m, const struct kernels *k, team *t, const struct session_settings *s,
                  err *e);
 void session_free(session *s); /* NULL is fine */
+
+/* Bytes that session_new will plan beside the weights: cache, graph and tables. Errors: ERR_LIMIT. */
+bool session_plan_bytes(const model *m, const struct session_settings *s, size_t threads, size_t *out, err *e);
 
 /* Called between chunks of a prompt and between tokens; false cancels. May be NULL. */
 typedef bool session_tick(void *arg, size_t done_tok, size_t all_tok);
@@ -42,12 +47,23 @@ struct prompt_stats {
 struct prompt_stats session_prompt_stats(const session *s);
 
 /* One more token of the answer. `text` receives bytes that are final: whole characters, nothing that may still become
- * part of a stop text; it may be empty and is valid until the next call. *finish is FINISH_NONE while there is more to
- * come; the call that finishes also delivers the held back rest. `max_tok` 0: up to the context. */
+ * part of a stop text; it may be empty and is valid until the next call. A control token reads as nothing and is a
+ * border: what was held before it comes out with it, so text and control tokens keep their order. *finish is
+ * FINISH_NONE while there is more to come; the call that finishes also delivers the held back rest. `max_tok` 0: up to
+ * the context. */
 bool session_next(session *s, size_t max_tok, view *text, int32_t *token, float *logprob, enum finish *finish, err *e);
+
+/* Draws from now on belong to another seed: the same prompt answered anew. */
+void session_seed(session *s, uint64_t seed);
+
+/* Forgets the whole conversation. */
+void session_clear(session *s);
 
 /* Starts a new answer at the end of the conversation (resets counters, held text and stop matching). */
 void session_begin_answer(session *s);
+
+/* Ends an answer that goes on; gives the text that was held back, whole characters only, valid until the next call. */
+view session_cancel(session *s);
 
 /* Every token of the conversation so far. */
 const int32_t *session_tokens(const session *s, size_t *count);

@@ -38,6 +38,7 @@ static bool take(cursor *c, size_t want_bytes, view *out, const char *what)
     return true;
 }
 
+/* Fixed fields, byte by byte: nothing in a file is aligned for this machine. */
 static bool take_u32(cursor *c, uint32_t *out, const char *what)
 {
     view v;
@@ -54,6 +55,7 @@ static bool take_u64(cursor *c, uint64_t *out, const char *what)
     return true;
 }
 
+/* The length is compared with a limit before it is narrowed: 2^64 - 1 must not become a small size_t on any machine. */
 static bool take_string(cursor *c, uint64_t min_bytes, uint64_t max_bytes, view *out, const char *what)
 {
     size_t start = c->at;
@@ -95,6 +97,7 @@ static bool take_count(cursor *c, uint64_t max, size_t each_min_bytes, size_t *o
     return true;
 }
 
+/* The enum is as wide as the compiler likes, the field is 32 bits: checked as a number first. */
 static bool take_type(cursor *c, enum gguf_type *out, view key)
 {
     size_t start = c->at;
@@ -106,7 +109,8 @@ static bool take_type(cursor *c, enum gguf_type *out, view key)
     return true;
 }
 
-/* Numbers and bools: one piece. */
+/* Numbers and bools: one piece. A bool that is neither 0 nor 1 would be undefined behaviour in whoever loads it as one,
+ * so it ends here. */
 static bool take_numbers(cursor *c, enum gguf_type type, size_t count, view *out, view key)
 {
     size_t bytes, start = c->at;
@@ -129,7 +133,8 @@ static bool take_array_head(cursor *c, enum gguf_type *item, size_t *count, view
     return take_count(c, GGUF_ARRAY_MAX, least, count, "array length");
 }
 
-/* Steps over `count` items. `depth` counts the arrays around them. */
+/* Steps over `count` items, so that whoever walks them later finds every length inside the array. `depth` counts the
+ * arrays around them; it bounds the recursion. The work is linear: every item takes bytes of the file. */
 static bool skip_items(cursor *c, enum gguf_type item, size_t count, size_t depth, view key)
 {
     view ignored;
@@ -151,6 +156,7 @@ static bool skip_items(cursor *c, enum gguf_type item, size_t count, size_t dept
     return true;
 }
 
+/* The value stays where it is in the file: most are never asked for, and a vocabulary is large. */
 static bool take_pair(cursor *c, gguf_pair *p)
 {
     c->within = (view){ 0 };
@@ -169,7 +175,8 @@ static bool take_pair(cursor *c, gguf_pair *p)
     return true;
 }
 
-/* Dimensions and type to a size in bytes, each product checked. */
+/* Dimensions and type to a size in bytes, each product checked. A dimension of 0 is refused: the tensor holds nothing,
+ * and a 0 would hide an overflow in the dimensions after it. */
 static bool take_shape(cursor *c, gguf_tensor *t)
 {
     size_t start = c->at, values = 1;
@@ -232,6 +239,7 @@ static bool place_tensor(const gguf_dir *dir, uint64_t file_bytes, gguf_tensor *
     return true;
 }
 
+/* What a file is not comes first, so that a renamed picture is not called a truncated model. */
 static bool read_version(cursor *c, uint32_t *version)
 {
     view magic;
@@ -283,6 +291,7 @@ bool gguf_read_head(view head, uint64_t file_bytes, arena *a, gguf_dir *dir, err
     dir->tensors = ARENA_ARRAY(a, gguf_tensor, dir->tensor_count, "GGUF tensors", e);
     if (dir->tensors == NULL) return false;
 
+    /* From here on what is read is bounded by what is left; then the places of the tensors, then their order. */
     for (size_t i = 0; i < dir->pair_count; i++)
         if (!take_pair(&c, &dir->pairs[i])) return false;
     if (!read_alignment(dir, e)) return false;

@@ -19,6 +19,7 @@ static int view_order(view a, view b)
     return order != 0 ? order : (a.len_bytes > b.len_bytes) - (a.len_bytes < b.len_bytes);
 }
 
+/* Ties go by position: orders are total, and of two alike the later one is reported. */
 static bool pair_before(const gguf_dir *dir, uint32_t a, uint32_t b)
 {
     int order = view_order(dir->pairs[a].key, dir->pairs[b].key);

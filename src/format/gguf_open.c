@@ -30,6 +30,7 @@ static bool open_one(const char *path, arena *a, view *file, gguf_dir *dir, err 
     return good;
 }
 
+/* Writers use u16 for the numbers and i32 for the count; any integer does. A count of 0 or 1 means a whole model. */
 static bool read_split(const gguf_dir *dir, split *s, err *e)
 {
     *s = (split){ .no = 0, .count = 1, .tensors = dir->tensor_count };
@@ -96,6 +97,7 @@ static bool merge(const char *path, const gguf_dir *dirs, const split *model, ar
     return false;
 }
 
+/* The first file is open in *f; from here the table of maps is one that has room for all of them. */
 static bool open_rest(const char *path, const split *model, arena *a, gguf_files *f, err *e)
 {
     view *files = ARENA_ARRAY(a, view, model->count, "GGUF files", e);

@@ -29,6 +29,7 @@ bool gguf_plan_copy(gguf_plan *plan, const gguf_dir *from, err *e)
     return true;
 }
 
+/* Linear: plans are made once a file and have some tens of pairs. */
 static gguf_pair *find(gguf_plan *plan, const char *key)
 {
     for (size_t i = 0; i < plan->pair_count; i++)
@@ -152,6 +153,7 @@ void gguf_unset(gguf_plan *plan, const char *key)
     plan->pair_count--;
 }
 
+/* The reader's checks of a shape, made again here: a caller learns of a wrong one where it names it, not at the end. */
 bool gguf_plan_tensor(gguf_plan *plan, view name, uint32_t type, const size_t *dims, size_t dim_count, err *e)
 {
     const struct gguf_kind *kind = gguf_kind(type);
@@ -229,6 +231,7 @@ static void emit_pair(sink *s, const gguf_pair *p)
     emit(s, p->bytes.ptr, p->bytes.len_bytes);
 }
 
+/* The order of these fields is the file's, drawn in gguf.h. Offsets count from the data on. */
 static void emit_head(sink *s, const gguf_plan *plan, size_t data_offset)
 {
     emit(s, "GGUF", 4);

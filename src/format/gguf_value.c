@@ -7,6 +7,7 @@
 #include <math.h>
 #include <stdio.h>
 
+/* Types that answer the same questions. A key's family is what this program insists on; the width is the writer's. */
 enum family { FAMILY_INT, FAMILY_FLOAT, FAMILY_BOOL, FAMILY_STRING, FAMILY_ARRAY };
 
 /* ORDER gguf_type */
@@ -59,6 +60,7 @@ static integer read_integer(enum gguf_type type, const uint8_t *p)
     return (integer){ negative, bits };
 }
 
+/* Ranges are compared in the integer's own sign: a cast first would let -1 pass as a large number. */
 static bool in_u64(integer n, uint64_t min, uint64_t max)
 {
     return !n.negative && n.bits >= min && n.bits <= max;

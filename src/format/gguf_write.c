@@ -20,6 +20,7 @@ static void part_path(const gguf_out *out, char part[static GGUF_OUT_PATH_BYTES]
     assert(len > 0 && len < GGUF_OUT_PATH_BYTES); /* gguf_out_open saw to it */
 }
 
+/* A write may take less than it was given, or be interrupted; neither is an error. */
 static bool write_all(gguf_out *out, view bytes, err *e)
 {
     for (size_t at = 0; at < bytes.len_bytes;) {
@@ -90,6 +91,7 @@ bool gguf_out_close(gguf_out *out, err *e)
                 fail(e, ERR_STATE, ERR_NO_OFFSET, "%s: %zu of %zu tensors are complete", out->path, out->tensor,
                      out->plan->tensor_count);
     assert(!good || out->file_at == out->file_bytes);
+    /* Without the sync a crash could leave the new name on bytes that never reached the disk. */
     good = good && (fsync(out->fd) == 0 || io_fail(out, "cannot write", e));
     good = (close(out->fd) == 0 || io_fail(out, "cannot write", e)) && good;
     out->fd = -1;

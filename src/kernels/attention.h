@@ -5,13 +5,14 @@
  *   page      keys [channel][64 positions], values [position][channels]; f32 or f16 (widened exactly when read)
  *   score     s[i] = fma chain over channels c = 0, 1, ...: s = fma(q[c], k[c][i], s); then s * scale; then, where
  *             soft_cap > 0, soft_cap * tanh(s / soft_cap). Only for lo <= i < hi: others are skipped.
- *   page step m' = max(m, max s). Where m' > m and the part is not empty: a = exp(m - m'), sum = sum * a, out = out * a.
+ *   page step m' = max(m, max s). Where m' > m and the part is not empty: a = exp(m - m'), sum = sum * a, out likewise.
  *             p[i] = exp(s[i] - m'); sum = sum + tree(p) (16 partial sums by position modulo 16, skipped ones as 0);
- *             out[c] = fma(p[i], v[i][c], out[c]) for i in order.
+ *             out[c] = fma(p[i], v[i][c], out[c]) for i in order. A score of NaN is never the maximum, but makes the
+ *             sum and so every output of its row NaN: the caller, who checks outputs, sees it. m is stored as m + 0.
  *   combine   two parts a, b in order: m = max; the one with the smaller maximum is scaled by f = exp(m_small - m):
  *             sum = sum_a * f_a + sum_b * f_b, out likewise (a factor of 1 is not multiplied; separate roundings).
  *   finish    a sink, if there is one, joins as a part with max = sink, sum = 1, out = 0 after all spans;
- *             out[c] = out[c] / sum. */
+ *             out[c] = out[c] / sum. Without a sink, a row that saw nothing ends as 0 / 0. */
 #ifndef HEARTH_KERNELS_ATTENTION_H
 #define HEARTH_KERNELS_ATTENTION_H
 
@@ -27,7 +28,7 @@ enum kv_type { KV_F32, KV_F16 };
 struct attention_row {
     const float *q; /* key_dim values, roped */
     size_t lo, hi;  /* absolute positions it may see; may reach beyond the span on both sides */
-    float *part;    /* value_dim + 2 floats: out[], max, sum. Written whole; sum = 0 where it sees nothing here. */
+    float *part;    /* value_dim + 2 floats: out[], max, sum. Written whole; all zeros where it sees nothing here. */
 };
 
 /* A span of one key/value head and every query row that shares it (tokens x query heads of the group). */

@@ -1,5 +1,5 @@
-/* The definitions of vector.h, in the order of its slots. What the header leaves open is fixed here: a mean is the tree's
- * sum divided by (float)n; the variance is a second pass over x - mean; partial sums start at +0. */
+/* The definitions of vector.h, in the order of its slots: one value at a time, so that nothing but the header's words
+ * decides an order. vector_lanes.h has the same for every tier, 16 values at a time. */
 #include "kernels/math.h"
 #include "kernels/tiers.h"
 
@@ -89,14 +89,18 @@ static void soft_cap_c(float *x, float cap, size_t n)
 
 static void silu_mul_c(float *gate, const float *up, size_t n)
 {
-    for (size_t i = 0; i < n; i++) gate[i] = gate[i] / (1.0f + exp_f32(-gate[i])) * up[i];
+    for (size_t i = 0; i < n; i++) {
+        gate[i] = gate[i] / (1.0f + exp_f32(-gate[i]));
+        if (up != NULL) gate[i] = gate[i] * up[i];
+    }
 }
 
 static void gelu_tanh_mul_c(float *gate, const float *up, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         float x = gate[i], inner = (GELU_TANH_FACTOR * x) * (1.0f + GELU_TANH_CUBE * (x * x));
-        gate[i] = (0.5f * x) * (1.0f + tanh_f32(inner)) * up[i];
+        gate[i] = (0.5f * x) * (1.0f + tanh_f32(inner));
+        if (up != NULL) gate[i] = gate[i] * up[i];
     }
 }
 
@@ -138,18 +142,18 @@ static float dot_c(const float *x, const float *y, size_t n)
 static bool all_finite_c(const float *x, size_t n)
 {
     bool finite = true;
-    for (size_t i = 0; i < n; i++) finite &= (f32_bits(x[i]) & 0x7f800000u) != 0x7f800000u;
+    for (size_t i = 0; i < n; i++) finite &= (bits_of_f32(x[i]) & 0x7f800000u) != 0x7f800000u;
     return finite;
 }
 
 static void to_f16_c(const float *x, size_t n, unsigned short *out)
 {
-    for (size_t i = 0; i < n; i++) out[i] = f16_of_f32(x[i]);
+    for (size_t i = 0; i < n; i++) out[i] = f16_clamped(x[i]);
 }
 
 static void from_f16_c(const unsigned short *x, size_t n, float *out)
 {
-    for (size_t i = 0; i < n; i++) out[i] = f32_of_f16(x[i]);
+    for (size_t i = 0; i < n; i++) out[i] = f16_to_f32(x[i]);
 }
 
 void vector_bind_c(struct vector_kernels *k)

@@ -1,7 +1,9 @@
 /* Operations on single vectors: norms, rope, gates, softmax. Reductions keep 16 partial sums by index modulo 16 and
  * combine them by one tree: s[i] + s[i+8], then s[i] + s[i+4], s[i] + s[i+2], s[0] + s[1]. Everything else is element
- * by element. Multiply and add are separate roundings unless a line says fused. exp, log, tanh, erf, sin and cos are
- * math.h's; libm is never called. Each function is a slot of `struct kernels` (bind.h), so a tier may mirror it. */
+ * by element. Multiply and add are separate roundings unless a line says fused. Partial sums start at +0; a mean is the
+ * sum divided by (float)n; a variance is the mean of (x - mean)^2, a second pass. exp, log, tanh, erf, sin and cos are
+ * math.h's; libm is never called. Each function is a slot of `struct kernels` (bind.h), so a tier may mirror it. What
+ * is not finite never stops a function; where a result is NaN, its payload is unspecified, so the caller checks. */
 #ifndef HEARTH_KERNELS_VECTOR_H
 #define HEARTH_KERNELS_VECTOR_H
 
@@ -22,9 +24,11 @@ struct vector_kernels {
     void (*add_scaled)(float *x, const float *y, float f, size_t n); /* x[i] = x[i] + f * y[i] */
     void (*scale)(float *x, float f, size_t n);                   /* x[i] = x[i] * f */
     void (*soft_cap)(float *x, float cap, size_t n);              /* x[i] = cap * tanh(x[i] / cap) */
-    void (*silu_mul)(float *gate, const float *up, size_t n);     /* gate = silu(gate) * up; silu(x) = x / (1 + exp(-x)) */
-    void (*gelu_tanh_mul)(float *gate, const float *up, size_t n); /* gelu by tanh, times up */
-    void (*gelu_erf)(float *x, size_t n);                         /* gelu by erf */
+    /* gate = silu(gate) * up; silu(x) = x / (1 + exp(-x)). up NULL: not multiplied. */
+    void (*silu_mul)(float *gate, const float *up, size_t n);
+    /* gate = gelu(gate) * up; gelu(x) = (x / 2) (1 + tanh((sqrt(2 / pi) x) (1 + 0.044715 (x x)))). up may be NULL. */
+    void (*gelu_tanh_mul)(float *gate, const float *up, size_t n);
+    void (*gelu_erf)(float *x, size_t n);                         /* (0.5 x) * (1 + erf(x sqrt(1 / 2))) */
     /* gate' = min(gate, limit), up' = clamp(up, +-limit): gate = (gate' / (1 + exp(-alpha gate'))) * (up' + 1) */
     void (*swiglu_oai)(float *gate, const float *up, float alpha, float limit, size_t n);
     void (*sigmoid)(float *x, size_t n); /* 1 / (1 + exp(-x)) */

@@ -27,6 +27,19 @@ static void version(build *b, uint64_t n) { put_head(b, (uint32_t)n, 0, 0); }
 static void tensor_count(build *b, uint64_t n) { put_head(b, 3, n, 0); }
 static void pair_count(build *b, uint64_t n) { put_head(b, 3, 0, n); }
 
+/* One pair, one tensor, and n bytes of zeros for it. A tensor needs 25; the count of pairs behind it passes for 8. */
+static void pair_room(build *b, uint64_t n)
+{
+    put_head(b, 3, 0, 1);
+    put_zeros(b, (size_t)n);
+}
+
+static void tensor_room(build *b, uint64_t n)
+{
+    put_head(b, 3, 1, 0);
+    put_zeros(b, (size_t)n);
+}
+
 /* n pairs "000000".. of one byte each. */
 static void pairs(build *b, uint64_t n)
 {
@@ -310,6 +323,10 @@ static const struct row {
     { "tensors-limit+1",    tensor_count,     GGUF_TENSORS_MAX + 1,      ERR_LIMIT,       8  },
     { "tensors-2^64-1",     tensor_count,     UINT64_MAX,                ERR_LIMIT,       8  },
     { "pairs-no-room",      pair_count,       1,                         ERR_TRUNCATED,   16 },
+    { "pairs-13-bytes",     pair_room,        13,                        ERR_TRUNCATED,   16 },
+    { "pairs-14-bytes",     pair_room,        14,                        ERR_LIMIT,       24 },
+    { "tensors-16-bytes",   tensor_room,      16,                        ERR_TRUNCATED,   8  },
+    { "tensors-17-bytes",   tensor_room,      17,                        ERR_LIMIT,       24 },
     { "pairs-limit",        pairs,            GGUF_KEYS_MAX,             ERR_NONE,        0  },
     { "pairs-limit-1",      pairs,            GGUF_KEYS_MAX - 1,         ERR_NONE,        0  },
     { "pairs-limit+1",      pairs,            GGUF_KEYS_MAX + 1,         ERR_LIMIT,       16 },

@@ -1,0 +1,129 @@
+/* Options, threads, kernels, weights: see open.h. */
+#include "cmd/open.h"
+
+#include "base/checked.h"
+#include "base/limits.h"
+
+#include <sched.h>
+#include <stdio.h>
+
+static const char *const TIERS[] = { "ref", "avx2", "avxvnni", "avx512", "neon", NULL };
+static const char *const ACTIVATIONS[] = { "int8", "f32", NULL };
+static const char *const KV_TIERS[] = { "f16", "f32", NULL };
+
+static const struct option COMPUTE_ROWS[] = {
+    { "--threads", "N", OPTION_COUNT, offsetof(struct compute_options, threads), 1, THREADS_MAX, NULL, NULL,
+      "threads; any number gives the same bits (all)" },
+    { "--cpu", "TIER", OPTION_CHOICE, offsetof(struct compute_options, cpu), 0, 0, TIERS, NULL,
+      "ref avx2 avxvnni avx512 neon (the fastest here)" },
+    { "--activations", "TYPE", OPTION_CHOICE, offsetof(struct compute_options, activations), 0, 0, ACTIVATIONS, "int8",
+      NULL },
+    { "--kv", "TYPE", OPTION_CHOICE, offsetof(struct compute_options, kv), 0, 0, KV_TIERS, "f16",
+      "how keys and values are kept: f16 or f32" },
+    { "--ctx", "N", OPTION_COUNT, offsetof(struct compute_options, ctx), 1, CTX_TOK_MAX, NULL, NULL,
+      "context in tokens (the model's, at most 8192)" },
+    { "--chunk", "N", OPTION_COUNT, offsetof(struct compute_options, chunk), 1, BATCH_TOK_MAX, NULL, NULL, NULL },
+    { "--memory", "SIZE", OPTION_SIZE, offsetof(struct compute_options, memory), 1 << 20, 1e18, NULL, NULL,
+      "plan within it, weights included (what is free)" },
+};
+
+struct option_group compute_group(struct compute_options *values)
+{
+    return (struct option_group){ COMPUTE_ROWS, sizeof COMPUTE_ROWS / sizeof *COMPUTE_ROWS, values };
+}
+
+/* The processors this process may run on: in a container they are fewer than the machine has. */
+static size_t threads_default(void)
+{
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    int count = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    return count < 1 ? 1 : min_size((size_t)count, THREADS_MAX);
+}
+
+static void show_load(void *arg, size_t done_bytes, size_t all_bytes)
+{
+    progress_show(arg, done_bytes, all_bytes);
+}
+
+bool open_model(struct opened *o, const char *word, const struct compute_options *c, err *e)
+{
+    struct progress progress = { .what = "loading" };
+    *o = (struct opened){ .activations_f32 = strcmp(c->activations, "f32") == 0,
+                          .kv = strcmp(c->kv, "f32") == 0 ? KV_F32 : KV_F16 };
+    bool good = model_find(word, o->path, e) && kernels_bind(&o->kernels, c->cpu, e) &&
+                arena_new(&o->arena, COMMAND_ARENA_BYTES, e) &&
+                team_new(&o->team, c->threads > 0 ? c->threads : threads_default(), NULL, 0, e) &&
+                model_load(&o->model, o->path, o->team, show_load, &progress, e);
+    progress_end(&progress);
+    if (!good) close_model(o);
+    return good;
+}
+
+void close_model(struct opened *o)
+{
+    model_free(&o->model);
+    team_free(o->team);
+    arena_free(&o->arena);
+    *o = (struct opened){ 0 };
+}
+
+/* ---- the memory plan ---- */
+
+size_t memory_free_bytes(void)
+{
+    char line[256];
+    size_t bytes = 0;
+    FILE *in = fopen("/proc/meminfo", "re");
+    while (in != NULL && fgets(line, sizeof line, in) != NULL) {
+        view text = view_of(line);
+        if (!view_starts(text, view_of("MemAvailable:"))) continue;
+        for (size_t i = strlen("MemAvailable:"); i < text.len_bytes; i++)
+            if (line[i] >= '0' && line[i] <= '9') bytes = bytes * 10 + (size_t)(line[i] - '0');
+        bytes *= 1024; /* "kB" there means 1,024 bytes */
+    }
+    if (in != NULL) fclose(in);
+    return bytes;
+}
+
+/* What may be spent beside the weights, which are loaded by now. */
+static bool plan_budget(const struct opened *o, const struct compute_options *c, size_t *out, err *e)
+{
+    if (c->memory == 0) {
+        size_t left = memory_free_bytes();
+        *out = left == 0 ? SIZE_MAX : left - left / 16;
+        return true;
+    }
+    if (c->memory <= o->model.weights_bytes)
+        return fail(e, ERR_MEMORY, ERR_NO_OFFSET, "--memory: %zu bytes, the weights alone need %zu", c->memory,
+                    o->model.weights_bytes);
+    *out = c->memory - o->model.weights_bytes;
+    return true;
+}
+
+bool plan_session(const struct opened *o, const struct compute_options *c, struct session_settings *set, err *e)
+{
+    enum { CTX_DEFAULT_TOK = 8192, CTX_LEAST_TOK = 64 };
+    size_t budget, need, train_tok = o->model.hyper.ctx_train_tok, threads = team_threads(o->team);
+    set->ctx_tok = c->ctx > 0 ? c->ctx : min_size(train_tok, CTX_DEFAULT_TOK);
+    set->chunk_tok = c->chunk;
+    set->kv = o->kv;
+    set->activations_f32 = o->activations_f32;
+    if (!plan_budget(o, c, &budget, e)) return false;
+    size_t wished_tok = set->ctx_tok;
+    for (;;) {
+        if (!session_plan_bytes(&o->model, set, threads, &need, e)) return false;
+        if (need <= budget) break;
+        if (c->ctx > 0 || set->ctx_tok / 2 < CTX_LEAST_TOK)
+            return fail(e, ERR_MEMORY, ERR_NO_OFFSET,
+                        "memory: a context of %zu needs %zu bytes beside the weights, %zu "
+                        "are free (--ctx, --memory)",
+                        set->ctx_tok, need, budget);
+        set->ctx_tok /= 2;
+    }
+    if (set->ctx_tok < wished_tok)
+        say("context: %zu tokens instead of %zu, to fit the memory (--memory, --ctx)", set->ctx_tok, wished_tok);
+    if (set->ctx_tok > train_tok)
+        say("context: %zu tokens, the model was trained on %zu", set->ctx_tok, train_tok);
+    return true;
+}

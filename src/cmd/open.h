@@ -1,0 +1,74 @@
+/* From what was typed to a model that can compute: finding the file, the options that every computing command takes,
+ * threads, kernels, loading with progress, and the memory plan. */
+#ifndef HEARTH_CMD_OPEN_H
+#define HEARTH_CMD_OPEN_H
+
+#include "cmd/options.h"
+#include "engine/session.h"
+#include "kernels/bind.h"
+#include "model/model.h"
+
+enum { PATH_BYTES_MAX = 4096 };
+/* Addresses, not memory: a text of TEXT_BYTES_MAX, its ids and what is made of them. */
+#define COMMAND_ARENA_BYTES ((size_t)64 * TEXT_BYTES_MAX)
+
+/* Options of every command that computes. */
+struct compute_options {
+    size_t threads; /* 0: the processors this process may use */
+    const char *cpu, *activations, *kv;
+    size_t chunk, ctx, memory; /* 0: see session_settings; all memory that is free */
+};
+struct option_group compute_group(struct compute_options *values);
+
+/* Options of every command that draws tokens. */
+struct draw_options {
+    uint64_t seed;
+    float temperature, top_p, min_p, typical_p;
+    float repeat_penalty, presence_penalty, frequency_penalty;
+    float dry_multiplier, dry_base;
+    size_t top_k, penalty_window, dry_allowed;
+    struct texts bias; /* TOKEN=VALUE */
+    struct texts stops;
+};
+struct option_group draw_group(struct draw_options *values);
+
+/* The file that a word stands for: a path, a name in the model folder, or, with NULL, the model that ships.
+ * Errors: ERR_MISSING, one line that says how to give one. */
+bool model_find(const char *word, char path[static PATH_BYTES_MAX], err *e);
+
+/* MemAvailable of the system; 0 where it can not be known. */
+size_t memory_free_bytes(void);
+
+/* What a command computes with. All zeros is closed. */
+struct opened {
+    char path[PATH_BYTES_MAX];
+    struct kernels kernels;
+    team *team;
+    model model;
+    arena arena;          /* for the command's own needs */
+    bool activations_f32; /* --activations f32 */
+    enum kv_type kv;
+};
+bool open_model(struct opened *o, const char *word, const struct compute_options *c, err *e);
+void close_model(struct opened *o);
+
+/* The planned context: --ctx, or what the model and the memory allow; a remark says where memory cut it.
+ * Errors: ERR_MEMORY, naming what is needed and what there is. */
+bool plan_session(const struct opened *o, const struct compute_options *c, struct session_settings *set, err *e);
+
+/* Fills set->sample and set->stops from the options; what they point at is in o->arena. */
+bool plan_draws(struct opened *o, const struct draw_options *d, struct session_settings *set, err *e);
+
+/* A whole text or list of ids: a file, or "-" for standard input. */
+bool text_read(const char *path, arena *a, view *out, err *e);
+
+/* Ids separated by white space; every one in 0..vocab-1. Errors: ERR_VALUE naming the word and its number. */
+bool ids_parse(view text, size_t vocab, arena *a, int32_t **out, size_t *count, err *e);
+
+/* Ids of a text, from the arena. */
+bool ids_of_text(const tokenizer *t, view text, bool special, arena *a, int32_t **out, size_t *count, err *e);
+
+/* Ids of a text as a prompt: BOS where the model asks for one and the text does not begin with it already. */
+bool ids_of_prompt(const tokenizer *t, view text, bool special, arena *a, int32_t **out, size_t *count, err *e);
+
+#endif
