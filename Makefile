@@ -29,6 +29,7 @@ else
 out   := build/$(arch)-$(config)
 cross := $(arch)-linux-gnu-
 link  := -static -pthread
+libs  := -lm # kernels and base are what is tested there; libsodium of that processor is not asked for
 endif
 CC := $(if $(filter fuzz,$(config)),clang,$(cross)gcc)
 AR := $(cross)ar

@@ -22,7 +22,7 @@ static inline size_t tiers_here(struct tier tiers[static TIERS_MAX])
     vector_bind_c(&tiers[n].vector);
     attention_bind_c(&tiers[n++].attention);
 #if defined(__x86_64__) && !defined(HEARTH_REF_ONLY)
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")) {
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
         tiers[n] = tiers[0];
         tiers[n].name = "avx2";
         vector_bind_avx2(&tiers[n].vector);

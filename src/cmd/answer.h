@@ -8,12 +8,14 @@
 /* What an answer is told and asked while it is made; any may be NULL. */
 struct answer_hooks {
     void (*piece)(void *arg, view text); /* text that is final */
+    void (*control)(void *arg, view text); /* a control token behind that text, other than one that ends the answer */
     bool (*stopped)(void *arg);          /* true ends it: FINISH_CANCELLED */
     void *arg;
 };
 
 struct answer {
-    view text;
+    view text;      /* what was said; of a model with a template, the content alone */
+    view reasoning; /* what it thought before, where the template has a place for it */
     const int32_t *tokens; /* made: the session's own array */
     size_t token_count, prompt_tok, cached_tok;
     enum finish finish;
@@ -30,7 +32,8 @@ bool answer_make(session *s, const model *m, const int32_t *ids, size_t count, s
                  const struct answer_hooks *hooks, arena *a, struct answer *out, err *e);
 
 /* One object, as `run --json` prints it. */
-bool answer_write(const struct answer *answer, const model *m, const char *path, uint64_t seed, arena *a, view *out, err *e);
+bool answer_write(const struct answer *answer, const model *m, const char *path, uint64_t seed, arena *a, view *out,
+                  err *e);
 
 /* "12 tokens of prompt (8 cached) at ..., 40 made at ...", to standard error. */
 void answer_say(const struct answer *answer);

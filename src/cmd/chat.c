@@ -1,182 +1,219 @@
-/* The chat on a terminal. Lines are edited by libedit; Ctrl-C arrives as a readable descriptor (see run.c), so it ends
- * an answer or clears a line and never the program; Ctrl-D on an empty line does. */
+/* The chat on a terminal: entries are messages, or commands that begin with a slash. */
 #include "base/utf8.h"
 #include "cmd/out.h"
 #include "cmd/run.h"
+#include "cmd/terminal.h"
 
-#include <errno.h>
-#include <histedit.h>
-#include <locale.h>
-#include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <sys/signalfd.h>
-#include <unistd.h>
 
-enum { HISTORY_LINES = 200 };
-
-struct terminal {
-    EditLine *edit;
-    History *history;
-    int interrupts;
-    bool interrupted; /* the line that is being read was given up */
+struct chatting {
+    struct running *r;
+    struct terminal *terminal;
+    struct answer last;
+    bool has_last, ends;
+    bool reasons; /* what is shown now is reasoning */
 };
-
-/* Takes a waiting Ctrl-C, if there is one. */
-static bool take_interrupt(int fd)
-{
-    struct signalfd_siginfo info;
-    return fd >= 0 && read(fd, &info, sizeof info) == (ssize_t)sizeof info;
-}
-
-static char *prompt_text(EditLine *edit)
-{
-    static char text[] = "> ";
-    (void)edit;
-    return text;
-}
-
-/* One byte of the terminal: 1, 0 at the end of input or when Ctrl-C came first. */
-static int read_byte(struct terminal *t, uint8_t *out)
-{
-    struct pollfd ready[2] = { { .fd = STDIN_FILENO, .events = POLLIN }, { .fd = t->interrupts, .events = POLLIN } };
-    for (;;) {
-        if (poll(ready, 2, -1) < 0) {
-            if (errno == EINTR) continue; /* the window changed its size */
-            return -1;
-        }
-        if (ready[1].revents != 0 && take_interrupt(t->interrupts)) {
-            t->interrupted = true;
-            return 0;
-        }
-        if (ready[0].revents != 0) {
-            ssize_t got = read(STDIN_FILENO, out, 1);
-            if (got >= 0 || errno != EINTR) return (int)got;
-        }
-    }
-}
-
-/* libedit asks for one character: UTF-8 whatever the locale calls itself; bytes that are none become U+FFFD. */
-static int read_character(EditLine *edit, wchar_t *out)
-{
-    struct terminal *t;
-    uint8_t bytes[4];
-    size_t have = 0, len;
-    el_get(edit, EL_CLIENTDATA, &t);
-    do {
-        int got = read_byte(t, &bytes[have]);
-        if (got <= 0) return got;
-        have++;
-    } while (have < 4 && utf8_tail_bytes((view){ bytes, have }) == have);
-    uint32_t code = utf8_next((view){ bytes, have }, &len);
-    *out = code == UTF8_INVALID ? 0xFFFD : (wchar_t)code;
-    return 1;
-}
-
-static bool terminal_open(struct terminal *t, int interrupts, err *e)
-{
-    HistEvent event;
-    *t = (struct terminal){ .interrupts = interrupts };
-    /* Which characters are how wide on the screen is the locale's business; nothing else of it is taken. */
-    if (setlocale(LC_CTYPE, "") == NULL || MB_CUR_MAX == 1) setlocale(LC_CTYPE, "C.UTF-8");
-    t->edit = el_init("hearth", stdin, stdout, stderr);
-    t->history = history_init();
-    if (t->edit == NULL || t->history == NULL) return fail(e, ERR_MEMORY, ERR_NO_OFFSET, "terminal: can not be set up");
-    history(t->history, &event, H_SETSIZE, HISTORY_LINES);
-    history(t->history, &event, H_SETUNIQUE, 1);
-    el_set(t->edit, EL_CLIENTDATA, t);
-    el_set(t->edit, EL_PROMPT, prompt_text);
-    el_set(t->edit, EL_EDITOR, "emacs");
-    el_set(t->edit, EL_HIST, history, t->history);
-    el_set(t->edit, EL_SIGNAL, 1);
-    el_set(t->edit, EL_GETCFN, read_character);
-    return true;
-}
-
-static void terminal_close(struct terminal *t)
-{
-    if (t->history != NULL) history_end(t->history);
-    if (t->edit != NULL) el_end(t->edit);
-}
-
-/* One line without its end; false at the end of input. A line given up with Ctrl-C starts anew. */
-static bool terminal_line(struct terminal *t, view *out)
-{
-    HistEvent event;
-    for (;;) {
-        int count = 0;
-        t->interrupted = false;
-        const char *line = el_gets(t->edit, &count);
-        if (t->interrupted) {
-            printf("\n");
-            el_set(t->edit, EL_REFRESH);
-            continue;
-        }
-        if (line == NULL || count <= 0) return false;
-        size_t len = (size_t)count;
-        while (len > 0 && (line[len - 1] == '\n' || line[len - 1] == '\r')) len--;
-        if (len > 0) history(t->history, &event, H_ENTER, line);
-        *out = (view){ (const uint8_t *)line, len };
-        return true;
-    }
-}
 
 static bool is_stopped(void *arg)
 {
-    return take_interrupt(((struct terminal *)arg)->interrupts);
+    return terminal_interrupted(((struct chatting *)arg)->terminal);
 }
 
-static void show_piece(void *arg, view text)
+static void show_piece(void *arg, view text, bool reasoning)
 {
-    (void)arg;
+    struct chatting *c = arg;
+    if (reasoning != c->reasons) {
+        if (c->reasons) printf("\n\n");
+        terminal_dim(c->terminal, reasoning);
+        c->reasons = reasoning;
+    }
     show_text(text);
 }
 
-/* What has been said so far, and the line behind it: the model carries on the whole. */
-static bool next_ids(struct running *r, view line, int32_t **out, size_t *count, err *e)
+/* ---- answers ---- */
+
+static void said(struct chatting *c, const struct answer *answer)
 {
-    size_t old, added;
-    int32_t *ids;
-    const int32_t *so_far = session_tokens(r->s, &old);
-    arena *a = &r->o.arena;
-    bool good = old == 0 ? ids_of_prompt(r->o.model.tokenizer, line, r->set->special, a, &ids, &added, e)
-                         : ids_of_text(r->o.model.tokenizer, line, r->set->special, a, &ids, &added, e);
-    if (!good) return false;
-    *out = ARENA_ARRAY(a, int32_t, old + added, "token ids", e);
-    if (*out == NULL) return false;
-    memcpy(*out, so_far, old * sizeof *ids);
-    memcpy(*out + old, ids, added * sizeof *ids);
-    *count = old + added;
+    printf("\n");
+    c->last = *answer;
+    c->last.text = view_of(""); /* its memory goes with the turn */
+    c->has_last = true;
+    if (c->r->set->stats) answer_say(answer);
+    if (answer->finish == FINISH_CONTEXT)
+        say("context: all %zu tokens are used; start anew with /clear, or give more with --ctx",
+            session_ctx_tok(c->r->s));
+}
+
+/* On an error the conversation is as it was before. */
+static void answer_entry(struct chatting *c, view entry)
+{
+    struct listener listener = { .show = show_piece, .stopped = is_stopped, .arg = c };
+    struct running *r = c->r;
+    size_t mark = r->o.arena.used_bytes, messages = r->talk.message_count;
+    struct answer answer;
+    err e = { 0 };
+    bool good = run_turn(r, entry, &listener, &answer, &e);
+    terminal_dim(c->terminal, false);
+    c->reasons = false;
+    if (good) {
+        said(c, &answer);
+    } else {
+        if (r->templated) talk_cut(&r->talk, messages);
+        say_error(&e);
+    }
+    arena_rewind(&r->o.arena, mark);
+}
+
+/* ---- commands ---- */
+
+static void slash_help(struct chatting *c, view rest);
+
+static void slash_system(struct chatting *c, view rest)
+{
+    err e = { 0 };
+    if (!talk_add(&c->r->talk, ROLE_SYSTEM, rest, view_of(""), &e)) say_error(&e);
+}
+
+/* The word behind the command as a path. */
+static bool take_path(view rest, char path[static PATH_BYTES_MAX])
+{
+    if (rest.len_bytes == 0 || rest.len_bytes >= PATH_BYTES_MAX) {
+        say("give a file's name");
+        return false;
+    }
+    memcpy(path, rest.ptr, rest.len_bytes);
+    path[rest.len_bytes] = '\0';
     return true;
 }
 
-static bool answer_line(struct running *r, struct terminal *t, view line, err *e)
+static void slash_save(struct chatting *c, view rest)
 {
-    struct answer_hooks hooks = { .piece = show_piece, .stopped = is_stopped, .arg = t };
-    struct answer answer;
-    int32_t *ids;
-    size_t count, mark = r->o.arena.used_bytes;
-    bool good = next_ids(r, line, &ids, &count, e) &&
-                answer_make(r->s, &r->o.model, ids, count, r->set->made, 0, &hooks, &r->o.arena, &answer, e);
-    arena_rewind(&r->o.arena, mark);
-    printf("\n");
-    if (good && r->set->stats) answer_say(&answer);
-    if (good && answer.finish == FINISH_CONTEXT)
-        say("context: all %zu tokens are used; start anew, or give more with --ctx", session_ctx_tok(r->s));
-    return good;
+    char path[PATH_BYTES_MAX];
+    err e = { 0 };
+    if (!take_path(rest, path)) return;
+    if (talk_save(&c->r->talk, path, &e)) say("%zu messages in %s", c->r->talk.message_count, path);
+    else say_error(&e);
+}
+
+static void slash_load(struct chatting *c, view rest)
+{
+    char path[PATH_BYTES_MAX];
+    err e = { 0 };
+    if (!take_path(rest, path)) return;
+    if (talk_load(&c->r->talk, path, &e)) say("%zu messages from %s", c->r->talk.message_count, path);
+    else say_error(&e);
+}
+
+/* Back to before the last message of the user; its text in *out, false where there is none. */
+static bool take_back(struct chatting *c, view *out)
+{
+    struct talk *t = &c->r->talk;
+    for (size_t i = t->message_count; i-- > 0;)
+        if (t->messages[i].role == ROLE_USER) {
+            *out = t->messages[i].content;
+            talk_cut(t, i);
+            return true;
+        }
+    say("there is no message yet");
+    return false;
+}
+
+static void slash_retry(struct chatting *c, view rest)
+{
+    view text;
+    (void)rest;
+    if (!take_back(c, &text)) return;
+    session_seed(c->r->s, ++c->r->seed); /* the same seed would give the same answer */
+    answer_entry(c, text);
+}
+
+static void slash_edit(struct chatting *c, view rest)
+{
+    view text;
+    (void)rest;
+    if (take_back(c, &text)) terminal_prefill(c->terminal, text);
+}
+
+static void slash_stats(struct chatting *c, view rest)
+{
+    (void)rest;
+    size_t count;
+    session_tokens(c->r->s, &count);
+    if (c->has_last) answer_say(&c->last);
+    say("conversation: %zu of %zu tokens, seed %llu", count, session_ctx_tok(c->r->s), (unsigned long long)c->r->seed);
+}
+
+/* The next prompt has nothing in common with what is computed, so nothing else is to be done. */
+static void slash_clear(struct chatting *c, view rest)
+{
+    (void)rest;
+    bool keeps_system = c->r->templated && c->r->talk.message_count > 0 && c->r->talk.messages[0].role == ROLE_SYSTEM;
+    if (c->r->templated) talk_cut(&c->r->talk, keeps_system ? 1 : 0);
+    session_clear(c->r->s);
+}
+
+static void slash_quit(struct chatting *c, view rest)
+{
+    (void)rest;
+    c->ends = true;
+}
+
+static const struct slash {
+    const char *name, *argument;
+    bool needs_template;
+    void (*run)(struct chatting *c, view rest);
+    const char *help;
+} SLASHES[] = {
+    { "/help", "", false, slash_help, "this list" },
+    { "/system", "TEXT", true, slash_system, "set the system message" },
+    { "/save", "FILE", true, slash_save, "write the messages as JSON" },
+    { "/load", "FILE", true, slash_load, "read them back" },
+    { "/retry", "", true, slash_retry, "answer the last message anew" },
+    { "/edit", "", true, slash_edit, "take the last message back and edit it" },
+    { "/clear", "", false, slash_clear, "start anew; the system message stays" },
+    { "/stats", "", false, slash_stats, "counts and speeds" },
+    { "/quit", "", false, slash_quit, "end (Ctrl-D does too)" },
+};
+enum { SLASH_COUNT = sizeof SLASHES / sizeof *SLASHES };
+
+static void slash_help(struct chatting *c, view rest)
+{
+    (void)rest;
+    for (size_t i = 0; i < SLASH_COUNT; i++)
+        if (c->r->templated || !SLASHES[i].needs_template)
+            fprintf(stderr, "  %-8s %-6s %s\n", SLASHES[i].name, SLASHES[i].argument, SLASHES[i].help);
+    fprintf(stderr, "Ctrl-C stops an answer. Alt-Enter, or a backslash at the end, adds a line.\n");
+}
+
+/* True where the entry was a command. */
+static bool run_slash(struct chatting *c, view entry)
+{
+    if (entry.len_bytes == 0 || entry.ptr[0] != '/') return false;
+    size_t len = 0;
+    while (len < entry.len_bytes && entry.ptr[len] != ' ') len++;
+    view name = { entry.ptr, len }, rest = view_after(entry, len);
+    while (rest.len_bytes > 0 && rest.ptr[0] == ' ') rest = view_after(rest, 1);
+    for (size_t i = 0; i < SLASH_COUNT; i++)
+        if (view_is(name, SLASHES[i].name)) {
+            if (SLASHES[i].needs_template && !c->r->templated)
+                say("%s needs a model with a chat template", SLASHES[i].name);
+            else SLASHES[i].run(c, rest);
+            return true;
+        }
+    say("no command %.*s; /help lists them", (int)(len < 40 ? len : 40), (const char *)name.ptr);
+    return true;
 }
 
 bool chat(struct running *r, err *e)
 {
-    struct terminal t;
-    view line;
-    bool good = terminal_open(&t, r->interrupts, e);
-    if (good) say("type a text and the model carries it on; Ctrl-C stops it, Ctrl-D ends");
-    while (good && terminal_line(&t, &line)) {
-        err trouble = { 0 };
-        if (!answer_line(r, &t, line, &trouble)) say_error(&trouble); /* the conversation is kept */
-    }
-    if (good) printf("\n");
-    terminal_close(&t);
+    struct chatting c = { .r = r };
+    view entry;
+    bool good = terminal_open(&c.terminal, r->interrupts, e);
+    if (good && r->templated) say("/help lists the commands; Ctrl-C stops an answer, Ctrl-D ends");
+    else if (good) say("no chat template: the model carries on what you type; Ctrl-C stops it, Ctrl-D ends");
+    while (good && !c.ends && terminal_line(c.terminal, &entry))
+        if (!run_slash(&c, entry) && (entry.len_bytes > 0 || !r->templated)) answer_entry(&c, entry);
+    if (good && !c.ends) printf("\n");
+    terminal_close(c.terminal);
     return good;
 }

@@ -58,7 +58,8 @@ static void fact_version(struct fact *f)
 static void fact_kernel(struct fact *f)
 {
     struct utsname name;
-    if (uname(&name) == 0) snprintf(f->value, sizeof f->value, "%.60s %.60s %.40s", name.sysname, name.release, name.machine);
+    if (uname(&name) == 0)
+        snprintf(f->value, sizeof f->value, "%.60s %.60s %.40s", name.sysname, name.release, name.machine);
 }
 
 static void fact_processor(struct fact *f)
@@ -205,8 +206,10 @@ static bool print_facts(const struct fact *facts, size_t count, bool json, err *
 int cmd_doctor(int argc, char **argv)
 {
     struct doctor_options set = { 0 };
-    struct command_line line = { .command = "doctor", .usage = "",
-                                 .about = "What this machine can do, what is missing and how to get it. Changes nothing.",
+    struct command_line line = { .command = "doctor",
+                                 .usage = "",
+                                 .about =
+                                     "What this machine can do, what is missing and how to get it. Changes nothing.",
                                  .groups = { { ROWS, sizeof ROWS / sizeof *ROWS, &set } } };
     int status;
     if (!options_read(&line, argc, argv, &status)) return status;

@@ -10,7 +10,7 @@ static const struct option DRAW_ROWS[] = {
     { "--temp", "X", OPTION_NUMBER, AT(temperature), 0, 100, NULL, "0.7", "temperature; 0 takes the likeliest token" },
     { "--top-k", "N", OPTION_COUNT, AT(top_k), 0, VOCAB_MAX, NULL, "40", "draw from the N likeliest; 0: all" },
     { "--top-p", "X", OPTION_NUMBER, AT(top_p), 0, 1, NULL, "0.95", "draw from the likeliest that hold X of it" },
-    { "--min-p", "X", OPTION_NUMBER, AT(min_p), 0, 1, NULL, "0.05", "leave out what is below X times the likeliest" },
+    { "--min-p", "X", OPTION_NUMBER, AT(min_p), 0, 1, NULL, "0.05", NULL },
     { "--stop", "TEXT", OPTION_TEXTS, AT(stops), 0, 0, NULL, NULL, "end the answer before TEXT; may be repeated" },
     { "--typical-p", "X", OPTION_NUMBER, AT(typical_p), 0, 1, NULL, "1", NULL },
     { "--repeat-penalty", "X", OPTION_NUMBER, AT(repeat_penalty), 0.01, 100, NULL, "1", NULL },
@@ -38,9 +38,11 @@ static bool bias_parse(const char *text, struct logit_bias *out, err *e)
     bool good = equals != NULL;
     if (good) {
         size_t at = (size_t)(equals - all.ptr);
-        good = text_u64((view){ all.ptr, at }, &token) && token < VOCAB_MAX && text_double(view_after(all, at + 1), &value);
+        good = text_u64((view){ all.ptr, at }, &token) && token < VOCAB_MAX &&
+               text_double(view_after(all, at + 1), &value);
     }
-    if (!good) return fail(e, ERR_VALUE, ERR_NO_OFFSET, "--logit-bias: %.60s, expected TOKEN=NUMBER or TOKEN=-inf", text);
+    if (!good)
+        return fail(e, ERR_VALUE, ERR_NO_OFFSET, "--logit-bias: %.60s, expected TOKEN=NUMBER or TOKEN=-inf", text);
     *out = (struct logit_bias){ (int32_t)token, (float)value };
     return true;
 }

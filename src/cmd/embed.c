@@ -89,8 +89,12 @@ int cmd_embed(int argc, char **argv)
 {
     struct embed_options set = { 0 };
     struct compute_options compute = { 0 };
-    struct command_line line = { .command = "embed", .usage = "MODEL [TEXT]", .words_min = 1, .words_max = 2,
-                                 .about = "The text as a vector of length 1. Without TEXT and --file it is read from input.",
+    struct command_line line = { .command = "embed",
+                                 .usage = "MODEL [TEXT]",
+                                 .words_min = 1,
+                                 .words_max = 2,
+                                 .about =
+                                     "The text as a vector of length 1. Without TEXT and --file: the input.",
                                  .groups = { { ROWS, sizeof ROWS / sizeof *ROWS, &set }, compute_group(&compute) } };
     int status;
     if (!options_read(&line, argc, argv, &status)) return status;

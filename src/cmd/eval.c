@@ -26,7 +26,7 @@ struct eval_options {
 
 static const struct option ROWS[] = {
     { "--text", "FILE", OPTION_TEXT, offsetof(struct eval_options, text), 0, 0, NULL, NULL,
-      "the text to predict; - is standard input" },
+      "the text to predict; - is the input" },
     { "--window", "N", OPTION_COUNT, offsetof(struct eval_options, window), 4, 1 << 16, NULL, "512",
       "tokens a window; the second half is scored" },
     { "--json", NULL, OPTION_FLAG, offsetof(struct eval_options, json), 0, 0, NULL, NULL, "one object" },
@@ -128,7 +128,8 @@ static void print_scores(const struct scores *s, size_t bytes, bool json)
     double loss = s->nats / (double)s->tokens, bits = s->nats / log_f64(2.0) / (double)bytes;
     double perplexity = s->windows > 0 ? exp(s->window_nats / (double)s->window_tokens) : 0;
     if (json) {
-        printf("{\"bits_per_byte\": %.9g, \"loss\": %.9g, \"tokens\": %zu, \"bytes\": %zu, ", bits, loss, s->tokens, bytes);
+        printf("{\"bits_per_byte\": %.9g, \"loss\": %.9g, \"tokens\": %zu, \"bytes\": %zu, ", bits, loss, s->tokens,
+               bytes);
         if (s->windows > 0) printf("\"perplexity\": %.9g, ", perplexity);
         else printf("\"perplexity\": null, ");
         printf("\"windows\": %zu}\n", s->windows);
@@ -162,8 +163,10 @@ static bool eval(struct opened *o, const struct compute_options *c, const struct
         !ids_of_prompt(m->tokenizer, text, false, &o->arena, &ids, &job.count, e))
         return false;
     job.ids = ids;
-    job.has_bos = tokenizer_facts(m->tokenizer)->add_bos && job.count > 0 && ids[0] == tokenizer_facts(m->tokenizer)->bos;
-    if (job.count < 2) return fail(e, ERR_VALUE, ERR_NO_OFFSET, "%s: %zu tokens, at least 2 are needed", set->text, job.count);
+    job.has_bos = tokenizer_facts(m->tokenizer)->add_bos && job.count > 0 &&
+                  ids[0] == tokenizer_facts(m->tokenizer)->bos;
+    if (job.count < 2)
+        return fail(e, ERR_VALUE, ERR_NO_OFFSET, "%s: %zu tokens, at least 2 are needed", set->text, job.count);
     if (!eval_all(&job, o, c, e) || !scored_bytes(&job, text, &bytes, e)) return false;
     print_scores(&job.scores, bytes, set->json);
     return true;

@@ -70,7 +70,8 @@ bool model_find(const char *word, char path[static PATH_BYTES_MAX], err *e)
                fail(e, ERR_MISSING, ERR_NO_OFFSET, "model: none given and none ships with this copy; give a GGUF file, "
                     "or put one into %s", has_folder ? folder : "$HEARTH_MODELS");
     int len = snprintf(path, PATH_BYTES_MAX, "%s", word);
-    if (len >= PATH_BYTES_MAX) return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "model: a path over %d bytes", PATH_BYTES_MAX - 1);
+    if (len >= PATH_BYTES_MAX)
+        return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "model: a path over %d bytes", PATH_BYTES_MAX - 1);
     if (access(path, F_OK) == 0) return true; /* what it is, and whether it can be read, the reader will say */
     if (strchr(word, '/') == NULL && has_folder &&
         (try_path(path, folder, word, "") || try_path(path, folder, word, ".gguf")))

@@ -90,8 +90,10 @@ static void print_vocabulary(const model *m)
         printf("vocabulary    none\n");
         return;
     }
-    view kind = text_of_key(&m->files.dir, "tokenizer.ggml.model"), pre = text_of_key(&m->files.dir, "tokenizer.ggml.pre");
-    printf("vocabulary    %zu tokens, %.*s", tokenizer_count(m->tokenizer), (int)kind.len_bytes, (const char *)kind.ptr);
+    view kind = text_of_key(&m->files.dir, "tokenizer.ggml.model"),
+         pre = text_of_key(&m->files.dir, "tokenizer.ggml.pre");
+    printf("vocabulary    %zu tokens, %.*s", tokenizer_count(m->tokenizer), (int)kind.len_bytes,
+           (const char *)kind.ptr);
     if (pre.len_bytes > 0) printf(", %.*s", (int)pre.len_bytes, (const char *)pre.ptr);
     const struct tokenizer_facts *facts = tokenizer_facts(m->tokenizer);
     printf(", bos %d%s, eos %d\n", facts->bos, facts->add_bos ? " (added)" : "", facts->eos);

@@ -16,9 +16,9 @@ struct logits_options {
 
 static const struct option ROWS[] = {
     { "--tokens", "FILE", OPTION_TEXT, offsetof(struct logits_options, tokens), 0, 0, NULL, NULL,
-      "ids separated by white space, taken as they are; - reads input" },
+      "ids between white space, as they are; - is the input" },
     { "--out", "FILE", OPTION_TEXT, offsetof(struct logits_options, out), 0, 0, NULL, NULL,
-      "f32, little-endian, one row of the vocabulary a position" },
+      "f32, little-endian, a row of the vocabulary a position" },
     { "--json", NULL, OPTION_FLAG, offsetof(struct logits_options, json), 0, 0, NULL, NULL, "one object" },
 };
 
@@ -99,8 +99,11 @@ int cmd_logits(int argc, char **argv)
 {
     struct logits_options set = { 0 };
     struct compute_options compute = { 0 };
-    struct command_line line = { .command = "logits", .usage = "MODEL --tokens FILE [--out FILE]", .words_max = 1,
-                                 .about = "The raw scores of every next token, and their hash: the same on every machine.",
+    struct command_line line = { .command = "logits",
+                                 .usage = "MODEL --tokens FILE [--out FILE]",
+                                 .words_max = 1,
+                                 .about =
+                                     "Raw scores of every next token, and their hash: the same everywhere.",
                                  .groups = { { ROWS, sizeof ROWS / sizeof *ROWS, &set }, compute_group(&compute) } };
     int status;
     if (!options_read(&line, argc, argv, &status)) return status;

@@ -15,10 +15,12 @@ static const struct command {
     { "run", cmd_run, "an answer to a prompt, or a chat" },
     { "inspect", cmd_inspect, "what a model file holds" },
     { "tokens", cmd_tokens, "the token ids of a text, or the text of ids" },
+    { "render", cmd_render, "the prompt that a chat template makes of messages" },
     { "logits", cmd_logits, "the raw scores of every next token, and their hash" },
     { "embed", cmd_embed, "a text as a vector" },
     { "eval", cmd_eval, "how well a model predicts a text: bits per byte, perplexity" },
     { "bench", cmd_bench, "tokens a second on this machine" },
+    { "quantize", cmd_quantize, "the same model in fewer bits" },
     { "data", cmd_data, "texts to token shards, for training" },
     { "train", cmd_train, "makes a model, the same bits everywhere" },
     { "doctor", cmd_doctor, "what this machine can do, what is missing and how to get it" },
@@ -66,7 +68,7 @@ int main(int argc, char **argv)
         return output_end(EXIT_GOOD);
     }
     if (strcmp(name, "--version") == 0) {
-        printf("hearth %s\n", HEARTH_VERSION);
+        printf("hearth %s, arithmetic %d\n", HEARTH_VERSION, HEARTH_ARITHMETIC);
         return output_end(EXIT_GOOD);
     }
     for (size_t i = 0; i < COMMAND_COUNT; i++)

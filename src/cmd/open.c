@@ -13,19 +13,18 @@ static const char *const KV_TIERS[] = { "f16", "f32", NULL };
 
 static const struct option COMPUTE_ROWS[] = {
     { "--threads", "N", OPTION_COUNT, offsetof(struct compute_options, threads), 1, THREADS_MAX, NULL, NULL,
-      "threads; any number gives the same bits (all processors)" },
+      "threads; any number gives the same bits (all)" },
     { "--cpu", "TIER", OPTION_CHOICE, offsetof(struct compute_options, cpu), 0, 0, TIERS, NULL,
-      "instructions: ref avx2 avxvnni avx512 neon (the fastest)" },
+      "ref avx2 avxvnni avx512 neon (the fastest here)" },
     { "--activations", "TYPE", OPTION_CHOICE, offsetof(struct compute_options, activations), 0, 0, ACTIVATIONS, "int8",
-      "inputs of products with quantized weights: int8 or f32" },
+      NULL },
     { "--kv", "TYPE", OPTION_CHOICE, offsetof(struct compute_options, kv), 0, 0, KV_TIERS, "f16",
       "how keys and values are kept: f16 or f32" },
     { "--ctx", "N", OPTION_COUNT, offsetof(struct compute_options, ctx), 1, CTX_TOK_MAX, NULL, NULL,
       "context in tokens (the model's, at most 8192)" },
-    { "--chunk", "N", OPTION_COUNT, offsetof(struct compute_options, chunk), 1, BATCH_TOK_MAX, NULL, NULL,
-      "tokens of a prompt computed together (512)" },
+    { "--chunk", "N", OPTION_COUNT, offsetof(struct compute_options, chunk), 1, BATCH_TOK_MAX, NULL, NULL, NULL },
     { "--memory", "SIZE", OPTION_SIZE, offsetof(struct compute_options, memory), 1 << 20, 1e18, NULL, NULL,
-      "plan within this much, weights included (what is free)" },
+      "plan within it, weights included (what is free)" },
 };
 
 struct option_group compute_group(struct compute_options *values)
@@ -116,8 +115,10 @@ bool plan_session(const struct opened *o, const struct compute_options *c, struc
         if (!session_plan_bytes(&o->model, set, threads, &need, e)) return false;
         if (need <= budget) break;
         if (c->ctx > 0 || set->ctx_tok / 2 < CTX_LEAST_TOK)
-            return fail(e, ERR_MEMORY, ERR_NO_OFFSET, "memory: a context of %zu needs %zu bytes beside the weights, %zu "
-                        "are free (--ctx, --memory)", set->ctx_tok, need, budget);
+            return fail(e, ERR_MEMORY, ERR_NO_OFFSET,
+                        "memory: a context of %zu needs %zu bytes beside the weights, %zu "
+                        "are free (--ctx, --memory)",
+                        set->ctx_tok, need, budget);
         set->ctx_tok /= 2;
     }
     if (set->ctx_tok < wished_tok)

@@ -138,8 +138,9 @@ static bool read_texts(const struct option *row, const char *text, void *place)
 }
 
 static reader *const READERS[] = {
-    [OPTION_FLAG] = read_flag, [OPTION_COUNT] = read_count, [OPTION_SEED] = read_seed,     [OPTION_NUMBER] = read_number,
-    [OPTION_SIZE] = read_size, [OPTION_TEXT] = read_text,   [OPTION_CHOICE] = read_choice, [OPTION_TEXTS] = read_texts,
+    [OPTION_FLAG] = read_flag,     [OPTION_COUNT] = read_count, [OPTION_SEED] = read_seed,
+    [OPTION_NUMBER] = read_number, [OPTION_SIZE] = read_size,   [OPTION_TEXT] = read_text,
+    [OPTION_CHOICE] = read_choice, [OPTION_TEXTS] = read_texts,
 };
 
 /* ---- errors ---- */
@@ -176,7 +177,8 @@ size_t name_distance(const char *a, const char *b)
         for (size_t j = 1; j <= b_len; j++) {
             size_t best = min_size(now[j - 1] + 1, before[j] + 1);
             best = min_size(best, before[j - 1] + (a[i - 1] != b[j - 1]));
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) best = min_size(best, earlier[j - 2] + 1);
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+                best = min_size(best, earlier[j - 2] + 1);
             now[j] = best;
         }
     }
@@ -217,7 +219,7 @@ static bool usage_words(const struct command_line *line, size_t count)
 
 /* ---- help ---- */
 
-enum { HELP_COLUMN = 26, HELP_WIDTH = 79 };
+enum { HELP_COLUMN = 22, HELP_WIDTH = 79 };
 
 static int help_head(const struct option *row, char *out, size_t room)
 {
@@ -251,7 +253,8 @@ static void help_paragraph(const struct command_line *line)
             int len = help_head(row, head, sizeof head);
             if (row->fallback != NULL) len += snprintf(head + len, sizeof head - (size_t)len, " (%s)", row->fallback);
             bool wraps = column == 0 || column + 2 + (size_t)len > HELP_WIDTH;
-            if (wraps) column = (size_t)printf("%s%s%s", column == 0 ? "" : ",\n", column == 0 ? "also: " : "      ", head);
+            if (wraps)
+                column = (size_t)printf("%s%s%s", column == 0 ? "" : ",\n", column == 0 ? "also: " : "      ", head);
             else column += (size_t)printf(", %s", head);
             if (wraps && column > HELP_WIDTH) column -= 2;
         }
@@ -286,7 +289,8 @@ static void fill_fallbacks(const struct command_line *line)
     for (const struct option_group *group = line->groups; group->rows != NULL; group++)
         for (size_t i = 0; i < group->count; i++) {
             const struct option *row = &group->rows[i];
-            bool good = row->fallback == NULL || READERS[row->type](row, row->fallback, (char *)group->values + row->at);
+            bool good = row->fallback == NULL ||
+                        READERS[row->type](row, row->fallback, (char *)group->values + row->at);
             assert(good && "a default lies outside its own range");
         }
 }

@@ -3,22 +3,42 @@
 #define HEARTH_CMD_RUN_H
 
 #include "cmd/answer.h"
+#include "cmd/hearing.h"
 #include "cmd/open.h"
+#include "cmd/talk.h"
 
 struct run_options {
-    bool raw, json, stats, special;
+    bool raw, json, stats, special, think, no_think;
     size_t made, logprobs;
-    const char *prompt, *file;
+    const char *prompt, *file, *system, *template_file, *messages;
 };
 
 /* A model that is ready to answer. */
 struct running {
     struct opened o;
     session *s;
+    struct talk talk;
+    struct hearing hearing;
+    bool templated; /* talk and hearing are open: the model's chat template is used */
     const struct run_options *set;
     uint64_t seed;
+    size_t made;    /* tokens of one answer at most; 0: up to the context */
     int interrupts; /* a descriptor that becomes readable with Ctrl-C; -1: Ctrl-C ends the program */
 };
+
+/* Who listens to an answer; both may be NULL. */
+struct listener {
+    hearing_show *show;
+    bool (*stopped)(void *arg); /* true ends it */
+    void *arg;
+};
+
+/* Answers what `text` adds: a message where there is a template, else more text to carry on. The conversation holds
+ * the answer afterwards. Takes from o.arena, which the caller rewinds; *out lives until the next answer. */
+bool run_turn(struct running *r, view text, const struct listener *listener, struct answer *out, err *e);
+
+/* Answers the conversation as it stands: its last message is the user's. */
+bool run_answer(struct running *r, const struct listener *listener, struct answer *out, err *e);
 
 /* Lines from the terminal, answers to it, until end of input. */
 bool chat(struct running *r, err *e);

@@ -18,13 +18,13 @@ static const struct option ROWS[] = {
     { "--decode", NULL, OPTION_FLAG, offsetof(struct tokens_options, decode), 0, 0, NULL, NULL,
       "ids to text, exactly its bytes" },
     { "--special", NULL, OPTION_FLAG, offsetof(struct tokens_options, special), 0, 0, NULL, NULL,
-      "control tokens in the text count; they show when decoding" },
+      "control tokens in the text count, and show" },
     { "--bos", NULL, OPTION_FLAG, offsetof(struct tokens_options, bos), 0, 0, NULL, NULL,
-      "begin with the token that the model wants at the begin" },
+      "begin with BOS where the model wants it" },
     { "--file", "FILE", OPTION_TEXT, offsetof(struct tokens_options, file), 0, 0, NULL, NULL,
       "the text or ids to read; - is standard input" },
     { "--jsonl", NULL, OPTION_FLAG, offsetof(struct tokens_options, jsonl), 0, 0, NULL, NULL,
-      "lines: JSON strings in, ids out (--decode: the other way)" },
+      "lines: JSON strings in, ids out (or the other way)" },
 };
 
 /* Everything one text or one line needs; the arena is rewound between lines. */
@@ -119,9 +119,12 @@ static bool tokens(const struct tokens_job *job, const char *word, err *e)
 int cmd_tokens(int argc, char **argv)
 {
     struct tokens_options set = { 0 };
-    struct command_line line = { .command = "tokens", .usage = "MODEL [TEXT]", .words_min = 1, .words_max = 2,
-                                 .about = "The token ids of a text, on one line; without TEXT and --file it is read from "
-                                          "input.",
+    struct command_line line = { .command = "tokens",
+                                 .usage = "MODEL [TEXT]",
+                                 .words_min = 1,
+                                 .words_max = 2,
+                                 .about =
+                                     "The token ids of a text, on one line. Without TEXT and --file: of the input.",
                                  .groups = { { ROWS, sizeof ROWS / sizeof *ROWS, &set } } };
     int status;
     if (!options_read(&line, argc, argv, &status)) return status;

@@ -123,7 +123,8 @@ bool session_plan_bytes(const model *m, const struct session_settings *given, si
     struct graph_settings graph_set = graph_settings_of(&set);
     struct kv_shape shape = shape_of(m, set.kv);
     size_t block_bytes, cache_bytes, sum;
-    if (!kv_block_bytes(&shape, &block_bytes) || !mul_size(block_bytes, ceil_div(set.ctx_tok, PAGE_TOK), &cache_bytes) ||
+    if (!kv_block_bytes(&shape, &block_bytes) ||
+        !mul_size(block_bytes, ceil_div(set.ctx_tok, PAGE_TOK), &cache_bytes) ||
         !add_size(cache_bytes, graph_scratch_bytes(m, &graph_set, threads), &sum) ||
         !add_size(sum, m->hyper.vocab * 24 + set.ctx_tok * (16 + m->hyper.rope.dims * sizeof(float)), out))
         return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "plan: a context of %zu needs more bytes than there are addresses",
@@ -269,23 +270,43 @@ static bool add_token_text(session *s, int32_t token, err *e)
 }
 
 /* Decides what goes out now, and whether a stop text ends the answer. */
-static view give_text(session *s)
+static view give_text(session *s, bool border)
 {
     size_t at = 0;
     if (find_stop(s, &at)) {
         s->finish = FINISH_STOP;
         s->text_len = at;
         s->given = at;
-    } else if (s->finish != FINISH_NONE) {
-        /* The end: what was held goes too, but for a character that was never completed. */
-        s->given = s->text_len - utf8_tail_bytes((view){ s->text, s->text_len });
+    } else if (s->finish != FINISH_NONE || border) {
+        /* What was held goes too, but for a character that was never completed. */
+        s->text_len -= utf8_tail_bytes((view){ s->text, s->text_len });
+        s->given = s->text_len;
     } else {
         s->given = final_bytes(s);
     }
     return (view){ s->text, s->given };
 }
 
+static bool is_control(const session *s, int32_t token)
+{
+    return token >= 0 && (size_t)token < tokenizer_count(s->m->tokenizer) &&
+           tokenizer_kind(s->m->tokenizer, token) == TOKEN_CONTROL;
+}
+
 /* ---- answers ---- */
+
+void session_clear(session *s)
+{
+    kv_seq_rewind(&s->seq, 0);
+    s->count = 0;
+    s->logits_ready = false;
+    session_begin_answer(s);
+}
+
+void session_seed(session *s, uint64_t seed)
+{
+    sampler_seed(s->sampler, seed);
+}
 
 void session_begin_answer(session *s)
 {
@@ -294,8 +315,7 @@ void session_begin_answer(session *s)
     s->finish = FINISH_NONE;
     /* An answer that carries on a text keeps its first blank; one behind a control token begins a text. */
     int32_t last = s->count > 0 ? s->tokens[s->count - 1] : -1;
-    bool known = last >= 0 && (size_t)last < tokenizer_count(s->m->tokenizer);
-    s->decoder = (decoder){ .inside = known && tokenizer_kind(s->m->tokenizer, last) != TOKEN_CONTROL };
+    s->decoder = (decoder){ .inside = last >= 0 && !is_control(s, last) };
 }
 
 bool session_next(session *s, size_t max_tok, view *text, int32_t *token, float *logprob, enum finish *finish, err *e)
@@ -308,7 +328,7 @@ bool session_next(session *s, size_t max_tok, view *text, int32_t *token, float 
     if (s->count == 0) return fail(e, ERR_STATE, ERR_NO_OFFSET, "answer: there is no prompt yet");
     if (s->count == s->set.ctx_tok) {
         *finish = s->finish = FINISH_CONTEXT;
-        *text = give_text(s);
+        *text = give_text(s, true);
         return true;
     }
     if (!s->logits_ready && !compute(s, NULL, NULL, e)) return false;
@@ -322,7 +342,7 @@ bool session_next(session *s, size_t max_tok, view *text, int32_t *token, float 
         if (max_tok > 0 && s->count - s->answer_begin >= max_tok) s->finish = FINISH_LENGTH;
         else if (s->count == s->set.ctx_tok) s->finish = FINISH_CONTEXT;
     }
-    *text = give_text(s);
+    *text = give_text(s, is_control(s, *token));
     *finish = s->finish;
     return true;
 }
@@ -331,7 +351,7 @@ view session_cancel(session *s)
 {
     drop_given(s);
     if (s->finish == FINISH_NONE) s->finish = FINISH_CANCELLED;
-    return give_text(s);
+    return give_text(s, true);
 }
 
 const int32_t *session_tokens(const session *s, size_t *count)

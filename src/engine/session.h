@@ -47,9 +47,17 @@ struct prompt_stats {
 struct prompt_stats session_prompt_stats(const session *s);
 
 /* One more token of the answer. `text` receives bytes that are final: whole characters, nothing that may still become
- * part of a stop text; it may be empty and is valid until the next call. *finish is FINISH_NONE while there is more to
- * come; the call that finishes also delivers the held back rest. `max_tok` 0: up to the context. */
+ * part of a stop text; it may be empty and is valid until the next call. A control token reads as nothing and is a
+ * border: what was held before it comes out with it, so text and control tokens keep their order. *finish is
+ * FINISH_NONE while there is more to come; the call that finishes also delivers the held back rest. `max_tok` 0: up to
+ * the context. */
 bool session_next(session *s, size_t max_tok, view *text, int32_t *token, float *logprob, enum finish *finish, err *e);
+
+/* Draws from now on belong to another seed: the same prompt answered anew. */
+void session_seed(session *s, uint64_t seed);
+
+/* Forgets the whole conversation. */
+void session_clear(session *s);
 
 /* Starts a new answer at the end of the conversation (resets counters, held text and stop matching). */
 void session_begin_answer(session *s);

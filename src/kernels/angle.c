@@ -148,7 +148,8 @@ static double sin_part(pair r)
 
 static double cos_part(pair r)
 {
-    static const double factorial[7] = { 20922789888000.0, 87178291200.0, 479001600.0, 3628800.0, 40320.0, 720.0, 24.0 };
+    static const double factorial[7] = { 20922789888000.0, 87178291200.0, 479001600.0, 3628800.0,
+                                         40320.0,          720.0,         24.0 };
     double z = r.high * r.high, p = 1.0 / 6402373705728000.0;
     for (int i = 0; i < 7; i++) p = fma(-p, z, 1.0 / factorial[i]);
     double z_low = fma(r.high, r.high, -z);

@@ -1,5 +1,5 @@
-/* The definition of attention.h, position by position: slow, and so plain that it can be held against the header line by
- * line. attention_lanes.h has the same for every tier. */
+/* The definition of attention.h, position by position: slow, and so plain that it can be held against the header line
+ * by line. attention_lanes.h has the same for every tier. */
 #include "kernels/math.h"
 #include "kernels/tiers.h"
 
@@ -9,7 +9,7 @@ enum { LANES = 16 };
 static float read(enum kv_type type, const void *page, size_t at)
 {
     if (type == KV_F32) return ((const float *)page)[at];
-    return f32_of_f16(((const uint16_t *)page)[at]);
+    return f16_to_f32(((const uint16_t *)page)[at]);
 }
 
 /* The scores of positions begin..end-1 of a page; returns their maximum. */
@@ -39,8 +39,8 @@ static float page_sum(const float p[static PAGE_TOK], size_t begin, size_t end)
 }
 
 /* One page of one row: positions begin..end-1 of the page. */
-static void page_step(const struct attention_span *s, const float *q, const void *keys, const void *values, size_t begin,
-                      size_t end, float *part, bool *empty)
+static void page_step(const struct attention_span *s, const float *q, const void *keys, const void *values,
+                      size_t begin, size_t end, float *part, bool *empty)
 {
     float p[PAGE_TOK], *out = part, *max = part + s->value_dim, *sum = max + 1;
     float page_max = page_scores(s, q, keys, begin, end, p), before = *max;
@@ -53,7 +53,8 @@ static void page_step(const struct attention_span *s, const float *q, const void
     for (size_t i = begin; i < end; i++) p[i] = exp_f32(p[i] - *max);
     *sum = *sum + page_sum(p, begin, end);
     for (size_t i = begin; i < end; i++)
-        for (size_t c = 0; c < s->value_dim; c++) out[c] = fmaf(p[i], read(s->type, values, i * s->value_dim + c), out[c]);
+        for (size_t c = 0; c < s->value_dim; c++)
+            out[c] = fmaf(p[i], read(s->type, values, i * s->value_dim + c), out[c]);
     *empty = false;
 }
 
@@ -112,8 +113,8 @@ static void store_c(enum kv_type type, const float *k, const float *v, size_t ke
         return;
     }
     uint16_t *keys = k_page, *values = (uint16_t *)v_page + at * value_dim;
-    for (size_t c = 0; c < key_dim; c++) keys[c * PAGE_TOK + at] = f16_of_f32(k[c]);
-    for (size_t c = 0; c < value_dim; c++) values[c] = f16_of_f32(v[c]);
+    for (size_t c = 0; c < key_dim; c++) keys[c * PAGE_TOK + at] = f16_clamped(k[c]);
+    for (size_t c = 0; c < value_dim; c++) values[c] = f16_clamped(v[c]);
 }
 
 void attention_bind_c(struct attention_kernels *k)

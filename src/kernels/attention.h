@@ -5,7 +5,7 @@
  *   page      keys [channel][64 positions], values [position][channels]; f32 or f16 (widened exactly when read)
  *   score     s[i] = fma chain over channels c = 0, 1, ...: s = fma(q[c], k[c][i], s); then s * scale; then, where
  *             soft_cap > 0, soft_cap * tanh(s / soft_cap). Only for lo <= i < hi: others are skipped.
- *   page step m' = max(m, max s). Where m' > m and the part is not empty: a = exp(m - m'), sum = sum * a, out = out * a.
+ *   page step m' = max(m, max s). Where m' > m and the part is not empty: a = exp(m - m'), sum = sum * a, out likewise.
  *             p[i] = exp(s[i] - m'); sum = sum + tree(p) (16 partial sums by position modulo 16, skipped ones as 0);
  *             out[c] = fma(p[i], v[i][c], out[c]) for i in order. A score of NaN is never the maximum, but makes the
  *             sum and so every output of its row NaN: the caller, who checks outputs, sees it. m is stored as m + 0.

@@ -7,32 +7,19 @@
  *   exp_f32   1.01 ulp        all f32 (exhaustive)        < -104: 0; >= 89: inf; results below 2^-126 rounded once more
  *   tanh_f32  1.34 ulp        all f32 (exhaustive)        tanh(-x) = -tanh(x), -0 kept; |x| >= 9.02: +-1
  *   erf_f32   1.22 ulp        all f32 (exhaustive)        erf(-x) = -erf(x), -0 kept; |x| >= 4: +-1
- *   log_f32   0.50 ulp        all f32 > 0 (by f64)        log(+-0) = -inf; below 0: NaN
- *   sin_f32, cos_f32  0.50 ulp  |x| <= 2^24 (by f64)      further away: NaN
+ *   log_f32   0.501 ulp       all f32 > 0 (by f64)        log(+-0) = -inf; below 0: NaN
+ *   sin_f32, cos_f32  0.501 ulp |x| <= 2^24 (by f64)      further away: NaN
  *
  * NaN in gives NaN out, with unspecified payload; no NaN ever becomes part of a result (attention.h, vector.h). */
 #ifndef HEARTH_KERNELS_MATH_H
 #define HEARTH_KERNELS_MATH_H
 
 #include "kernels/angle.h"
+#include "kernels/half.h"
 
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
-
-static inline uint32_t f32_bits(float x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return bits;
-}
-
-static inline float f32_of_bits(uint32_t bits)
-{
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
 
 /* The constants of exp, tanh and erf, shared by the definition and by every tier. */
 #define EXP_LOWEST (-104.0f)        /* exp of it is under half of the smallest denormal */
@@ -62,8 +49,8 @@ static const float ERF_POLY[7] = { 0x1.4969f6p-14f, -0x1.a3f6e8p-11f, 0x1.5405ae
 static const float ERFC_POLY[7] = { 0x1.852cb0p-13f, -0x1.814c7ep-9f, 0x1.6541f4p-6f, -0x1.a60a6cp-4f,
                                     -0x1.46c588p-1f, -0x1.2085b2p+0f, -0x1.72ea90p-12f };
 
-/* e^x. n = x / ln 2 rounded, r = x - n ln 2 (the first step exact), e^r by polynomial, then times 2^n in two factors, of
- * which the first is exact: so a denormal result is rounded from the f32 value of 2^-n e^x. */
+/* e^x. n = x / ln 2 rounded, r = x - n ln 2 (the first step exact), e^r by polynomial, then times 2^n in two factors,
+ * of which the first is exact: so a denormal result is rounded from the f32 value of 2^-n e^x. */
 static inline float exp_f32(float x)
 {
     x = x < EXP_LOWEST ? EXP_LOWEST : x;
@@ -74,7 +61,7 @@ static inline float exp_f32(float x)
     for (int i = 1; i < 5; i++) p = fmaf(p, r, EXP_POLY[i]);
     p = fmaf(r * r, p, r) + 1.0f;
     /* A NaN leaves any integer here: p is NaN and stays so. Else -150 <= n <= 128. */
-    int32_t whole = (int32_t)(f32_bits(shifted) & 0x3ff) - (int32_t)((f32_bits(shifted) & 0x200) << 1);
+    int32_t whole = (int32_t)(bits_of_f32(shifted) & 0x3ff) - (int32_t)((bits_of_f32(shifted) & 0x200) << 1);
     int32_t half = whole / 2;
     return p * f32_of_bits((uint32_t)(half + 127) << 23) * f32_of_bits((uint32_t)(whole - half + 127) << 23);
 }
@@ -82,8 +69,8 @@ static inline float exp_f32(float x)
 /* tanh x: |x| + |x|^3 P(x^2) below TANH_SMALL, else 1 - 2 / (e^2|x| + 1); then the sign of x. */
 static inline float tanh_f32(float x)
 {
-    uint32_t sign = f32_bits(x) & 0x80000000u;
-    float a = f32_of_bits(f32_bits(x) ^ sign), y;
+    uint32_t sign = bits_of_f32(x) & 0x80000000u;
+    float a = f32_of_bits(bits_of_f32(x) ^ sign), y;
     if (a < TANH_SMALL) {
         float z = a * a, p = TANH_POLY[0];
         for (int i = 1; i < 5; i++) p = fmaf(p, z, TANH_POLY[i]);
@@ -91,14 +78,14 @@ static inline float tanh_f32(float x)
     } else {
         y = 1.0f - 2.0f / (exp_f32(a + a) + 1.0f);
     }
-    return f32_of_bits(f32_bits(y) | sign);
+    return f32_of_bits(bits_of_f32(y) | sign);
 }
 
 /* erf x: |x| + |x| P(x^2) below ERF_SMALL, else 1 - e^P(min(|x|, 4)); then the sign of x. */
 static inline float erf_f32(float x)
 {
-    uint32_t sign = f32_bits(x) & 0x80000000u;
-    float a = f32_of_bits(f32_bits(x) ^ sign), y;
+    uint32_t sign = bits_of_f32(x) & 0x80000000u;
+    float a = f32_of_bits(bits_of_f32(x) ^ sign), y;
     if (a < ERF_SMALL) {
         float z = a * a, p = ERF_POLY[0];
         for (int i = 1; i < 7; i++) p = fmaf(p, z, ERF_POLY[i]);
@@ -109,7 +96,7 @@ static inline float erf_f32(float x)
         for (int i = 1; i < 7; i++) p = fmaf(p, a, ERFC_POLY[i]);
         y = 1.0f - exp_f32(p);
     }
-    return f32_of_bits(f32_bits(y) | sign);
+    return f32_of_bits(bits_of_f32(y) | sign);
 }
 
 /* These three have no vector form: no kernel needs one. The f64 value, rounded once. */
@@ -128,27 +115,11 @@ static inline float cos_f32(float x)
     return (float)cos_f64((double)x);
 }
 
-/* IEEE binary16, exactly. A signalling NaN becomes quiet, as it does in every CPU's own conversion. */
-static inline float f32_of_f16(uint16_t h)
-{
-    uint32_t sign = (uint32_t)(h & 0x8000) << 16, rest = h & 0x7fff;
-    if (rest >= 0x7c00) return f32_of_bits(sign | 0x7f800000u | (rest & 0x3ff) << 13 | (rest > 0x7c00 ? 0x400000u : 0));
-    if (rest >= 0x400) return f32_of_bits(sign | ((rest << 13) + ((127u - 15u) << 23)));
-    return f32_of_bits(f32_bits((float)rest * 0x1p-24f) | sign); /* a denormal: a small integer times 2^-24 */
-}
-
 /* To binary16, nearest even, after clamping to +-65,504; what is not below 65,504 (a NaN too) becomes it. */
-static inline uint16_t f16_of_f32(float x)
+static inline uint16_t f16_clamped(float x)
 {
     x = x < 65504.0f ? x : 65504.0f;
-    x = x > -65504.0f ? x : -65504.0f;
-    uint32_t bits = f32_bits(x), sign = bits >> 16 & 0x8000, rest = bits & 0x7fffffff;
-    if (rest < 0x38800000u) { /* below 2^-14: the sum's low bits are the f16 denormal, rounded by the addition */
-        rest = f32_bits(f32_of_bits(rest) + 0.5f) - f32_bits(0.5f);
-        return (uint16_t)(sign | rest);
-    }
-    rest += 0xfff + (rest >> 13 & 1);
-    return (uint16_t)(sign | ((rest - ((127u - 15u) << 23)) >> 13));
+    return f32_to_f16(x > -65504.0f ? x : -65504.0f);
 }
 
 #endif

@@ -32,6 +32,22 @@ size_t activations_bytes(enum activation_form form, size_t cols, size_t tokens);
 void activations_lay(activations *a, enum activation_form form, const float *x, size_t x_stride, size_t cols,
                      size_t tokens, void *room);
 
+/* Tokens first..first+count-1 of *a, borrowed. */
+static inline activations activations_slice(const activations *a, size_t first, size_t count)
+{
+    activations out = *a;
+    size_t group = a->form == ACTIVATION_INT8_32 ? 32 : 256;
+    out.tokens = count;
+    if (a->form == ACTIVATION_F32) {
+        out.f32 += first * a->f32_stride;
+    } else {
+        out.codes += first * a->cols;
+        out.scales += first * (a->cols / group);
+        out.sums += first * (a->cols / 16);
+    }
+    return out;
+}
+
 /* Quantizes token t of *a (nothing to do for ACTIVATION_F32 but the check). Per group of 32 or 256 values:
  * d = max|x| / 127; where d < 2^-60 codes and scale are 0; else codes are x * (1 / d) rounded to nearest even.
  * False where a value is not finite. Threads may take different tokens. */

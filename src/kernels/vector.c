@@ -142,18 +142,18 @@ static float dot_c(const float *x, const float *y, size_t n)
 static bool all_finite_c(const float *x, size_t n)
 {
     bool finite = true;
-    for (size_t i = 0; i < n; i++) finite &= (f32_bits(x[i]) & 0x7f800000u) != 0x7f800000u;
+    for (size_t i = 0; i < n; i++) finite &= (bits_of_f32(x[i]) & 0x7f800000u) != 0x7f800000u;
     return finite;
 }
 
 static void to_f16_c(const float *x, size_t n, unsigned short *out)
 {
-    for (size_t i = 0; i < n; i++) out[i] = f16_of_f32(x[i]);
+    for (size_t i = 0; i < n; i++) out[i] = f16_clamped(x[i]);
 }
 
 static void from_f16_c(const unsigned short *x, size_t n, float *out)
 {
-    for (size_t i = 0; i < n; i++) out[i] = f32_of_f16(x[i]);
+    for (size_t i = 0; i < n; i++) out[i] = f16_to_f32(x[i]);
 }
 
 void vector_bind_c(struct vector_kernels *k)

@@ -2,8 +2,8 @@
  * combine them by one tree: s[i] + s[i+8], then s[i] + s[i+4], s[i] + s[i+2], s[0] + s[1]. Everything else is element
  * by element. Multiply and add are separate roundings unless a line says fused. Partial sums start at +0; a mean is the
  * sum divided by (float)n; a variance is the mean of (x - mean)^2, a second pass. exp, log, tanh, erf, sin and cos are
- * math.h's; libm is never called. Each function is a slot of `struct kernels` (bind.h), so a tier may mirror it. What is
- * not finite never stops a function; where a result is NaN, its payload is unspecified, so the caller checks. */
+ * math.h's; libm is never called. Each function is a slot of `struct kernels` (bind.h), so a tier may mirror it. What
+ * is not finite never stops a function; where a result is NaN, its payload is unspecified, so the caller checks. */
 #ifndef HEARTH_KERNELS_VECTOR_H
 #define HEARTH_KERNELS_VECTOR_H
 
@@ -26,7 +26,7 @@ struct vector_kernels {
     void (*soft_cap)(float *x, float cap, size_t n);              /* x[i] = cap * tanh(x[i] / cap) */
     /* gate = silu(gate) * up; silu(x) = x / (1 + exp(-x)). up NULL: not multiplied. */
     void (*silu_mul)(float *gate, const float *up, size_t n);
-    /* gate = gelu(gate) * up; gelu(x) = (0.5 x) * (1 + tanh((sqrt(2 / pi) x) * (1 + 0.044715 (x x)))). up NULL: as above. */
+    /* gate = gelu(gate) * up; gelu(x) = (x / 2) (1 + tanh((sqrt(2 / pi) x) (1 + 0.044715 (x x)))). up may be NULL. */
     void (*gelu_tanh_mul)(float *gate, const float *up, size_t n);
     void (*gelu_erf)(float *x, size_t n);                         /* (0.5 x) * (1 + erf(x sqrt(1 / 2))) */
     /* gate' = min(gate, limit), up' = clamp(up, +-limit): gate = (gate' / (1 + exp(-alpha gate'))) * (up' + 1) */

@@ -1,6 +1,6 @@
-/* The slots of vector.h over 16 lanes: the same operations in the same order as vector.c. Lane i of a partial sum is the
- * chain of indices i modulo 16; lanes past the end hold 0, which leaves a sum as it is (the chains start at +0, so no -0
- * can be lost). Included after a tier's lanes_*.h, by that tier's .c file alone. */
+/* The slots of vector.h over 16 lanes: the same operations in the same order as vector.c. Lane i of a partial sum is
+ * the chain of indices i modulo 16; lanes past the end hold 0, which leaves a sum as it is (the chains start at +0, so
+ * no -0 can be lost). Included after a tier's lanes_*.h, by that tier's .c file alone. */
 #ifndef HEARTH_KERNELS_VECTOR_LANES_H
 #define HEARTH_KERNELS_VECTOR_LANES_H
 
@@ -203,7 +203,8 @@ static bool vector_all_finite(const float *x, size_t n)
 
 static void vector_to_f16(const float *x, size_t n, unsigned short *out)
 {
-    for (size_t i = 0; i < n; i += LANES) lanes_store16_n(out + i, n - i, lanes_clamp16(lanes_load_n(x + i, n - i, 0.0f)));
+    for (size_t i = 0; i < n; i += LANES)
+        lanes_store16_n(out + i, n - i, lanes_clamp16(lanes_load_n(x + i, n - i, 0.0f)));
 }
 
 static void vector_from_f16(const unsigned short *x, size_t n, float *out)

@@ -3,6 +3,7 @@
  * GGUF specification ("Standardized key-value pairs"); where a converter leaves a fact out, the column says what holds. */
 #include "model/hyper.h"
 
+#include "base/checked.h"
 #include "base/limits.h"
 #include "kernels/angle.h"
 
@@ -27,6 +28,17 @@ static const struct arch ARCHS[] = {
     { .name = "granite", .rope = ROPE_PAIRS, .ffn_norm = "ffn_norm" },
     { .name = "olmo2", .rope = ROPE_HALVES, .norms = NORM_POST, .qk_norm = QK_NORM_FULL },
     { .name = "seed_oss", .rope = ROPE_HALVES, .ffn_norm = "post_attention_norm" },
+    /* Sparse ones. (Mixtral is "llama" with experts.) */
+    { .name = "qwen2moe", .rope = ROPE_HALVES, .ffn_norm = "ffn_norm", .router = ROUTER_ALL },
+    { .name = "qwen3moe", .rope = ROPE_HALVES, .qk_norm = QK_NORM_HEAD, .ffn_norm = "ffn_norm" },
+    { .name = "olmoe", .rope = ROPE_HALVES, .qk_norm = QK_NORM_FULL, .ffn_norm = "ffn_norm", .router = ROUTER_ALL },
+    { .name = "granitemoe", .rope = ROPE_PAIRS, .ffn_norm = "ffn_norm" },
+    { .name = "gpt-oss", .rope = ROPE_HALVES, .gate = GATE_SWIGLU_OAI, .ffn_norm = "post_attention_norm",
+      .window_period = 2, .window_default = 128 },
+    { .name = "glm4moe", .rope = ROPE_HALVES, .qk_norm = QK_NORM_IF_THERE, .ffn_norm = "post_attention_norm",
+      .router = ROUTER_SIGMOID },
+    /* DeepSeek-V2, V2-Lite, V3, and models of their shape (Kimi K2). */
+    { .name = "deepseek2", .rope = ROPE_PAIRS, .ffn_norm = "ffn_norm", .router = ROUTER_ALL, .latent = true },
 };
 
 enum { ARCH_COUNT = sizeof ARCHS / sizeof *ARCHS, KEY_BYTES = 96 };
@@ -75,6 +87,15 @@ static bool f32_key(struct keys *k, const char *rest, float min, float max, floa
     return gguf_f32(k->dir, key(k, rest), GGUF_OPTIONAL, min, max, out, e);
 }
 
+/* A count that may be 0 or missing, which is 0. */
+static bool count_key(struct keys *k, const char *rest, size_t max, size_t *out, err *e)
+{
+    uint64_t value = 0;
+    if (!gguf_u64(k->dir, key(k, rest), GGUF_OPTIONAL, 0, max, &value, e)) return false;
+    *out = (size_t)value;
+    return true;
+}
+
 /* A number that some converters write once and others once a layer: here every layer must say the same. */
 static bool uniform_key(struct keys *k, const char *rest, enum gguf_need need, size_t layers, size_t max, size_t *out,
                         err *e)
@@ -113,7 +134,7 @@ static bool read_shape(struct keys *k, struct hyper *h, err *e)
     return true;
 }
 
-static bool read_rope_scaling(struct keys *k, struct rope_config *r, err *e)
+static bool read_rope_scaling(struct keys *k, struct rope_config *r, bool latent, err *e)
 {
     static const struct {
         const char *name;
@@ -141,7 +162,8 @@ static bool read_rope_scaling(struct keys *k, struct rope_config *r, err *e)
     r->beta_fast = (double)beta_fast;
     r->beta_slow = (double)beta_slow;
     r->magnitude = (double)magnitude;
-    if (r->scaling == ROPE_YARN && r->factor > 1.0) {
+    r->log_multiplier = (double)log_multiplier;
+    if (r->scaling == ROPE_YARN && r->factor > 1.0 && !latent) {
         /* YaRN, section 3.4: 0.1 ln(s) + 1; models with mscale_all_dim (the multiplier key) divide by theirs. */
         double log_factor = log_f64(r->factor);
         r->magnitude *= (0.1 * log_factor + 1.0) / (0.1 * (double)log_multiplier * log_factor + 1.0);
@@ -162,7 +184,7 @@ static bool read_rope(struct keys *k, struct hyper *h, err *e)
         return fail(e, ERR_VALUE, ERR_NO_OFFSET, "%s.rope.dimension_count: %zu, must be even and at most the head's %zu",
                     k->arch, r->dims, h->key_dim);
     r->base = (double)base;
-    if (!read_rope_scaling(k, r, e)) return false;
+    if (!read_rope_scaling(k, r, h->arch->latent, e)) return false;
     /* Layers with a window see few positions: no scaling, and a base of their own where the architecture has one. */
     h->rope_local = *r;
     if (h->arch->local_rope_base > 0.0f) {
@@ -172,6 +194,25 @@ static bool read_rope(struct keys *k, struct hyper *h, err *e)
         h->rope_local.scaling = ROPE_PLAIN;
         h->rope_local.magnitude = 1.0;
     }
+    return true;
+}
+
+/* The keys say the cache's sizes (key_length, value_length, head_count_kv 1) and, as "_mla", those of a head. */
+static bool read_latent(struct keys *k, struct hyper *h, err *e)
+{
+    struct latent_config *l = &h->latent;
+    size_t key_dim = 0, rope_dims = h->key_dim;
+    if (!h->arch->latent) return true;
+    if (!size_key(k, "attention.kv_lora_rank", GGUF_REQUIRED, HEAD_DIM_MAX, &l->kv_rank, e) ||
+        !count_key(k, "attention.q_lora_rank", WIDTH_MAX, &l->q_rank, e) ||
+        !size_key(k, "rope.dimension_count", GGUF_REQUIRED, HEAD_DIM_MAX, &rope_dims, e) ||
+        !size_key(k, "attention.key_length_mla", GGUF_REQUIRED, HEAD_DIM_MAX, &key_dim, e) ||
+        !size_key(k, "attention.value_length_mla", GGUF_REQUIRED, HEAD_DIM_MAX, &l->value_dim, e))
+        return false;
+    if (h->kv_heads != 1 || h->key_dim != l->kv_rank + rope_dims || h->value_dim != l->kv_rank || key_dim <= rope_dims)
+        return fail(e, ERR_VALUE, ERR_NO_OFFSET, "%s.attention: %zu cached heads of %zu and %zu values do not fit ranks of "
+                    "%zu and %zu that turn", k->arch, h->kv_heads, h->key_dim, h->value_dim, l->kv_rank, rope_dims);
+    l->nope_dim = key_dim - rope_dims;
     return true;
 }
 
@@ -212,11 +253,20 @@ static bool read_window(struct keys *k, struct hyper *h, err *e)
     return h->window == 0 || read_window_pattern(k, h, e);
 }
 
+/* DeepSeek's YaRN: what mscale takes from cos and sin, the scale of the scores has, squared (its model code, softmax_scale). */
+static float latent_stretch(const struct hyper *h)
+{
+    double mscale = 1.0 + h->rope.log_multiplier * log_f64(h->rope.factor);
+    return h->rope.scaling == ROPE_YARN ? (float)(mscale * mscale) : 1.0f;
+}
+
 static bool read_scales(struct keys *k, struct hyper *h, err *e)
 {
     const float tiny = 0x1p-40f, huge = 0x1p40f;
     bool wide = h->arch->wide_scale_layers != 0 && h->layers == h->arch->wide_scale_layers;
-    h->attention_scale = 1.0f / __builtin_sqrtf((float)(wide ? h->width / h->heads : h->key_dim));
+    size_t scaled_dim = wide ? h->width / h->heads : h->latent.kv_rank > 0 ? h->latent.nope_dim + h->rope.dims : h->key_dim;
+    h->attention_scale = 1.0f / __builtin_sqrtf((float)scaled_dim);
+    if (h->latent.kv_rank > 0) h->attention_scale *= latent_stretch(h);
     h->embedding_scale = h->arch->embed_sqrt_width ? __builtin_sqrtf((float)h->width) : 1.0f;
     h->residual_scale = h->logit_divisor = 1.0f;
     return f32_key(k, "attention.scale", tiny, huge, &h->attention_scale, e) &&
@@ -228,14 +278,55 @@ static bool read_scales(struct keys *k, struct hyper *h, err *e)
            f32_key(k, "attention.temperature_scale", 0.0f, huge, &h->q_temperature_scale, e);
 }
 
-static bool refuse_experts(struct keys *k, err *e)
+/* The gating function's numbers are the GGUF specification's; the normalisation key says what softmax does next. */
+static bool read_router(struct keys *k, struct expert_config *x, err *e)
 {
-    uint64_t experts = 0;
-    if (!gguf_u64(k->dir, key(k, "expert_count"), GGUF_OPTIONAL, 0, UINT64_MAX, &experts, e)) return false;
-    if (experts > 0)
-        return fail(e, ERR_UNSUPPORTED, ERR_NO_OFFSET, "%s: %llu, models with experts are not computed yet", k->name,
-                    (unsigned long long)experts);
+    uint64_t function = 0;
+    bool renormalise = x->router != ROUTER_ALL;
+    if (!gguf_u64(k->dir, key(k, "expert_gating_func"), GGUF_OPTIONAL, 0, 3, &function, e) ||
+        !gguf_bool(k->dir, key(k, "expert_weights_norm"), GGUF_OPTIONAL, &renormalise, e))
+        return false;
+    if (function == 2 || (function == 0 && x->router == ROUTER_SIGMOID)) x->router = ROUTER_SIGMOID;
+    else x->router = function == 3 || renormalise ? ROUTER_CHOSEN : ROUTER_ALL;
+    x->renormalise = renormalise;
     return true;
+}
+
+static bool read_groups(struct keys *k, struct expert_config *x, err *e)
+{
+    x->groups = x->groups_used = 1;
+    if (!size_key(k, "expert_group_count", GGUF_OPTIONAL, EXPERTS_MAX, &x->groups, e) ||
+        !size_key(k, "expert_group_used_count", GGUF_OPTIONAL, x->groups, &x->groups_used, e))
+        return false;
+    /* A group's score is the sum of its two best experts, and the chosen groups must hold top_k of them. */
+    size_t each = x->count / x->groups;
+    if (x->count % x->groups != 0 || (x->groups > 1 && each < 2) || x->groups_used * each < x->top_k)
+        return fail(e, ERR_VALUE, ERR_NO_OFFSET, "%s.expert_group_count: %zu groups, %zu used, do not fit %zu experts of "
+                    "which %zu are chosen", k->arch, x->groups, x->groups_used, x->count, x->top_k);
+    return true;
+}
+
+static bool read_experts(struct keys *k, struct hyper *h, err *e)
+{
+    struct expert_config *x = &h->experts;
+    if (!count_key(k, "expert_count", EXPERTS_MAX, &x->count, e) || x->count == 0) return e->code == ERR_NONE;
+    x->router = h->arch->router;
+    x->scale = 1.0f;
+    x->ffn_width = h->ffn_width;
+    size_t shared_count = 0, shared_width = 0;
+    if (!size_key(k, "expert_used_count", GGUF_REQUIRED, min_size(x->count, EXPERTS_USED_MAX), &x->top_k, e) ||
+        !size_key(k, "expert_feed_forward_length", GGUF_OPTIONAL, FFN_WIDTH_MAX, &x->ffn_width, e) ||
+        !count_key(k, "expert_shared_count", EXPERTS_MAX, &shared_count, e) ||
+        !count_key(k, "expert_shared_feed_forward_length", FFN_WIDTH_MAX, &shared_width, e) ||
+        !count_key(k, "leading_dense_block_count", h->layers, &x->dense_layers, e) ||
+        !f32_key(k, "expert_weights_scale", 0.0f, 0x1p20f, &x->scale, e))
+        return false;
+    if (x->scale == 0.0f) x->scale = 1.0f; /* converters write 0 for "none" */
+    x->shared_width = shared_width > 0 ? shared_width : shared_count * x->ffn_width;
+    if (x->shared_width > FFN_WIDTH_MAX)
+        return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "%s.expert_shared_count: %zu experts of %zu are wider than %d", k->arch,
+                    shared_count, x->ffn_width, FFN_WIDTH_MAX);
+    return read_router(k, x, e) && read_groups(k, x, e);
 }
 
 /* The vocabulary's size is what the embedding has rows for. */
@@ -252,12 +343,12 @@ static bool read_vocab(const gguf_dir *dir, struct hyper *h, err *e)
 bool hyper_read(const gguf_dir *dir, struct hyper *h, err *e)
 {
     view name = { 0 };
-    *h = (struct hyper){ .causal = true, .eps = 1e-5f };
+    *h = (struct hyper){ .eps = 1e-5f };
     if (!gguf_str(dir, "general.architecture", GGUF_REQUIRED, &name, e)) return false;
     h->arch = arch_named(name);
     if (h->arch == NULL) return unknown_arch(name, e);
     struct keys k = { .dir = dir, .arch = h->arch->name };
-    if (!refuse_experts(&k, e) || !read_shape(&k, h, e) || !read_rope(&k, h, e) || !read_window(&k, h, e) ||
+    if (!read_shape(&k, h, e) || !read_experts(&k, h, e) || !read_latent(&k, h, e) || !read_rope(&k, h, e) || !read_window(&k, h, e) ||
         !read_scales(&k, h, e) ||
         !gguf_f32(dir, key(&k, "attention.layer_norm_rms_epsilon"), GGUF_REQUIRED, 0.0f, 1.0f, &h->eps, e) ||
         !read_vocab(dir, h, e))

@@ -11,75 +11,31 @@
  *           x = x + down (norm)
  *   rows that were asked for: norm, quantize -> logits = product
  */
-#include "model/graph.h"
+#include "model/graph_part.h"
 
 #include "base/checked.h"
 #include "base/limits.h"
 #include "kernels/angle.h"
-#include "model/rope.h"
 
 #include <assert.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    BLOCK_TOK = 16,   /* tokens of one sequence that share a reading of the keys */
-    SPLIT_TOK = 8,    /* up to so many tokens a step, spans of one head go to different threads */
-    PRODUCTS_MAX = 3, /* products that share an input: q, k, v */
-    FORMS = 3         /* ORDER activation_form */
-};
-
-/* A stretch of a step's tokens: one sequence, positions in a row. */
-struct block {
-    size_t first, count; /* tokens of the step */
-    size_t pos;          /* of the first */
-    kv_seq *seq;
-    size_t spans;        /* spans that its last position can see */
-};
-
-struct graph {
-    const model *m;
-    const struct kernels *k;
-    team *team;
-    struct graph_settings set;
-    arena arena;
-    rope_table rope, rope_local;
-    float *x, *normed, *q, *key, *value, *attended, *block_out, *gate, *up; /* chunk_tok rows each */
-    float *hidden, *logits;                                                /* logit_rows rows */
-    void *room[FORMS];           /* of the activations below */
-    activations input[FORMS];    /* the current product's input, in the forms that its weights ask for */
-    struct attention_row *rows;  /* threads x rows_max */
-    float *parts, *span_parts;   /* threads x 2 x rows_max; SPLIT_TOK x heads x spans_max */
-    size_t rows_max, part_floats, spans_max;
-    struct block *blocks;
-    size_t block_count;
-    size_t *positions;           /* of each token of the step */
-    const struct step_token *tokens;
-    size_t token_count;
-    _Atomic size_t bad_token;    /* lowest token of the step with a value that is not finite, or SIZE_MAX */
-};
-
 /* ---- planning ---- */
 
-/* One thing the graph takes from its arena. */
-struct need {
-    void **out;
-    size_t count, each_bytes;
-};
-
-enum { NEEDS = 19, NEED_ALIGN = 64 };
+enum { DENSE_NEEDS = 19, NEEDS_MAX = DENSE_NEEDS + EXPERT_NEEDS + LATENT_NEEDS, NEED_ALIGN = 64 };
 
 /* Everything graph_new takes, in one place: the sum is the plan, the loop over it is the taking. */
-static void list_needs(graph *g, size_t threads, struct need out[static NEEDS])
+static size_t list_needs(graph *g, size_t threads, struct need out[static NEEDS_MAX])
 {
     const struct hyper *h = &g->m->hyper;
     size_t chunk = g->set.chunk_tok, heads = h->heads, f = sizeof(float), logit_rows = g->set.logit_rows;
-    size_t cols_max = max_size(max_size(h->width, heads * h->value_dim), h->ffn_width);
+    size_t ffn_width = max_size(h->ffn_width, h->experts.shared_width);
+    size_t cols_max = max_size(max_size(h->width, heads * max_size(h->value_dim, h->latent.value_dim)), ffn_width);
     g->rows_max = BLOCK_TOK * (heads / h->kv_heads);
     g->part_floats = round_up(h->value_dim + 2, 16);
     g->spans_max = ceil_div(g->set.ctx_tok, SPAN_TOK);
-    const struct need needs[NEEDS] = {
+    const struct need needs[DENSE_NEEDS] = {
         { (void **)&g->x, chunk * h->width, f },
         { (void **)&g->normed, chunk * h->width, f },
         { (void **)&g->q, chunk * heads * h->key_dim, f },
@@ -87,8 +43,8 @@ static void list_needs(graph *g, size_t threads, struct need out[static NEEDS])
         { (void **)&g->value, chunk * h->kv_heads * h->value_dim, f },
         { (void **)&g->attended, chunk * heads * h->value_dim, f },
         { (void **)&g->block_out, chunk * h->width, f },
-        { (void **)&g->gate, chunk * h->ffn_width, f },
-        { (void **)&g->up, chunk * h->ffn_width, f },
+        { (void **)&g->gate, chunk * ffn_width, f },
+        { (void **)&g->up, chunk * ffn_width, f },
         { (void **)&g->hidden, logit_rows * h->width, f },
         { (void **)&g->logits, logit_rows * h->vocab, f },
         { (void **)&g->parts, threads * 2 * g->rows_max * g->part_floats, f },
@@ -101,24 +57,27 @@ static void list_needs(graph *g, size_t threads, struct need out[static NEEDS])
         { &g->room[ACTIVATION_INT8_256], activations_bytes(ACTIVATION_INT8_256, cols_max, chunk), 1 },
     };
     memcpy(out, needs, sizeof needs);
+    size_t count = DENSE_NEEDS;
+    if (h->experts.count > 0) count += experts_needs(g, out + count);
+    if (h->latent.kv_rank > 0) count += latent_needs(g, out + count);
+    return count;
 }
 
 /* Limits keep every product here far under 2^63: widths under 2^20, chunks under 2^12, vocabularies under 2^21. */
 size_t graph_scratch_bytes(const model *m, const struct graph_settings *s, size_t threads)
 {
     graph g = { .m = m, .set = *s };
-    struct need needs[NEEDS];
-    size_t bytes = 0;
-    list_needs(&g, threads, needs);
-    for (size_t i = 0; i < NEEDS; i++) bytes += round_up(needs[i].count * needs[i].each_bytes, NEED_ALIGN);
+    struct need needs[NEEDS_MAX];
+    size_t bytes = 0, count = list_needs(&g, threads, needs);
+    for (size_t i = 0; i < count; i++) bytes += round_up(needs[i].count * needs[i].each_bytes, NEED_ALIGN);
     return bytes;
 }
 
 static bool take_all(graph *g, size_t threads, err *e)
 {
-    struct need needs[NEEDS];
-    list_needs(g, threads, needs);
-    for (size_t i = 0; i < NEEDS; i++) {
+    struct need needs[NEEDS_MAX];
+    size_t count = list_needs(g, threads, needs);
+    for (size_t i = 0; i < count; i++) {
         *needs[i].out = arena_take(&g->arena, needs[i].count, needs[i].each_bytes, NEED_ALIGN, "graph", e);
         if (*needs[i].out == NULL) return false;
     }
@@ -179,14 +138,13 @@ void graph_free(graph *g)
 
 /* ---- inputs of products ---- */
 
-static void mark_bad(graph *g, size_t token)
+void graph_mark_bad(graph *g, size_t token)
 {
     size_t seen = atomic_load(&g->bad_token);
     while (token < seen && !atomic_compare_exchange_weak(&g->bad_token, &seen, token)) {}
 }
 
-/* Which forms of input the products want, as a bit set. */
-static unsigned forms_of(const graph *g, const matrix *const *w, size_t count)
+unsigned graph_forms(const graph *g, const matrix *const *w, size_t count)
 {
     unsigned forms = 0;
     for (size_t i = 0; i < count; i++)
@@ -200,17 +158,17 @@ static void lay_inputs(graph *g, unsigned forms, const float *x, size_t cols, si
         if (forms >> f & 1) activations_lay(&g->input[f], (enum activation_form)f, x, cols, cols, count, g->room[f]);
 }
 
-/* Row `t` of what lay_inputs laid. `token` is the step's token behind the row, for errors. */
-static void make_inputs(graph *g, unsigned forms, size_t t, size_t token)
+void graph_make_inputs(graph *g, activations *input, unsigned forms, size_t t, size_t token)
 {
     for (size_t f = 0; f < FORMS; f++)
-        if ((forms >> f & 1) && !activations_make(g->k, &g->input[f], t)) mark_bad(g, token);
+        if ((forms >> f & 1) && !activations_make(g->k, &input[f], t)) graph_mark_bad(g, token);
 }
 
 /* ---- products ---- */
 
 struct products_job {
     const graph *g;
+    const activations *input; /* FORMS of them */
     const matrix *w[PRODUCTS_MAX];
     float *out[PRODUCTS_MAX];
     size_t first_task[PRODUCTS_MAX + 1];
@@ -228,14 +186,14 @@ static void products_task(void *arg, size_t task, size_t thread)
         job->g->set.activations_f32 ? ACTIVATION_F32 : weight_kind(w->type)->activations;
     size_t begin = (task - job->first_task[i]) * job->task_tiles;
     size_t end = min_size(begin + job->task_tiles, tile_count(w->rows));
-    matmul(job->g->k, w, &job->g->input[form], job->out[i], w->rows, begin, end);
+    matmul(job->g->k, w, &job->input[form], job->out[i], w->rows, begin, end);
 }
 
-/* out[i] = w[i] times the current input. Tasks are a few tiles each: enough of them that a slow thread takes fewer, few
+/* Tasks are a few tiles each: enough of them that a slow thread takes fewer, few
  * enough that the counter is not what is measured. */
-static void products(graph *g, const matrix *const *w, float *const *out, size_t count)
+void graph_products(graph *g, const activations *input, const matrix *const *w, float *const *out, size_t count)
 {
-    struct products_job job = { .g = g, .count = count };
+    struct products_job job = { .g = g, .input = input, .count = count };
     size_t tiles = 0;
     for (size_t i = 0; i < count; i++) tiles += tile_count(w[i]->rows);
     size_t share = tiles / (team_threads(g->team) * 8);
@@ -246,6 +204,11 @@ static void products(graph *g, const matrix *const *w, float *const *out, size_t
         job.first_task[i + 1] = job.first_task[i] + ceil_div(tile_count(w[i]->rows), job.task_tiles);
     }
     team_run(g->team, job.first_task[count], products_task, &job);
+}
+
+static void products(graph *g, const matrix *const *w, float *const *out, size_t count)
+{
+    graph_products(g, g->input, w, out, count);
 }
 
 /* ---- rows: embedding, residual, norm ---- */
@@ -288,13 +251,13 @@ static void rows_task(void *arg, size_t t, size_t thread)
     else join_row(g, job, t);
     float *x = g->x + t * h->width;
     if (job->norm != NULL) g->k->vector.rms_norm(x, job->norm, h->width, h->eps, g->normed + t * h->width);
-    make_inputs(g, job->forms, t, t);
+    graph_make_inputs(g, g->input, job->forms, t, t);
 }
 
 static void rows(graph *g, struct rows_job job, const matrix *const *next, size_t next_count)
 {
     job.g = g;
-    job.forms = forms_of(g, next, next_count);
+    job.forms = graph_forms(g, next, next_count);
     lay_inputs(g, job.forms, job.norm != NULL ? g->normed : g->x, g->m->hyper.width, g->token_count);
     team_run(g->team, g->token_count, rows_task, &job);
 }
@@ -305,15 +268,16 @@ struct heads_job {
     graph *g;
     size_t layer;
     const struct layer *w;
-    const rope_table *rope; /* NULL: none in this layer */
     bool whole;             /* one task a token: the q and k norms run over all heads */
 };
 
-static void turn(const struct heads_job *job, float *head, size_t pos)
+void graph_turn(const graph *g, size_t layer, float *x, size_t token)
 {
-    const graph *g = job->g;
-    if (job->rope != NULL)
-        g->k->vector.rope(head, rope_angles(job->rope, pos), job->rope->half, g->m->hyper.arch->rope == ROPE_PAIRS);
+    const struct hyper *h = &g->m->hyper;
+    if (!layer_has_rope(h, layer)) return;
+    bool local = layer_has_window(h, layer) && g->rope_local.angles != NULL;
+    const rope_table *table = local ? &g->rope_local : &g->rope;
+    g->k->vector.rope(x, rope_angles(table, g->positions[token]), table->half, h->arch->rope == ROPE_PAIRS);
 }
 
 /* Llama-4 scaling of queries far from the start: 1 + scale * ln(1 + floor(pos / tok)), made in f64. */
@@ -335,18 +299,18 @@ static void place_head(const struct heads_job *job, size_t t, size_t kv)
     size_t group = h->heads / h->kv_heads, pos = g->positions[t], d = h->key_dim;
     kv_seq *seq = g->tokens[t].seq;
     float *key = g->key + (t * h->kv_heads + kv) * d, *value = g->value + (t * h->kv_heads + kv) * h->value_dim;
-    bool per_head = h->arch->qk_norm == QK_NORM_HEAD;
+    bool per_head = !job->whole && job->w->q_norm != NULL;
     for (size_t i = kv * group; i < (kv + 1) * group; i++) {
         float *q = g->q + (t * h->heads + i) * d;
         if (!job->whole && job->w->q_bias != NULL) v->add(q, job->w->q_bias + i * d, d);
         if (per_head) v->rms_norm(q, job->w->q_norm, d, h->eps, q);
-        turn(job, q, pos);
+        graph_turn(g, job->layer, q, t);
         cool(g, q, pos);
     }
     if (!job->whole && job->w->k_bias != NULL) v->add(key, job->w->k_bias + kv * d, d);
     if (job->w->v_bias != NULL) v->add(value, job->w->v_bias + kv * h->value_dim, h->value_dim);
     if (per_head) v->rms_norm(key, job->w->k_norm, d, h->eps, key);
-    turn(job, key, pos);
+    graph_turn(g, job->layer, key, t);
     size_t page = pos / PAGE_TOK;
     g->k->attention.store(seq->pool->shape.type, key, value, d, h->value_dim, pos % PAGE_TOK,
                           kv_keys(seq, page, job->layer, kv), kv_values(seq, page, job->layer, kv));
@@ -423,6 +387,15 @@ static float *attended_row(const graph *g, const struct block *b, size_t kv, siz
     return g->attended + ((b->first + row / group) * h->heads + head) * h->value_dim;
 }
 
+/* The sink of row `row`'s query head, or NULL. */
+static const float *row_sink(const struct attend_job *job, size_t kv, size_t row)
+{
+    const struct hyper *h = &job->g->m->hyper;
+    const float *sinks = job->g->m->layers[job->layer].sinks;
+    size_t group = h->heads / h->kv_heads;
+    return sinks != NULL ? sinks + kv * group + row % group : NULL;
+}
+
 /* All spans of one block and head, combined in order as they come. */
 static void attend_task(void *arg, size_t task, size_t thread)
 {
@@ -441,7 +414,7 @@ static void attend_task(void *arg, size_t task, size_t thread)
             g->k->attention.combine(whole + r * g->part_floats, row[r].part, h->value_dim);
     }
     for (size_t r = 0; r < count; r++)
-        g->k->attention.finish(whole + r * g->part_floats, NULL, h->value_dim, attended_row(g, b, kv, r));
+        g->k->attention.finish(whole + r * g->part_floats, row_sink(job, kv, r), h->value_dim, attended_row(g, b, kv, r));
 }
 
 /* Where span `s` of the rows of block `b` and head `kv` leaves its parts: span, then token, then head. */
@@ -478,20 +451,14 @@ static void attend_join_task(void *arg, size_t task, size_t thread)
         float *whole = span_part(g, b, kv, 0) + r * g->part_floats;
         for (size_t s = 1; s < job->spans; s++)
             g->k->attention.combine(whole, span_part(g, b, kv, s) + r * g->part_floats, h->value_dim);
-        g->k->attention.finish(whole, NULL, h->value_dim, attended_row(g, b, kv, r));
+        g->k->attention.finish(whole, row_sink(job, kv, r), h->value_dim, attended_row(g, b, kv, r));
     }
 }
 
-static void attend(graph *g, size_t layer)
+void graph_attend(graph *g, size_t layer)
 {
     const struct hyper *h = &g->m->hyper;
-    bool local = layer_has_window(h, layer);
-    const rope_table *table = local && g->rope_local.angles != NULL ? &g->rope_local : &g->rope;
-    struct heads_job place = { .g = g, .layer = layer, .w = &g->m->layers[layer],
-                               .rope = layer_has_rope(h, layer) ? table : NULL,
-                               .whole = h->arch->qk_norm == QK_NORM_FULL };
-    team_run(g->team, place.whole ? g->token_count : g->token_count * h->kv_heads, heads_task, &place);
-    struct attend_job job = { .g = g, .layer = layer, .window = local ? h->window : 0 };
+    struct attend_job job = { .g = g, .layer = layer, .window = layer_has_window(h, layer) ? h->window : 0 };
     size_t spans = 0;
     for (size_t b = 0; b < g->block_count; b++) spans = max_size(spans, g->blocks[b].spans);
     size_t heads = g->block_count * h->kv_heads;
@@ -504,6 +471,14 @@ static void attend(graph *g, size_t layer)
     }
 }
 
+static void place_heads(graph *g, size_t layer)
+{
+    const struct hyper *h = &g->m->hyper;
+    struct heads_job job = { .g = g, .layer = layer, .w = &g->m->layers[layer],
+                             .whole = h->arch->qk_norm == QK_NORM_FULL };
+    team_run(g->team, job.whole ? g->token_count : g->token_count * h->kv_heads, heads_task, &job);
+}
+
 /* ---- between two products: quantize, or gate and quantize ---- */
 
 struct between_job {
@@ -514,27 +489,32 @@ struct between_job {
     unsigned forms;
 };
 
+void graph_gate(const graph *g, float *gate, float *up, const float *gate_bias, const float *up_bias, size_t n)
+{
+    const struct vector_kernels *v = &g->k->vector;
+    if (gate_bias != NULL) v->add(gate, gate_bias, n);
+    if (up_bias != NULL) v->add(up, up_bias, n);
+    switch (g->m->hyper.arch->gate) {
+    case GATE_SILU: v->silu_mul(gate, up, n); break;
+    case GATE_GELU_TANH: v->gelu_tanh_mul(gate, up, n); break;
+    case GATE_SWIGLU_OAI: v->swiglu_oai(gate, up, 1.702f, 7.0f, n); break; /* gpt-oss model card, section 2.2 */
+    }
+}
+
 static void between_task(void *arg, size_t t, size_t thread)
 {
     const struct between_job *job = arg;
     graph *g = job->g;
-    const struct vector_kernels *v = &g->k->vector;
     float *x = job->x + t * job->cols;
     (void)thread;
-    if (job->up != NULL) {
-        float *up = job->up + t * job->cols;
-        if (job->gate_bias != NULL) v->add(x, job->gate_bias, job->cols);
-        if (job->up_bias != NULL) v->add(up, job->up_bias, job->cols);
-        if (g->m->hyper.arch->gate == GATE_GELU_TANH) v->gelu_tanh_mul(x, up, job->cols);
-        else v->silu_mul(x, up, job->cols);
-    }
-    make_inputs(g, job->forms, t, t);
+    if (job->up != NULL) graph_gate(g, x, job->up + t * job->cols, job->gate_bias, job->up_bias, job->cols);
+    graph_make_inputs(g, g->input, job->forms, t, t);
 }
 
 static void between(graph *g, struct between_job job, const matrix *next)
 {
     job.g = g;
-    job.forms = forms_of(g, &next, 1);
+    job.forms = graph_forms(g, &next, 1);
     lay_inputs(g, job.forms, job.x, job.cols, g->token_count);
     team_run(g->team, g->token_count, between_task, &job);
 }
@@ -553,18 +533,53 @@ static bool all_good(graph *g, size_t layer, err *e)
 static void attention_block(graph *g, const struct layer *w, size_t layer)
 {
     const struct hyper *h = &g->m->hyper;
-    products(g, (const matrix *const[]){ &w->q, &w->k, &w->v }, (float *const[]){ g->q, g->key, g->value }, 3);
-    attend(g, layer);
-    between(g, (struct between_job){ .x = g->attended, .cols = h->heads * h->value_dim }, &w->o);
+    struct between_job job = { .x = g->attended, .cols = h->heads * h->value_dim };
+    if (h->latent.kv_rank > 0) {
+        job.x = latent_attention(g, w, layer);
+        job.cols = h->heads * h->latent.value_dim;
+    } else {
+        products(g, (const matrix *const[]){ &w->q, &w->k, &w->v }, (float *const[]){ g->q, g->key, g->value }, 3);
+        place_heads(g, layer);
+        graph_attend(g, layer);
+    }
+    between(g, job, &w->o);
     products(g, (const matrix *const[]){ &w->o }, (float *const[]){ g->block_out }, 1);
 }
 
-static void feed_forward_block(graph *g, const struct layer *w)
+/* What the normed input of a layer is multiplied with. */
+static size_t attention_inputs(const struct hyper *h, const struct layer *w, const matrix **out)
 {
-    products(g, (const matrix *const[]){ &w->gate, &w->up }, (float *const[]){ g->gate, g->up }, 2);
-    between(g, (struct between_job){ .x = g->gate, .up = g->up, .gate_bias = w->gate_bias, .up_bias = w->up_bias,
-                                     .cols = g->m->hyper.ffn_width }, &w->down);
-    products(g, (const matrix *const[]){ &w->down }, (float *const[]){ g->block_out }, 1);
+    if (h->latent.kv_rank > 0) {
+        out[0] = h->latent.q_rank > 0 ? &w->q_a : &w->q;
+        out[1] = &w->kv_a;
+        return 2;
+    }
+    out[0] = &w->q;
+    out[1] = &w->k;
+    out[2] = &w->v;
+    return 3;
+}
+
+void graph_feed_forward(graph *g, const matrix *gate, const matrix *up, const matrix *down, const float *gate_bias,
+                        const float *up_bias, float *out)
+{
+    products(g, (const matrix *const[]){ gate, up }, (float *const[]){ g->gate, g->up }, 2);
+    between(g, (struct between_job){ .x = g->gate, .up = g->up, .gate_bias = gate_bias, .up_bias = up_bias,
+                                     .cols = gate->rows }, down);
+    products(g, (const matrix *const[]){ down }, (float *const[]){ out }, 1);
+}
+
+/* What the normed input of the feed-forward block is multiplied with before experts are chosen. */
+static size_t feed_forward_inputs(const struct layer *w, const matrix **out)
+{
+    if (w->router == NULL) {
+        out[0] = &w->gate;
+        out[1] = &w->up;
+        return 2;
+    }
+    out[0] = &w->shared_gate;
+    out[1] = &w->shared_up;
+    return w->shared_gate.rows > 0 ? 2 : 0;
 }
 
 static bool layers(graph *g, err *e)
@@ -572,14 +587,18 @@ static bool layers(graph *g, err *e)
     const model *m = g->m;
     for (size_t l = 0; l < m->hyper.layers; l++) {
         const struct layer *w = &m->layers[l], *before = l > 0 ? w - 1 : NULL;
+        const matrix *next[PRODUCTS_MAX];
+        size_t next_count = attention_inputs(&m->hyper, w, next);
         rows(g, (struct rows_job){ .embed = l == 0, .norm = w->attn_norm,
                                    .out_bias = before != NULL ? before->down_bias : NULL,
                                    .post_norm = before != NULL ? before->ffn_post_norm : NULL },
-             (const matrix *const[]){ &w->q, &w->k, &w->v }, 3);
+             next, next_count);
         attention_block(g, w, l);
-        rows(g, (struct rows_job){ .norm = w->ffn_norm, .out_bias = w->o_bias, .post_norm = w->attn_post_norm },
-             (const matrix *const[]){ &w->gate, &w->up }, 2);
-        feed_forward_block(g, w);
+        next_count = feed_forward_inputs(w, next);
+        rows(g, (struct rows_job){ .norm = w->ffn_norm, .out_bias = w->o_bias, .post_norm = w->attn_post_norm }, next,
+             next_count);
+        if (w->router != NULL) experts_block(g, w);
+        else graph_feed_forward(g, &w->gate, &w->up, &w->down, w->gate_bias, w->up_bias, g->block_out);
         if (!all_good(g, l, e)) return false;
     }
     return true;
@@ -599,7 +618,7 @@ static void hidden_task(void *arg, size_t r, size_t thread)
     const float *x = g->x + job->token[r] * h->width;
     (void)thread;
     g->k->vector.rms_norm(x, g->m->output_norm, h->width, h->eps, g->hidden + r * h->width);
-    make_inputs(g, job->forms, r, job->token[r]);
+    graph_make_inputs(g, g->input, job->forms, r, job->token[r]);
 }
 
 static void logits_task(void *arg, size_t r, size_t thread)
@@ -612,7 +631,7 @@ static void logits_task(void *arg, size_t r, size_t thread)
     (void)thread;
     if (h->logit_divisor != 1.0f) v->scale(row, 1.0f / h->logit_divisor, h->vocab);
     if (h->logit_soft_cap > 0.0f) v->soft_cap(row, h->logit_soft_cap, h->vocab);
-    if (!v->all_finite(row, h->vocab)) mark_bad(g, job->token[r]);
+    if (!v->all_finite(row, h->vocab)) graph_mark_bad(g, job->token[r]);
 }
 
 static bool output(graph *g, const size_t *token, size_t row_count, err *e)
@@ -621,7 +640,7 @@ static bool output(graph *g, const size_t *token, size_t row_count, err *e)
     const struct layer *last = &m->layers[m->hyper.layers - 1];
     rows(g, (struct rows_job){ .out_bias = last->down_bias, .post_norm = last->ffn_post_norm }, NULL, 0);
     const matrix *out = &m->output;
-    struct logits_job job = { .g = g, .token = token, .forms = forms_of(g, &out, 1) };
+    struct logits_job job = { .g = g, .token = token, .forms = graph_forms(g, &out, 1) };
     lay_inputs(g, job.forms, g->hidden, m->hyper.width, row_count);
     team_run(g->team, row_count, hidden_task, &job);
     if (!all_good(g, m->hyper.layers, e)) return false;

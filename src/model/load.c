@@ -14,10 +14,15 @@
 
 enum { SLOT_ALIGN = 64, MODEL_ARENA_BYTES = 1 << 30 /* addresses, not memory: see arena.h */ };
 
+/* Bytes of one packed matrix of the slot. */
+static size_t matrix_bytes(const struct slot_source *s)
+{
+    return tile_count(s->rows) * tile_bytes_of((enum weight_type)s->tensor->type, s->cols);
+}
+
 static size_t slot_bytes(const struct slot_source *s)
 {
-    if (s->to_vector != NULL) return s->cols * sizeof(float);
-    return tile_count(s->rows) * tile_bytes_of((enum weight_type)s->tensor->type, s->cols);
+    return s->to_rows != NULL ? s->rows * s->cols * sizeof(float) : s->count * matrix_bytes(s);
 }
 
 /* The slot's rows as they stand in the file. */
@@ -57,26 +62,41 @@ static bool bad_row(const struct slot_source *s, size_t row, err *e)
                 (int)s->tensor->name.len_bytes, (const char *)s->tensor->name.ptr, s->first_row + row);
 }
 
-static bool pack_slot(const model *m, const struct slot_source *s, uint8_t *out, team *t, err *e)
+static bool widen_rows(const struct slot_source *s, const uint8_t *file, uint8_t *out, err *e)
 {
     const struct weight_kind *kind = weight_kind(s->tensor->type);
-    const uint8_t *file = slot_file_rows(m, s);
-    if (s->to_vector != NULL) {
-        size_t blocks = s->cols / kind->block_values;
-        if (kind->bad_block != NULL && kind->bad_block(file, blocks) != blocks) return bad_row(s, 0, e);
-        kind->widen(file, blocks, (float *)(void *)out);
-        *s->to_vector = (const float *)(const void *)out;
-        return true;
-    }
-    struct pack_job job = { .file = file, .out = out, .kind = kind, .rows = s->rows, .cols = s->cols,
-                            .tile_bytes = tile_bytes_of(kind->type, s->cols) };
-    atomic_store(&job.bad_row, SIZE_MAX);
-    team_run(t, tile_count(s->rows), pack_task, &job);
-    size_t bad = atomic_load(&job.bad_row);
-    if (bad != SIZE_MAX) return bad_row(s, bad, e);
-    *s->to_matrix = (matrix){ .type = kind->type, .rows = s->rows, .cols = s->cols, .tile_bytes = job.tile_bytes,
-                              .tiles = out };
+    size_t row_blocks = s->cols / kind->block_values, blocks = s->rows * row_blocks;
+    size_t bad = kind->bad_block != NULL ? kind->bad_block(file, blocks) : blocks;
+    if (bad != blocks) return bad_row(s, bad / row_blocks, e);
+    kind->widen(file, blocks, (float *)(void *)out);
+    *s->to_rows = (const float *)(const void *)out;
     return true;
+}
+
+/* `count` matrices one after the other, in the file and in memory. */
+static bool pack_matrices(const struct slot_source *s, const uint8_t *file, uint8_t *out, team *t, err *e)
+{
+    const struct weight_kind *kind = weight_kind(s->tensor->type);
+    size_t file_bytes = s->rows * (s->cols / kind->block_values) * kind->block_bytes, bytes = matrix_bytes(s);
+    matrix first = { .type = kind->type, .rows = s->rows, .cols = s->cols,
+                     .tile_bytes = tile_bytes_of(kind->type, s->cols), .tiles = out };
+    for (size_t i = 0; i < s->count; i++) {
+        struct pack_job job = { .file = file + i * file_bytes, .out = out + i * bytes, .kind = kind, .rows = s->rows,
+                                .cols = s->cols, .tile_bytes = first.tile_bytes };
+        atomic_store(&job.bad_row, SIZE_MAX);
+        team_run(t, tile_count(s->rows), pack_task, &job);
+        size_t bad = atomic_load(&job.bad_row);
+        if (bad != SIZE_MAX) return bad_row(s, i * s->rows + bad, e);
+    }
+    if (s->to_experts != NULL) *s->to_experts = (struct expert_matrix){ .first = first, .bytes = bytes };
+    else *s->to_matrix = first;
+    return true;
+}
+
+static bool pack_slot(const model *m, const struct slot_source *s, uint8_t *out, team *t, err *e)
+{
+    const uint8_t *file = slot_file_rows(m, s);
+    return s->to_rows != NULL ? widen_rows(s, file, out, e) : pack_matrices(s, file, out, t, e);
 }
 
 static bool pack_all(model *m, const struct slot_source *slots, size_t count, team *t, load_progress *progress,

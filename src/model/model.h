@@ -8,11 +8,35 @@
 #include "model/hyper.h"
 #include "text/tokenizer.h"
 
+/* One matrix an expert (or a head), `bytes` apart: an expert is one piece of memory. */
+struct expert_matrix {
+    matrix first; /* of expert 0; rows 0: none */
+    size_t bytes;
+};
+
+static inline matrix expert_of(const struct expert_matrix *m, size_t expert)
+{
+    matrix out = m->first;
+    out.tiles += expert * m->bytes;
+    return out;
+}
+
 /* Weights of one layer. Vectors are f32; NULL (or rows 0) where the model has none. */
 struct layer {
     const float *attn_norm, *attn_post_norm, *q_norm, *k_norm, *ffn_norm, *ffn_post_norm;
     const float *q_bias, *k_bias, *v_bias, *o_bias, *gate_bias, *up_bias, *down_bias;
+    const float *sinks; /* one a query head: a score that takes part in every softmax and has no value */
     matrix q, k, v, o, gate, up, down;
+    /* Latent attention: q (or q_a, q_b) makes all heads' queries, kv_a the cached key; k_b takes a head's query into the
+     * cache's space, v_b a head's result out of it. */
+    const float *q_a_norm, *kv_a_norm;
+    matrix q_a, q_b, kv_a;
+    struct expert_matrix k_b, v_b; /* one matrix a head */
+    /* Layers with experts. The router is experts x width, row-major f32, so that single rows can be scored again. */
+    const float *router, *router_bias, *choice_bias, *shared_scale;
+    const float *gate_exps_bias, *up_exps_bias, *down_exps_bias; /* experts x rows */
+    struct expert_matrix gate_exps, up_exps, down_exps;
+    matrix shared_gate, shared_up, shared_down;
 };
 
 typedef struct model {

@@ -110,6 +110,11 @@ bool sampler_new(sampler **out, const struct sample_settings *settings, size_t v
     return true;
 }
 
+void sampler_seed(sampler *s, uint64_t seed)
+{
+    s->set.seed = seed;
+}
+
 /* ---- heaps of tokens by key ---- */
 
 static inline bool ahead(const struct token_logprob *a, const struct token_logprob *b)
@@ -160,7 +165,7 @@ static void select_best(const float *x, size_t n, size_t count, struct token_log
 
 /* ---- weights ---- */
 
-/* floor(2^40 * exp(key)) for key <= 0. Far below KEY_LEAST the answer is 0, and most of a large vocabulary lies there. */
+/* floor(2^40 * exp(key)) for key <= 0. Far below KEY_LEAST the answer is 0, and most tokens lie there. */
 static inline uint64_t weight_of(float key)
 {
     return key < KEY_LEAST ? 0 : (uint64_t)((double)exp_f32(key) * 0x1p40);

@@ -31,8 +31,9 @@ struct sample_settings {
 };
 
 #define SAMPLE_DEFAULTS                                                                                                \
-    ((struct sample_settings){ .temperature = 0.7f, .top_k = 40, .top_p = 0.95f, .min_p = 0.05f, .typical_p = 1.0f,      \
-                               .repetition_penalty = 1.0f, .penalty_window = 64, .dry_base = 1.75f, .dry_allowed = 2 })
+    ((struct sample_settings){ .temperature = 0.7f, .top_k = 40, .top_p = 0.95f, .min_p = 0.05f, .typical_p = 1.0f,  \
+                               .repetition_penalty = 1.0f, .penalty_window = 64, .dry_base = 1.75f,                   \
+                               .dry_allowed = 2 })
 
 /* Checks ranges. Errors: ERR_VALUE naming the setting as the command line spells it, the value and the range. */
 bool sample_check(const struct sample_settings *s, size_t vocab, err *e);
@@ -40,13 +41,17 @@ bool sample_check(const struct sample_settings *s, size_t vocab, err *e);
 typedef struct sampler sampler;
 bool sampler_new(sampler **out, const struct sample_settings *s, size_t vocab, arena *a, err *e);
 
+/* Draws from now on belong to another seed. */
+void sampler_seed(sampler *s, uint64_t seed);
+
 /* The next token. `history` holds the tokens so far (prompt included), `position` is the index the new token gets.
  * `logprob`, if not NULL, receives the natural logarithm of the chosen token's probability under the plain softmax of
  * `logits` (before every setting). Does not change `logits`. */
 int32_t sampler_draw(sampler *s, const float *logits, const int32_t *history, size_t history_count, uint64_t position,
                      float *logprob);
 
-/* The `count` most likely tokens under the plain softmax and the logarithms of their probabilities, most likely first. */
+/* The `count` most likely tokens under the plain softmax and the logarithms of their probabilities, most likely first;
+ * count <= vocab. */
 struct token_logprob {
     int32_t token;
     float logprob;

@@ -10,68 +10,136 @@
 enum { NAME_BYTES = 96 };
 
 /* A size that a shape can name. ORDER dim: dim_size */
-enum dim { DIM_ONE, DIM_WIDTH, DIM_VOCAB, DIM_FFN, DIM_Q, DIM_K, DIM_V, DIM_O, DIM_HEAD, DIM_PAIRS };
+enum dim {
+    DIM_ONE,
+    DIM_WIDTH,
+    DIM_VOCAB,
+    DIM_FFN,
+    DIM_Q,
+    DIM_K,
+    DIM_V,
+    DIM_O,
+    DIM_HEAD,
+    DIM_PAIRS,
+    DIM_HEADS,
+    DIM_EXPERTS,
+    DIM_EXPERT_FFN,
+    DIM_SHARED_FFN,
+    DIM_Q_RANK,
+    DIM_KV_RANK,
+    DIM_KV_A,    /* kv_rank and what turns */
+    DIM_NOPE,
+    DIM_VALUE,
+    DIM_LATENT_Q /* all heads' queries, as the file has them */
+};
 
 static size_t dim_size(const struct hyper *h, enum dim d)
 {
     const size_t sizes[] = { 1, h->width, h->vocab, h->ffn_width, h->heads * h->key_dim, h->kv_heads * h->key_dim,
-                             h->kv_heads * h->value_dim, h->heads * h->value_dim, h->key_dim, h->rope.dims / 2 };
+                             h->kv_heads * h->value_dim,
+                             h->heads * (h->latent.kv_rank > 0 ? h->latent.value_dim : h->value_dim), h->key_dim,
+                             h->rope.dims / 2,
+                             h->heads, h->experts.count, h->experts.ffn_width, h->experts.shared_width,
+                             h->latent.q_rank, h->latent.kv_rank, h->key_dim, h->latent.nope_dim, h->latent.value_dim,
+                             h->heads * (h->latent.nope_dim + h->rope.dims) };
     return sizes[d];
 }
 
-/* When a slot has to be in the file. */
-enum need { NEED, MAY, IF_PRE, IF_POST, IF_HEAD_NORM, IF_FULL_NORM };
+/* When a slot has to be in the file: always; perhaps; by a column of the architecture; by the kind of layer. */
+enum need {
+    NEED,
+    MAY,
+    IF_PRE,
+    IF_POST,
+    IF_HEAD_NORM,
+    IF_FULL_NORM,
+    IF_DENSE,
+    MAY_DENSE,
+    IF_EXPERTS,
+    MAY_EXPERTS,
+    IF_SHARED,
+    MAY_SHARED,
+    IF_PLAIN,      /* attention is not latent */
+    IF_LATENT,
+    IF_LATENT_Q,   /* latent, queries straight from the hidden state */
+    IF_LATENT_Q_AB /* latent, queries through a rank of their own */
+};
 
-static bool wanted(const struct arch *a, enum need need, bool *required)
+/* Whether a layer has a place for the slot, and in *required whether it must be filled. */
+static bool wanted(const struct hyper *h, size_t layer, enum need need, bool *required)
 {
-    *required = need != MAY;
-    switch (need) {
-    case NEED:
-    case MAY: return true;
-    case IF_PRE: return a->norms != NORM_POST;
-    case IF_POST: return a->norms != NORM_PRE;
-    case IF_HEAD_NORM: return a->qk_norm == QK_NORM_HEAD;
-    case IF_FULL_NORM: return a->qk_norm == QK_NORM_FULL;
-    }
-    return false;
+    const struct arch *a = h->arch;
+    bool experts = layer_has_experts(h, layer), shared = experts && h->experts.shared_width > 0;
+    bool norms = a->qk_norm == QK_NORM_HEAD || a->qk_norm == QK_NORM_IF_THERE;
+    *required = need != MAY && need != MAY_DENSE && need != MAY_EXPERTS && need != MAY_SHARED &&
+                !(need == IF_HEAD_NORM && a->qk_norm == QK_NORM_IF_THERE);
+    bool latent = h->latent.kv_rank > 0, q_rank = h->latent.q_rank > 0;
+    const bool has[] = { true,  true,   a->norms != NORM_POST, a->norms != NORM_PRE, norms, a->qk_norm == QK_NORM_FULL,
+                         !experts, !experts, experts, experts, shared, shared, !latent, latent,
+                         latent && !q_rank, latent && q_rank };
+    return has[need];
 }
 
 struct slot {
     const char *name;  /* behind "blk.N."; NULL: the architecture's ffn_norm */
     enum need need;
     enum dim rows, cols;
-    bool vector;
+    enum { TO_MATRIX, TO_ROWS, TO_EXPERTS, TO_HEADS } to;
     size_t offset;     /* in struct layer */
     const char *fused; /* the tensor that holds this and others where the architecture says so */
     enum dim before[2]; /* rows of the fused tensor that stand before; DIM_ONE: none */
 };
 
-#define MATRIX(field) false, offsetof(struct layer, field)
-#define VECTOR(field) true, offsetof(struct layer, field)
+#define MATRIX(field) TO_MATRIX, offsetof(struct layer, field)
+#define ROWS(field) TO_ROWS, offsetof(struct layer, field)
+#define EXPERTS(field) TO_EXPERTS, offsetof(struct layer, field)
+#define HEADS(field) TO_HEADS, offsetof(struct layer, field)
 
 static const struct slot LAYER_SLOTS[] = {
-    { "attn_norm.weight", IF_PRE, DIM_ONE, DIM_WIDTH, VECTOR(attn_norm), NULL, { 0 } },
-    { "attn_q.weight", NEED, DIM_Q, DIM_WIDTH, MATRIX(q), "attn_qkv.weight", { DIM_ONE, DIM_ONE } },
-    { "attn_k.weight", NEED, DIM_K, DIM_WIDTH, MATRIX(k), "attn_qkv.weight", { DIM_Q, DIM_ONE } },
-    { "attn_v.weight", NEED, DIM_V, DIM_WIDTH, MATRIX(v), "attn_qkv.weight", { DIM_Q, DIM_K } },
-    { "attn_q.bias", MAY, DIM_ONE, DIM_Q, VECTOR(q_bias), NULL, { 0 } },
-    { "attn_k.bias", MAY, DIM_ONE, DIM_K, VECTOR(k_bias), NULL, { 0 } },
-    { "attn_v.bias", MAY, DIM_ONE, DIM_V, VECTOR(v_bias), NULL, { 0 } },
-    { "attn_q_norm.weight", IF_HEAD_NORM, DIM_ONE, DIM_HEAD, VECTOR(q_norm), NULL, { 0 } },
-    { "attn_k_norm.weight", IF_HEAD_NORM, DIM_ONE, DIM_HEAD, VECTOR(k_norm), NULL, { 0 } },
-    { "attn_q_norm.weight", IF_FULL_NORM, DIM_ONE, DIM_Q, VECTOR(q_norm), NULL, { 0 } },
-    { "attn_k_norm.weight", IF_FULL_NORM, DIM_ONE, DIM_K, VECTOR(k_norm), NULL, { 0 } },
+    { "attn_norm.weight", IF_PRE, DIM_ONE, DIM_WIDTH, ROWS(attn_norm), NULL, { 0 } },
+    { "attn_q.weight", IF_PLAIN, DIM_Q, DIM_WIDTH, MATRIX(q), "attn_qkv.weight", { DIM_ONE, DIM_ONE } },
+    { "attn_k.weight", IF_PLAIN, DIM_K, DIM_WIDTH, MATRIX(k), "attn_qkv.weight", { DIM_Q, DIM_ONE } },
+    { "attn_v.weight", IF_PLAIN, DIM_V, DIM_WIDTH, MATRIX(v), "attn_qkv.weight", { DIM_Q, DIM_K } },
+    { "attn_q.weight", IF_LATENT_Q, DIM_LATENT_Q, DIM_WIDTH, MATRIX(q), NULL, { 0 } },
+    { "attn_q_a.weight", IF_LATENT_Q_AB, DIM_Q_RANK, DIM_WIDTH, MATRIX(q_a), NULL, { 0 } },
+    { "attn_q_a_norm.weight", IF_LATENT_Q_AB, DIM_ONE, DIM_Q_RANK, ROWS(q_a_norm), NULL, { 0 } },
+    { "attn_q_b.weight", IF_LATENT_Q_AB, DIM_LATENT_Q, DIM_Q_RANK, MATRIX(q_b), NULL, { 0 } },
+    { "attn_kv_a_mqa.weight", IF_LATENT, DIM_KV_A, DIM_WIDTH, MATRIX(kv_a), NULL, { 0 } },
+    { "attn_kv_a_norm.weight", IF_LATENT, DIM_ONE, DIM_KV_RANK, ROWS(kv_a_norm), NULL, { 0 } },
+    { "attn_k_b.weight", IF_LATENT, DIM_KV_RANK, DIM_NOPE, HEADS(k_b), NULL, { 0 } },
+    { "attn_v_b.weight", IF_LATENT, DIM_VALUE, DIM_KV_RANK, HEADS(v_b), NULL, { 0 } },
+    { "attn_q.bias", MAY, DIM_ONE, DIM_Q, ROWS(q_bias), NULL, { 0 } },
+    { "attn_k.bias", MAY, DIM_ONE, DIM_K, ROWS(k_bias), NULL, { 0 } },
+    { "attn_v.bias", MAY, DIM_ONE, DIM_V, ROWS(v_bias), NULL, { 0 } },
+    { "attn_q_norm.weight", IF_HEAD_NORM, DIM_ONE, DIM_HEAD, ROWS(q_norm), NULL, { 0 } },
+    { "attn_k_norm.weight", IF_HEAD_NORM, DIM_ONE, DIM_HEAD, ROWS(k_norm), NULL, { 0 } },
+    { "attn_q_norm.weight", IF_FULL_NORM, DIM_ONE, DIM_Q, ROWS(q_norm), NULL, { 0 } },
+    { "attn_k_norm.weight", IF_FULL_NORM, DIM_ONE, DIM_K, ROWS(k_norm), NULL, { 0 } },
     { "attn_output.weight", NEED, DIM_WIDTH, DIM_O, MATRIX(o), NULL, { 0 } },
-    { "attn_output.bias", MAY, DIM_ONE, DIM_WIDTH, VECTOR(o_bias), NULL, { 0 } },
-    { "post_attention_norm.weight", IF_POST, DIM_ONE, DIM_WIDTH, VECTOR(attn_post_norm), NULL, { 0 } },
-    { NULL, IF_PRE, DIM_ONE, DIM_WIDTH, VECTOR(ffn_norm), NULL, { 0 } },
-    { "ffn_gate.weight", NEED, DIM_FFN, DIM_WIDTH, MATRIX(gate), "ffn_up.weight", { DIM_ONE, DIM_ONE } },
-    { "ffn_up.weight", NEED, DIM_FFN, DIM_WIDTH, MATRIX(up), "ffn_up.weight", { DIM_FFN, DIM_ONE } },
-    { "ffn_down.weight", NEED, DIM_WIDTH, DIM_FFN, MATRIX(down), NULL, { 0 } },
-    { "ffn_gate.bias", MAY, DIM_ONE, DIM_FFN, VECTOR(gate_bias), NULL, { 0 } },
-    { "ffn_up.bias", MAY, DIM_ONE, DIM_FFN, VECTOR(up_bias), NULL, { 0 } },
-    { "ffn_down.bias", MAY, DIM_ONE, DIM_WIDTH, VECTOR(down_bias), NULL, { 0 } },
-    { "post_ffw_norm.weight", IF_POST, DIM_ONE, DIM_WIDTH, VECTOR(ffn_post_norm), NULL, { 0 } },
+    { "attn_output.bias", MAY, DIM_ONE, DIM_WIDTH, ROWS(o_bias), NULL, { 0 } },
+    { "post_attention_norm.weight", IF_POST, DIM_ONE, DIM_WIDTH, ROWS(attn_post_norm), NULL, { 0 } },
+    { NULL, IF_PRE, DIM_ONE, DIM_WIDTH, ROWS(ffn_norm), NULL, { 0 } },
+    { "ffn_gate.weight", IF_DENSE, DIM_FFN, DIM_WIDTH, MATRIX(gate), "ffn_up.weight", { DIM_ONE, DIM_ONE } },
+    { "ffn_up.weight", IF_DENSE, DIM_FFN, DIM_WIDTH, MATRIX(up), "ffn_up.weight", { DIM_FFN, DIM_ONE } },
+    { "ffn_down.weight", IF_DENSE, DIM_WIDTH, DIM_FFN, MATRIX(down), NULL, { 0 } },
+    { "ffn_gate.bias", MAY_DENSE, DIM_ONE, DIM_FFN, ROWS(gate_bias), NULL, { 0 } },
+    { "ffn_up.bias", MAY_DENSE, DIM_ONE, DIM_FFN, ROWS(up_bias), NULL, { 0 } },
+    { "ffn_down.bias", MAY_DENSE, DIM_ONE, DIM_WIDTH, ROWS(down_bias), NULL, { 0 } },
+    { "attn_sinks.weight", MAY, DIM_ONE, DIM_HEADS, ROWS(sinks), NULL, { 0 } },
+    { "ffn_gate_inp.weight", IF_EXPERTS, DIM_EXPERTS, DIM_WIDTH, ROWS(router), NULL, { 0 } },
+    { "ffn_gate_inp.bias", MAY_EXPERTS, DIM_ONE, DIM_EXPERTS, ROWS(router_bias), NULL, { 0 } },
+    { "exp_probs_b.bias", MAY_EXPERTS, DIM_ONE, DIM_EXPERTS, ROWS(choice_bias), NULL, { 0 } },
+    { "ffn_gate_exps.weight", IF_EXPERTS, DIM_EXPERT_FFN, DIM_WIDTH, EXPERTS(gate_exps), NULL, { 0 } },
+    { "ffn_up_exps.weight", IF_EXPERTS, DIM_EXPERT_FFN, DIM_WIDTH, EXPERTS(up_exps), NULL, { 0 } },
+    { "ffn_down_exps.weight", IF_EXPERTS, DIM_WIDTH, DIM_EXPERT_FFN, EXPERTS(down_exps), NULL, { 0 } },
+    { "ffn_gate_exps.bias", MAY_EXPERTS, DIM_EXPERTS, DIM_EXPERT_FFN, ROWS(gate_exps_bias), NULL, { 0 } },
+    { "ffn_up_exps.bias", MAY_EXPERTS, DIM_EXPERTS, DIM_EXPERT_FFN, ROWS(up_exps_bias), NULL, { 0 } },
+    { "ffn_down_exps.bias", MAY_EXPERTS, DIM_EXPERTS, DIM_WIDTH, ROWS(down_exps_bias), NULL, { 0 } },
+    { "ffn_gate_shexp.weight", IF_SHARED, DIM_SHARED_FFN, DIM_WIDTH, MATRIX(shared_gate), NULL, { 0 } },
+    { "ffn_up_shexp.weight", IF_SHARED, DIM_SHARED_FFN, DIM_WIDTH, MATRIX(shared_up), NULL, { 0 } },
+    { "ffn_down_shexp.weight", IF_SHARED, DIM_WIDTH, DIM_SHARED_FFN, MATRIX(shared_down), NULL, { 0 } },
+    { "ffn_gate_inp_shexp.weight", MAY_SHARED, DIM_ONE, DIM_WIDTH, ROWS(shared_scale), NULL, { 0 } },
+    { "post_ffw_norm.weight", IF_POST, DIM_ONE, DIM_WIDTH, ROWS(ffn_post_norm), NULL, { 0 } },
 };
 
 enum { LAYER_SLOT_COUNT = sizeof LAYER_SLOTS / sizeof *LAYER_SLOTS };
@@ -85,18 +153,19 @@ struct resolver {
     bool *used; /* one a tensor of the directory */
 };
 
-static bool check_shape(const gguf_tensor *t, size_t rows, size_t cols, bool exact_rows, err *e)
+static bool check_shape(const gguf_tensor *t, size_t count, size_t rows, size_t cols, bool exact_rows, err *e)
 {
     const struct weight_kind *kind = weight_kind(t->type);
     int name_bytes = (int)t->name.len_bytes;
     if (kind == NULL)
         return fail(e, ERR_UNSUPPORTED, ERR_NO_OFFSET, "%.*s: weights of type %s are not computed", name_bytes,
                     (const char *)t->name.ptr, gguf_kind(t->type)->name);
-    bool shape = t->dims[0] == cols && (exact_rows ? t->dims[1] == rows : t->dims[1] >= rows) && t->dims[2] == 1 &&
-                 t->dims[3] == 1;
+    bool shape = t->dims[0] == cols && (exact_rows ? t->dims[1] == rows : t->dims[1] >= rows) &&
+                 t->dims[2] == count && t->dims[3] == 1;
     if (!shape)
-        return fail(e, ERR_VALUE, ERR_NO_OFFSET, "%.*s: shape %zu x %zu x %zu x %zu, the model needs %zu x %zu",
-                    name_bytes, (const char *)t->name.ptr, t->dims[0], t->dims[1], t->dims[2], t->dims[3], cols, rows);
+        return fail(e, ERR_VALUE, ERR_NO_OFFSET, "%.*s: shape %zu x %zu x %zu x %zu, the model needs %zu x %zu x %zu",
+                    name_bytes, (const char *)t->name.ptr, t->dims[0], t->dims[1], t->dims[2], t->dims[3], cols, rows,
+                    count);
     if (cols % kind->block_values != 0)
         return fail(e, ERR_VALUE, ERR_NO_OFFSET, "%.*s: rows of %zu values, %s has blocks of %u", name_bytes,
                     (const char *)t->name.ptr, cols, kind->name, kind->block_values);
@@ -119,14 +188,15 @@ static bool layer_slot(struct resolver *r, const struct slot *s, size_t l, err *
 {
     const struct hyper *h = &r->m->hyper;
     bool required, fused = s->fused != NULL && h->arch->fused;
-    if (!wanted(h->arch, s->need, &required)) return true;
+    if (!wanted(h, l, s->need, &required)) return true;
     char name[NAME_BYTES];
     if (s->name == NULL) snprintf(name, sizeof name, "blk.%zu.%s.weight", l, h->arch->ffn_norm);
     else snprintf(name, sizeof name, "blk.%zu.%s", l, fused ? s->fused : s->name);
     const gguf_tensor *t = find(r, name);
     if (t == NULL)
         return !required || fail(e, ERR_MISSING, ERR_NO_OFFSET, "%s: the file has no such tensor", name);
-    struct slot_source source = { .tensor = t, .rows = dim_size(h, s->rows), .cols = dim_size(h, s->cols) };
+    struct slot_source source = { .tensor = t, .rows = dim_size(h, s->rows), .cols = dim_size(h, s->cols),
+                                  .count = s->to == TO_EXPERTS ? h->experts.count : s->to == TO_HEADS ? h->heads : 1 };
     size_t whole = source.rows;
     if (fused) {
         for (size_t i = 0; i < 2; i++)
@@ -134,9 +204,10 @@ static bool layer_slot(struct resolver *r, const struct slot *s, size_t l, err *
         whole = source.first_row + source.rows; /* the last slot of the tensor must end where it ends */
     }
     bool last = !fused || s->offset == offsetof(struct layer, v) || s->offset == offsetof(struct layer, up);
-    if (!check_shape(t, whole, source.cols, last, e)) return false;
+    if (!check_shape(t, source.count, whole, source.cols, last, e)) return false;
     uint8_t *at = (uint8_t *)&r->m->layers[l] + s->offset;
-    if (s->vector) source.to_vector = (const float **)(void *)at;
+    if (s->to == TO_ROWS) source.to_rows = (const float **)(void *)at;
+    else if (s->to == TO_EXPERTS || s->to == TO_HEADS) source.to_experts = (struct expert_matrix *)(void *)at;
     else source.to_matrix = (matrix *)(void *)at;
     add(r, source);
     return true;
@@ -151,7 +222,7 @@ static bool outer_slots(struct resolver *r, err *e)
         bool required;
         enum dim rows, cols;
         matrix *to_matrix;
-        const float **to_vector;
+        const float **to_rows;
     } slots[] = {
         { "token_embd.weight", true, DIM_VOCAB, DIM_WIDTH, &m->embedding, NULL },
         { "output.weight", false, DIM_VOCAB, DIM_WIDTH, &m->output, NULL },
@@ -166,8 +237,8 @@ static bool outer_slots(struct resolver *r, err *e)
         if (t == NULL && !slots[i].required) continue;
         if (t == NULL) return fail(e, ERR_MISSING, ERR_NO_OFFSET, "%s: the file has no such tensor", slots[i].name);
         struct slot_source s = { .tensor = t, .rows = dim_size(h, slots[i].rows), .cols = dim_size(h, slots[i].cols),
-                                 .to_matrix = slots[i].to_matrix, .to_vector = slots[i].to_vector };
-        if (!check_shape(t, s.rows, s.cols, true, e)) return false;
+                                 .count = 1, .to_matrix = slots[i].to_matrix, .to_rows = slots[i].to_rows };
+        if (!check_shape(t, 1, s.rows, s.cols, true, e)) return false;
         add(r, s);
     }
     m->tied = gguf_tensor_find(&m->files.dir, "output.weight") == NULL;

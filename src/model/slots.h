@@ -8,13 +8,15 @@
 struct slot_source {
     const gguf_tensor *tensor;
     size_t first_row; /* in the tensor: fused tensors hold several slots */
-    size_t rows, cols; /* a vector: rows 1 */
-    matrix *to_matrix; /* one of the two is set */
-    const float **to_vector;
+    size_t rows, cols;
+    size_t count;      /* matrices of rows x cols: experts, or heads; else 1 */
+    matrix *to_matrix; /* one of the three is set */
+    const float **to_rows; /* rows * cols floats */
+    struct expert_matrix *to_experts;
 };
 
 /* Most slots of one layer, and of the model outside its layers. */
-enum { SLOTS_PER_LAYER = 24, SLOTS_OUTSIDE = 5 };
+enum { SLOTS_PER_LAYER = 48, SLOTS_OUTSIDE = 5 };
 
 /* Fills `out` (room for SLOTS_OUTSIDE + layers * SLOTS_PER_LAYER) with the sources of every slot of m->hyper; m->layers
  * is there. Errors: ERR_MISSING, ERR_VALUE (a shape: both are named), ERR_UNSUPPORTED (a weight type, or a tensor of

@@ -177,12 +177,18 @@ static bool json_string_text(context *c, struct builder *b, const value *s, bool
            put_text(c, b, "\"", s->origin);
 }
 
-static bool json_newline(context *c, struct builder *b, const struct json_style *style, size_t level)
+/* What stands between the values of a container is as trusted as the container. */
+static bool put_style(context *c, struct builder *b, const value *text, const value *container)
+{
+    return string_put(c, b, view_in(text), text->origin > container->origin ? text->origin : container->origin);
+}
+
+static bool json_newline(context *c, struct builder *b, const struct json_style *style, const value *v, size_t level)
 {
     if (!style->indented) return true;
-    if (!put_text(c, b, "\n", ORIGIN_TEMPLATE)) return false;
+    if (!put_text(c, b, "\n", v->origin)) return false;
     for (; level > 0; level--)
-        if (!string_put_value(c, b, &style->indent)) return false;
+        if (!put_style(c, b, &style->indent, v)) return false;
     return true;
 }
 
@@ -201,7 +207,7 @@ static bool json_name(context *c, struct builder *b, const value *key, const str
         return raise(c, "keys must be str, int, float, bool or None, not %s", value_kind(key));
     }
     name.origin = key->origin;
-    return json_string_text(c, b, &name, style->ascii) && string_put_value(c, b, &style->key_separator);
+    return json_string_text(c, b, &name, style->ascii);
 }
 
 static bool json_list(context *c, struct builder *b, const value *v, const struct json_style *style)
@@ -210,10 +216,10 @@ static bool json_list(context *c, struct builder *b, const value *v, const struc
     if (l->count == 0) return put_text(c, b, "[]", v->origin);
     if (!put_text(c, b, "[", v->origin)) return false;
     for (size_t i = 0; i < l->count; i++) {
-        if (i > 0 && !string_put_value(c, b, &style->item_separator)) return false;
-        if (!json_newline(c, b, style, c->print_depth) || !value_print_json(c, b, &l->items[i], style)) return false;
+        if (i > 0 && !put_style(c, b, &style->item_separator, v)) return false;
+        if (!json_newline(c, b, style, v, c->print_depth) || !value_print_json(c, b, &l->items[i], style)) return false;
     }
-    return json_newline(c, b, style, c->print_depth - 1) && put_text(c, b, "]", v->origin);
+    return json_newline(c, b, style, v, c->print_depth - 1) && put_text(c, b, "]", v->origin);
 }
 
 /* The order of a dictionary's members with sort_keys: by name, which must be strings. */
@@ -242,12 +248,12 @@ static bool json_dict(context *c, struct builder *b, const value *v, const struc
     if (!put_text(c, b, "{", v->origin)) return false;
     for (size_t i = 0; i < d->count; i++) {
         const struct pair *p = &d->pairs[order == NULL ? i : order[i]];
-        if (i > 0 && !string_put_value(c, b, &style->item_separator)) return false;
-        if (!json_newline(c, b, style, c->print_depth) || !json_name(c, b, &p->key, style) ||
-            !value_print_json(c, b, &p->value, style))
+        if (i > 0 && !put_style(c, b, &style->item_separator, v)) return false;
+        if (!json_newline(c, b, style, v, c->print_depth) || !json_name(c, b, &p->key, style) ||
+            !put_style(c, b, &style->key_separator, v) || !value_print_json(c, b, &p->value, style))
             return false;
     }
-    return json_newline(c, b, style, c->print_depth - 1) && put_text(c, b, "}", v->origin);
+    return json_newline(c, b, style, v, c->print_depth - 1) && put_text(c, b, "}", v->origin);
 }
 
 bool value_print_json(context *c, struct builder *b, const value *v, const struct json_style *style)

@@ -171,7 +171,7 @@ static bool run_items(context *c, const struct node *n, struct scope *scope, str
         c->scope = scope;
         bool good = scope_bind(c, c->t->loop, &self) && assign(c, n->as.child[0], &item);
         c->scope = outer;
-        if (!good || !render_charge(c, 1) || !run_in(c, n->as.child[2], scope, NULL)) return false;
+        if (!good || !render_charge(c, 2) || !run_in(c, n->as.child[2], scope, NULL)) return false;
     }
     c->jump = JUMP_NONE;
     return true;

@@ -372,7 +372,7 @@ bool value_contains(context *c, const value *whole, const value *wanted, bool *o
         if (wanted->kind != STRING)
             return raise(c, "'in <string>' requires string as left operand, not %s", value_kind(wanted));
         *out = string_find(view_in(whole), 0, view_in(wanted), &index);
-        return render_charge(c, whole->len / 16);
+        return render_charge(c, whole->len / (wanted->len > 32 ? 4 : 64)); /* memmem: long needles are slower */
     }
     if (!value_items(c, whole, &all, &count) || !render_charge(c, count / 8)) return false;
     for (size_t i = 0; i < count && !*out; i++)

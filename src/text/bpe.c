@@ -35,6 +35,12 @@ int code_to_byte(uint32_t code)
     return code == 0x143 ? 0xAD : -1;
 }
 
+/* Whether ordinary text may become this token. */
+static bool may_be_made(const tokenizer *t, int32_t id)
+{
+    return t->kinds[id] == TOKEN_NORMAL || t->kinds[id] == TOKEN_BYTE;
+}
+
 /* ---- the merge table ---- */
 
 static size_t merge_slots(size_t merges)
@@ -86,25 +92,64 @@ static bool bad_merge(size_t rank, view merge, const char *what, err *e)
                 (const char *)merge.ptr, what);
 }
 
-static bool add_merge(tokenizer *t, size_t rank, view merge, err *e)
+/* Merges are read a batch at a time, in three steps, so that the next step's memory is on its way during this one. */
+enum { MERGE_BATCH = 64 };
+
+struct pending_merge {
+    view left, right;
+    uint64_t left_hash, right_hash, joined_hash;
+    int32_t left_id, right_id; /* left_id -1: dropped */
+};
+
+static bool parse_merge(const tokenizer *t, struct pending_merge *p, size_t rank, view merge, err *e)
 {
     /* Tokens hold no blank (the alphabet has none), but a blank may begin the pair where a file writes one so. */
     const uint8_t *blank = merge.len_bytes < 3 ? NULL : memchr(merge.ptr + 1, ' ', merge.len_bytes - 2);
     if (blank == NULL) return bad_merge(rank, merge, "is not two texts with a blank between them", e);
-    view left = { merge.ptr, (size_t)(blank - merge.ptr) }, right = view_after(merge, left.len_bytes + 1);
-    if (right.len_bytes > TOKEN_BYTES_MAX)
-        return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "merge %zu: a text of %zu bytes, allowed %d", rank, right.len_bytes,
-                    TOKEN_BYTES_MAX);
-    uint64_t left_hash = hash_text(left), right_hash = hash_text(right);
-    int32_t left_id = index_find_pair(&t->index, left_hash, left, (view){ right.ptr, 0 });
-    int32_t right_id = index_find_pair(&t->index, right_hash, right, (view){ left.ptr, 0 });
-    if (left_id < 0 || right_id < 0) return bad_merge(rank, merge, "names a text that is no token", e);
-    int32_t joined = index_find_pair(&t->index, hash_join(&t->index, left_hash, right_hash, right.len_bytes), left, right);
+    p->left = (view){ merge.ptr, (size_t)(blank - merge.ptr) };
+    p->right = view_after(merge, p->left.len_bytes + 1);
+    if (p->right.len_bytes > TOKEN_BYTES_MAX || p->left.len_bytes > TOKEN_BYTES_MAX)
+        return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "merge %zu: texts of %zu and %zu bytes, allowed %d", rank,
+                    p->left.len_bytes, p->right.len_bytes, TOKEN_BYTES_MAX);
+    p->left_hash = hash_text(p->left);
+    p->right_hash = hash_text(p->right);
+    p->joined_hash = hash_join(&t->index, p->left_hash, p->right_hash, p->right.len_bytes);
+    index_prefetch(&t->index, p->left_hash);
+    index_prefetch(&t->index, p->right_hash);
+    index_prefetch(&t->index, p->joined_hash);
+    return true;
+}
+
+static bool find_merge(tokenizer *t, struct pending_merge *p, size_t rank, view merge, err *e)
+{
+    const view none = { merge.ptr, 0 };
+    p->left_id = index_find_pair(&t->index, p->left_hash, p->left, none);
+    p->right_id = index_find_pair(&t->index, p->right_hash, p->right, none);
+    int32_t joined = index_find_pair(&t->index, p->joined_hash, p->left, p->right);
+    if (p->left_id < 0 || p->right_id < 0) return bad_merge(rank, merge, "names a text that is no token", e);
     if (joined < 0) return bad_merge(rank, merge, "makes a text that is no token", e);
     t->merges.joined[rank] = joined;
-    enum token_kind kind = t->kinds[joined];
-    if (kind != TOKEN_NORMAL && kind != TOKEN_BYTE) return true;
-    return put_merge(&t->merges, left_id, right_id, rank, e);
+    if (may_be_made(t, joined))
+        __builtin_prefetch(&t->merges.slots[pair_slot(pair_key(p->left_id, p->right_id), t->merges.mask)]);
+    else
+        p->left_id = -1;
+    return true;
+}
+
+static bool add_merges(tokenizer *t, const view *merges, size_t merge_count, err *e)
+{
+    struct pending_merge batch[MERGE_BATCH];
+    for (size_t begin = 0; begin < merge_count; begin += MERGE_BATCH) {
+        size_t count = min_size(MERGE_BATCH, merge_count - begin);
+        for (size_t i = 0; i < count; i++)
+            if (!parse_merge(t, &batch[i], begin + i, merges[begin + i], e)) return false;
+        for (size_t i = 0; i < count; i++)
+            if (!find_merge(t, &batch[i], begin + i, merges[begin + i], e)) return false;
+        for (size_t i = 0; i < count; i++)
+            if (batch[i].left_id >= 0 && !put_merge(&t->merges, batch[i].left_id, batch[i].right_id, begin + i, e))
+                return false;
+    }
+    return true;
 }
 
 static void find_bytes(tokenizer *t)
@@ -112,8 +157,7 @@ static void find_bytes(tokenizer *t)
     for (size_t byte = 0; byte < 256; byte++) {
         uint8_t text[4];
         int32_t id = index_find(&t->index, (view){ text, utf8_put(byte_to_code((uint8_t)byte), text) });
-        bool usable = id >= 0 && (t->kinds[id] == TOKEN_NORMAL || t->kinds[id] == TOKEN_BYTE);
-        t->byte_ids[byte] = usable ? id : -1;
+        t->byte_ids[byte] = id >= 0 && may_be_made(t, id) ? id : -1;
     }
 }
 
@@ -134,28 +178,28 @@ bool bpe_build(tokenizer *t, const struct vocab_source *src, arena *a, err *e)
                                ARENA_ARRAY(a, int32_t, src->merge_count, "merges", e) };
     if (t->merges.slots == NULL || t->merges.joined == NULL) return false;
     memset(t->merges.slots, 0xFF, slots * sizeof *t->merges.slots);
-    for (size_t rank = 0; rank < src->merge_count; rank++)
-        if (!add_merge(t, rank, src->merges[rank], e)) return false;
-    return true;
+    return add_merges(t, src->merges, src->merge_count, e);
 }
 
 /* ---- text to ids ---- */
 
-static struct symbol byte_symbol(const tokenizer *t, view text)
+static int32_t byte_symbol(const tokenizer *t, view text, size_t *len_bytes)
 {
-    return (struct symbol){ .text = { text.ptr, 1 }, .id = t->byte_ids[text.ptr[0]] };
+    *len_bytes = 1;
+    return t->byte_ids[text.ptr[0]];
 }
 
-static void rank_by_merges(const tokenizer *t, struct symbol *left, const struct symbol *right)
+static void rank_by_merges(const struct merging *m, uint32_t at)
 {
-    left->rank = left->id < 0 || right->id < 0 ? RANK_NONE : merge_rank(&t->merges, left->id, right->id);
-    if (left->rank != RANK_NONE) left->joined = t->merges.joined[left->rank];
+    struct symbol *left = &m->symbols[at];
+    int32_t right_id = m->symbols[left->next].id;
+    left->rank = left->id < 0 || right_id < 0 ? RANK_NONE : merge_rank(&m->t->merges, left->id, right_id);
+    if (left->rank != RANK_NONE) left->joined = m->t->merges.joined[left->rank];
 }
 
-static void emit_id(const tokenizer *t, const struct symbol *s, id_sink *sink)
+static void emit_id(const struct merging *m, uint32_t at, id_sink *sink)
 {
-    (void)t;
-    if (s->id >= 0) sink_put(sink, s->id);
+    if (m->symbols[at].id >= 0) sink_put(sink, m->symbols[at].id);
 }
 
 static const struct merge_kind BYTE_MERGES = { byte_symbol, rank_by_merges, emit_id };
@@ -168,7 +212,7 @@ static int32_t whole_word(const tokenizer *t, view word)
     if (word.len_bytes > TOKEN_BYTES_MAX / 2) return -1; /* two bytes each at most */
     for (size_t i = 0; i < word.len_bytes; i++) len += utf8_put(byte_to_code(word.ptr[i]), text + len);
     int32_t id = index_find(&t->index, (view){ text, len });
-    return id >= 0 && (t->kinds[id] == TOKEN_NORMAL || t->kinds[id] == TOKEN_BYTE) ? id : -1;
+    return id >= 0 && may_be_made(t, id) ? id : -1;
 }
 
 bool bpe_encode(const tokenizer *t, const stretch *s, id_sink *sink, arena *scratch, err *e)
@@ -177,7 +221,8 @@ bool bpe_encode(const tokenizer *t, const stretch *s, id_sink *sink, arena *scra
     struct split_text words;
     struct merge_cache cache;
     if (t->nfc && !unicode_nfc(text, scratch, &text, e)) return false;
-    if (!split_run(t->splitter, t->ascii_flags, text, &words, scratch, e) || !merge_cache_new(&cache, text.len_bytes, scratch, e))
+    if (!split_run(t->splitter, t->ascii_flags, text, &words, scratch, e) ||
+        !merge_cache_new(&cache, text.len_bytes, scratch, e))
         return false;
     for (size_t begin = 0, end; begin < words.count; begin = end) {
         end = begin + 1;

@@ -111,7 +111,8 @@ bool spm_normalize(const tokenizer *t, const stretch *s, arena *scratch, view *o
         w.marks = ARENA_ARRAY(scratch, uint8_t, room, "origins of normalized text", e);
         if (w.marks == NULL) return false;
     }
-    if (t->add_space_prefix) put_blank(t, &w, 0);
+    /* The blank in front belongs to whoever wrote what follows it: no guarded token may begin with it either. */
+    if (t->add_space_prefix) put_blank(t, &w, s->user_text != NULL ? s->user_text[at] : 0);
     bool after_blank = t->remove_extra_whitespaces;
     while (at < s->text.len_bytes) {
         struct step step = step_at(t, s, at);

@@ -41,6 +41,7 @@ struct tokenizer {
     trie pieces;       /* "t5", "bert": what may stand in a text; "bert": without the mark of a word's begin */
     trie word_pieces;  /* "bert": tokens that begin a word, their mark left out */
     trie user_defined; /* matched in normalized text */
+    size_t token_bytes_max; /* "llama": of the tokens that are joined */
     uint64_t *pairs;   /* "llama": characters that are neighbours inside a token */
     bool add_space_prefix, remove_extra_whitespaces, escape_whitespaces, has_bytes, lowercase;
     float min_score, max_score;

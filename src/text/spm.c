@@ -61,7 +61,10 @@ bool spm_build(tokenizer *t, const struct vocab_source *src, arena *a, err *e)
     if (t->ranks == NULL || t->pairs == NULL) return false;
     for (size_t id = 0; id < count; id++) {
         t->ranks[id] = rank_of_score(src->scores == NULL ? 0.0f : src->scores[id]);
-        if (mergeable(t, (int32_t)id)) note_pairs(t, index_text(&t->index, (int32_t)id));
+        if (!mergeable(t, (int32_t)id)) continue;
+        view text = index_text(&t->index, (int32_t)id);
+        note_pairs(t, text);
+        t->token_bytes_max = max_size(t->token_bytes_max, text.len_bytes);
     }
     return true;
 }
@@ -72,29 +75,32 @@ static int32_t find_mergeable(const tokenizer *t, uint64_t hash, view left, view
     return id >= 0 && mergeable(t, id) ? id : -1;
 }
 
-static struct symbol character_symbol(const tokenizer *t, view text)
+static int32_t character_symbol(const tokenizer *t, view text, size_t *len_bytes)
 {
-    struct symbol s = { .text = { text.ptr, 0 } };
-    character(text, &s.text.len_bytes);
-    s.hash = hash_text(s.text);
-    s.id = find_mergeable(t, s.hash, s.text, (view){ text.ptr, 0 });
-    return s;
+    character(text, len_bytes);
+    view one = { text.ptr, *len_bytes };
+    return find_mergeable(t, hash_text(one), one, (view){ text.ptr, 0 });
 }
 
-static void rank_by_score(const tokenizer *t, struct symbol *left, const struct symbol *right)
+static void rank_by_score(const struct merging *m, uint32_t at)
 {
-    uint64_t hash = hash_join(&t->index, left->hash, right->hash, right->text.len_bytes);
-    left->joined = find_mergeable(t, hash, left->text, right->text);
-    left->rank = left->joined < 0 ? RANK_NONE : t->ranks[left->joined];
+    struct symbol *left = &m->symbols[at];
+    view left_text = symbol_text(m, at), right_text = symbol_text(m, left->next);
+    if (left_text.len_bytes + right_text.len_bytes > m->t->token_bytes_max) return;
+    view both = { left_text.ptr, left_text.len_bytes + right_text.len_bytes };
+    left->joined = find_mergeable(m->t, hash_text(both), both, (view){ both.ptr, 0 });
+    left->rank = left->joined < 0 ? RANK_NONE : m->t->ranks[left->joined];
 }
 
-static void emit_token_or_bytes(const tokenizer *t, const struct symbol *s, id_sink *sink)
+static void emit_token_or_bytes(const struct merging *m, uint32_t at, id_sink *sink)
 {
-    if (s->id >= 0) {
-        sink_put(sink, s->id);
+    const tokenizer *t = m->t;
+    view text = symbol_text(m, at);
+    if (m->symbols[at].id >= 0) {
+        sink_put(sink, m->symbols[at].id);
         return;
     }
-    for (size_t i = 0; i < s->text.len_bytes && t->has_bytes; i++) sink_put(sink, t->byte_ids[s->text.ptr[i]]);
+    for (size_t i = 0; i < text.len_bytes && t->has_bytes; i++) sink_put(sink, t->byte_ids[text.ptr[i]]);
     if (!t->has_bytes && t->facts.unk >= 0) sink_put(sink, t->facts.unk);
 }
 
@@ -103,10 +109,14 @@ static const struct merge_kind SCORE_MERGES = { character_symbol, rank_by_score,
 /* Characters without a token that stand side by side are one unknown token, as in the library. */
 static void fold_unknown(const tokenizer *t, id_sink *sink, size_t from)
 {
-    size_t kept = from, end = min_size(sink->count, sink->max);
+    size_t kept = from;
+    bool after_unknown = false;
     if (t->has_bytes || sink->count > sink->max) return;
-    for (size_t i = from; i < end; i++)
-        if (i == from || sink->ids[i] != t->facts.unk || sink->ids[i - 1] != t->facts.unk) sink->ids[kept++] = sink->ids[i];
+    for (size_t i = from; i < sink->count; i++) {
+        bool unknown = sink->ids[i] == t->facts.unk;
+        if (!unknown || !after_unknown) sink->ids[kept++] = sink->ids[i];
+        after_unknown = unknown;
+    }
     sink->count = kept;
 }
 

@@ -33,7 +33,7 @@ int main(void)
     err e = { 0 };
     kv_pool pool;
     kv_seq one, two;
-    size_t block_bytes;
+    size_t block_bytes = 0;
     CHECK(kv_block_bytes(&shape, &block_bytes) && block_bytes == 3 * 2 * (40 + 24) * 64 * 2, "a block of %zu bytes",
           block_bytes);
     CHECK(arena_new(&a, 1 << 16, &e) && kv_pool_new(&pool, &shape, 4, &a, &e), "%s", e.text);

@@ -27,7 +27,7 @@ static void version(build *b, uint64_t n) { put_head(b, (uint32_t)n, 0, 0); }
 static void tensor_count(build *b, uint64_t n) { put_head(b, 3, n, 0); }
 static void pair_count(build *b, uint64_t n) { put_head(b, 3, 0, n); }
 
-/* One pair, one tensor, and n bytes of zeros for it. A tensor needs 25; the pairs' count, not read yet, passes for 8. */
+/* One pair, one tensor, and n bytes of zeros for it. A tensor needs 25; the count of pairs behind it passes for 8. */
 static void pair_room(build *b, uint64_t n)
 {
     put_head(b, 3, 0, 1);

@@ -82,7 +82,7 @@ static void split_opens(arena *a)
         CHECK(f.file_count == 0, "closed");
     }
     arena_rewind(a, 0);
-    CHECK(!gguf_open(in_dir(SHARD_NAMES[1], path), a, &f, &e) && strstr(e.text, "open the first") != NULL, "%s",
+    CHECK(!gguf_open(in_dir(SHARD_NAMES[1], path), a, &f, &e) && strstr(e.text, "file 2 of a model in 3") != NULL, "%s",
           e.text);
     arena_rewind(a, 0);
     remove_all();
@@ -132,6 +132,20 @@ static void wrong_shards(arena *a)
     CHECK(!gguf_open(in_dir(SHARD_NAMES[0], path), a, &f, &e) &&
           strstr(e.text, "6 tensors in 3 files, split.tensors.count says 7") != NULL, "%s", e.text);
     arena_rewind(a, 0);
+    /* A name shorter than what it must end in, and one of the same length that ends otherwise. */
+    static const char *const short_names[] = { "m.gguf", "m-0001-of-000003.gguf" };
+    static const struct shard first = { 0, 3, 6, { "a", "b" } };
+    int here = open(".", O_RDONLY | O_DIRECTORY);
+    for (size_t i = 0; i < 2; i++) {
+        write_shard(short_names[i], &first, true, a);
+        e = (err){ 0 };
+        CHECK(here >= 0 && chdir(dir_path) == 0, "chdir");
+        CHECK(!gguf_open(short_names[i], a, &f, &e) && strstr(e.text, "must end in -00001-of-00003.gguf") != NULL, "%s",
+              e.text);
+        CHECK(unlink(short_names[i]) == 0 && fchdir(here) == 0, "fchdir");
+        arena_rewind(a, 0);
+    }
+    close(here);
     unlink(in_dir(SHARD_NAMES[2], path));
     e = (err){ 0 };
     CHECK(!gguf_open(in_dir(SHARD_NAMES[0], path), a, &f, &e) && e.code == ERR_IO &&

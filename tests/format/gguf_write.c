@@ -91,23 +91,25 @@ static void every_type(arena *a)
     free(b.bytes);
 }
 
-static void other_alignment(arena *a)
+static void other_alignment(size_t alignment, arena *a)
 {
     static const uint64_t dims[] = { 3 };
-    build b = build_new(8192);
+    size_t apart = alignment < 16 ? 16 : alignment; /* the 12 bytes of a tensor, padded */
+    build b = build_new(4 * apart + 4096);
     put_head(&b, 3, 2, 1);
     put_key(&b, "general.alignment", 4);
-    put_u32(&b, 512);
+    put_u32(&b, (uint32_t)alignment);
     put_tensor(&b, "one", 1, dims, 0, 0);
-    put_tensor(&b, "two", 1, dims, 0, 512);
-    put_padding(&b, 512);
-    put_int(&b, 0x1111111111111111, 8);
-    put_u32(&b, 0x22222222);
-    put_padding(&b, 512);
-    put_int(&b, 0x3333333333333333, 8);
-    put_u32(&b, 0x44444444);
-    put_padding(&b, 512);
-    round_trip("alignment 512", build_view(&b), a);
+    put_tensor(&b, "two", 1, dims, 0, apart);
+    for (uint64_t i = 1; i <= 2; i++) {
+        put_padding(&b, alignment);
+        put_int(&b, 0x1111111111111111 * i, 8);
+        put_u32(&b, 0x44444444);
+    }
+    put_padding(&b, alignment);
+    char says[32];
+    snprintf(says, sizeof says, "alignment %zu", alignment);
+    round_trip(says, build_view(&b), a);
     arena_rewind(a, 0);
     free(b.bytes);
 }
@@ -148,13 +150,14 @@ static void setters(arena *a)
     view head, text = { 0 }, *words = NULL;
     size_t file_bytes;
     err e = { 0 };
-    bool good = gguf_plan_new(&plan, 9, 0, a, &e) && gguf_set_u32(&plan, "u32", 7, &e) &&
+    bool good = gguf_plan_new(&plan, 11, 0, a, &e) && gguf_set_u32(&plan, "u32", 7, &e) &&
                 gguf_set_str(&plan, "u64", view_of("soon a number"), &e) && gguf_set_i32(&plan, "i32", -7, &e) &&
                 gguf_set_f32(&plan, "f32", 1.5f, &e) && gguf_set_bool(&plan, "bool", true, &e) &&
                 gguf_set_u32(&plan, "gone", 1, &e) && gguf_set_i32s(&plan, "ints", ints, 3, &e) &&
-                gguf_set_f32s(&plan, "floats", floats, 2, &e) && gguf_set_strings(&plan, "words", strings, 3, &e);
+                gguf_set_f32s(&plan, "floats", floats, 2, &e) && gguf_set_strings(&plan, "words", strings, 3, &e) &&
+                gguf_set_str(&plan, "text", view_of("kept\n"), &e) && gguf_set_str(&plan, "empty", view_of(""), &e);
     CHECK(good, "%s", e.text);
-    CHECK(!gguf_set_u32(&plan, "tenth", 1, &e) && e.code == ERR_LIMIT, "a tenth pair of nine: %s", e.text);
+    CHECK(!gguf_set_u32(&plan, "twelfth", 1, &e) && e.code == ERR_LIMIT, "a twelfth pair of eleven: %s", e.text);
     e = (err){ 0 };
     gguf_unset(&plan, "gone");
     gguf_unset(&plan, "never there");
@@ -184,7 +187,9 @@ static void setters(arena *a)
     CHECK(view_equal(words[0], strings[0]) && view_equal(words[1], strings[1]) && view_equal(words[2], strings[2]),
           "strings come back");
     CHECK(s->item_type == GGUF_U8 && view_is(s->bytes, "\x01\x02"), "bytes come back");
-    CHECK(dir.pair_count == 9 && view_is(dir.pairs[1].key, "u64") && gguf_find(&dir, "gone") == NULL,
+    CHECK(gguf_str(&dir, "text", GGUF_REQUIRED, &text, &e) && view_is(text, "kept\n") &&
+          gguf_str(&dir, "empty", GGUF_REQUIRED, &text, &e) && text.len_bytes == 0, "texts come back: %s", e.text);
+    CHECK(dir.pair_count == 11 && view_is(dir.pairs[1].key, "u64") && gguf_find(&dir, "gone") == NULL,
           "a changed key stays in its place, an unset one is gone");
     CHECK(gguf_str(&dir, "gone", GGUF_OPTIONAL, &text, &e) && text.len_bytes == 0, "%s", e.text);
     arena_rewind(a, 0);
@@ -372,7 +377,9 @@ int main(void)
     if (!CHECK(mkdtemp(dir_path) != NULL, "%s", dir_path)) return check_done();
     if (!CHECK(arena_new(&a, (size_t)256 << 20, &e), "%s", e.text)) return check_done();
     every_type(&a);
-    other_alignment(&a);
+    other_alignment(8, &a);
+    other_alignment(512, &a);
+    other_alignment(GGUF_ALIGNMENT_MAX, &a);
     reference_files(&a);
     setters(&a);
     copies_leave_split(&a);

@@ -2,6 +2,7 @@
  * bit. Pages are separate allocations of exactly their size, positions beyond the last one hold NaN, and pages that no
  * row sees are NULL: so reading what must not be read is seen. */
 #include "base/prng.h"
+#include "base/team.h"
 #include "kernels/math.h"
 #include "kernels_tiers.h"
 
@@ -9,7 +10,7 @@
 
 #include <stdlib.h>
 
-enum { ROWS_MAX = 40, DIM_MAX = 256, PAGES_MAX = 40, PART_MAX = DIM_MAX + 2 };
+enum { ROWS_MAX = 40, DIM_MAX = 256, PAGES_MAX = 40, PART_MAX = DIM_MAX + 2, SPANS_MAX = 3 };
 
 /* Keys and values of one head, and the rows that look at them. */
 struct scene {
@@ -36,7 +37,7 @@ static size_t page_bytes(size_t dim)
     return dim * PAGE_TOK * (scene.type == KV_F32 ? sizeof(float) : sizeof(uint16_t));
 }
 
-/* Fills the pages through `store`. `gain` makes scores large: 1 is ordinary, 1e3 leaves one position with all weight. */
+/* Fills the pages through `store`. `gain` makes scores large: 1 is ordinary, 1e3 leaves one position all weight. */
 static void scene_make(const struct attention_kernels *k, enum kv_type type, size_t key_dim, size_t value_dim,
                        size_t positions, float soft_cap, float gain, uint64_t seed)
 {
@@ -57,8 +58,8 @@ static void scene_make(const struct attention_kernels *k, enum kv_type type, siz
         k->store(type, key, value, key_dim, value_dim, i % PAGE_TOK, scene.k_pages[i / PAGE_TOK],
                  scene.v_pages[i / PAGE_TOK]);
         if (type == KV_F32) continue;
-        for (size_t c = 0; c < key_dim; c++) key[c] = f32_of_f16(f16_of_f32(key[c]));
-        for (size_t c = 0; c < value_dim; c++) value[c] = f32_of_f16(f16_of_f32(value[c]));
+        for (size_t c = 0; c < key_dim; c++) key[c] = f16_to_f32(f16_clamped(key[c]));
+        for (size_t c = 0; c < value_dim; c++) value[c] = f16_to_f32(f16_clamped(value[c]));
     }
     for (size_t r = 0; r < ROWS_MAX; r++)
         for (size_t c = 0; c < key_dim; c++) scene.q[r][c] = random_value(seed + 2, r * key_dim + c) * 2;
@@ -94,20 +95,38 @@ static void run_span(const struct attention_kernels *k, size_t first_page, size_
                                       .row_count = end - begin });
 }
 
-/* All spans, combined in order: parts for every row. `at_once` rows share a call. */
+struct spans {
+    const struct attention_kernels *k;
+    size_t at_once; /* rows that share a call */
+};
+
+static float span_parts[SPANS_MAX][ROWS_MAX][PART_MAX];
+
+static void one_span(void *arg, size_t span, size_t thread)
+{
+    const struct spans *s = arg;
+    (void)thread;
+    memset(span_parts[span], 0x55, sizeof span_parts[span]); /* what a call leaves unwritten is seen */
+    for (size_t r = 0; r < scene.row_count; r += s->at_once)
+        run_span(s->k, span * SPAN_PAGES, r, r + s->at_once < scene.row_count ? r + s->at_once : scene.row_count,
+                 span_parts[span]);
+}
+
+/* All spans, taken by the threads of `t` or one after the other, then combined in order: parts for every row. */
+static void run_team(const struct attention_kernels *k, size_t at_once, team *t, float out[][PART_MAX])
+{
+    struct spans job = { k, at_once };
+    size_t spans = (scene.positions + SPAN_TOK - 1) / SPAN_TOK;
+    if (t != NULL) team_run(t, spans, one_span, &job);
+    for (size_t span = 0; t == NULL && span < spans; span++) one_span(&job, span, 0);
+    for (size_t r = 0; r < scene.row_count; r++) memcpy(out[r], span_parts[0][r], sizeof out[r]);
+    for (size_t span = 1; span < spans; span++)
+        for (size_t r = 0; r < scene.row_count; r++) k->combine(out[r], span_parts[span][r], scene.value_dim);
+}
+
 static void run_all(const struct attention_kernels *k, size_t at_once, float out[][PART_MAX])
 {
-    static float one[ROWS_MAX][PART_MAX];
-    size_t part = scene.value_dim + 2;
-    for (size_t first = 0; first * PAGE_TOK < scene.positions; first += SPAN_PAGES) {
-        memset(one, 0x55, sizeof one);
-        for (size_t r = 0; r < scene.row_count; r += at_once)
-            run_span(k, first, r, r + at_once < scene.row_count ? r + at_once : scene.row_count, one);
-        for (size_t r = 0; r < scene.row_count; r++) {
-            if (first == 0) memcpy(out[r], one[r], part * sizeof(float));
-            else k->combine(out[r], one[r], scene.value_dim);
-        }
-    }
+    run_team(k, at_once, NULL, out);
 }
 
 /* Plain attention of row r in f64: two passes over the visible positions. */
@@ -192,8 +211,9 @@ static const struct config {
     { "256 channels, soft cap", 256, 256, 1100, 50, 8 },
     { "scores far apart: most weights underflow", 64, 64, 1500, 0, 1000 },
     { "scores almost zero", 64, 64, 1100, 0, 1e-30f },
+    { "scores underflow to zeros of both signs", 8, 8, 200, 0, 2e-45f },
 };
-enum { CONFIGS = sizeof configs / sizeof *configs };
+enum { CONFIGS = sizeof configs / sizeof *configs, THREE_SPANS = 9 };
 
 static bool same_parts(float a[][PART_MAX], float b[][PART_MAX])
 {
@@ -230,19 +250,25 @@ static void definition_is_attention(const struct attention_kernels *k)
         }
 }
 
-/* Rows cut over calls in any way: the same bits. */
+/* Rows cut over calls and spans given to threads in any way: the same bits. */
 static void cuts_do_not_matter(const struct attention_kernels *k, const char *name)
 {
     static const size_t at_once[] = { 1, 2, 3, 5, 7, 13, 39 };
-    make_config(k, &configs[CONFIGS - 4], KV_F16, 4);
+    team *t = NULL;
+    err e = { 0 };
+    if (!CHECK(team_new(&t, 3, NULL, 0, &e), "%s", e.text)) return;
+    make_config(k, &configs[THREE_SPANS], KV_F16, 4);
     for (size_t shape = 0; shape < SHAPES; shape++) {
         see((enum shape)shape, ROWS_MAX, 8);
         run_all(k, ROWS_MAX, parts);
         for (size_t i = 0; i < sizeof at_once / sizeof *at_once; i++) {
             run_all(k, at_once[i], other_parts);
             CHECK(same_parts(parts, other_parts), "%s, %s: %zu rows a call", name, shape_names[shape], at_once[i]);
+            run_team(k, at_once[i], t, other_parts);
+            CHECK(same_parts(parts, other_parts), "%s, %s: three threads", name, shape_names[shape]);
         }
     }
+    team_free(t);
     scene_free();
 }
 
@@ -326,7 +352,7 @@ static void the_comparison_sees(const struct attention_kernels *k)
     see(DECODE, 2, 0);
     run_all(k, 2, parts);
     memcpy(other_parts, parts, sizeof parts);
-    other_parts[1][scene.value_dim + 1] = f32_of_bits(f32_bits(other_parts[1][scene.value_dim + 1]) ^ 1);
+    other_parts[1][scene.value_dim + 1] = f32_of_bits(bits_of_f32(other_parts[1][scene.value_dim + 1]) ^ 1);
     CHECK(!same_parts(parts, other_parts), "one bit of a sum is seen");
     scene.lo[1] = 1;
     run_all(k, 2, other_parts);

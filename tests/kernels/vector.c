@@ -50,37 +50,48 @@ static void fill(struct buffers *b, enum kind kind, uint64_t seed)
     b->flag = false;
 }
 
-typedef void call(const struct vector_kernels *k, struct buffers *b, size_t n);
+typedef const struct vector_kernels slots;
+typedef struct buffers data;
+typedef void call(slots *k, data *b, size_t n);
 
-static void rms_norm(const struct vector_kernels *k, struct buffers *b, size_t n) { k->rms_norm(b->x, b->y, n, 1e-5f, b->out); }
-static void rms_norm_bare(const struct vector_kernels *k, struct buffers *b, size_t n) { k->rms_norm(b->x, NULL, n, 1e-6f, b->x); }
-static void layer_norm(const struct vector_kernels *k, struct buffers *b, size_t n) { k->layer_norm(b->x, b->y, b->z, n, 1e-5f, b->x); }
-static void layer_norm_w(const struct vector_kernels *k, struct buffers *b, size_t n) { k->layer_norm(b->x, b->y, NULL, n, 1e-5f, b->out); }
-static void layer_norm_bare(const struct vector_kernels *k, struct buffers *b, size_t n) { k->layer_norm(b->x, NULL, NULL, n, 0, b->out); }
-static void l2_norm(const struct vector_kernels *k, struct buffers *b, size_t n) { k->l2_norm(b->x, n, 1e-12f); }
-static void rope_pairs(const struct vector_kernels *k, struct buffers *b, size_t n) { k->rope(b->x, b->y, n / 2, true); }
-static void rope_halves(const struct vector_kernels *k, struct buffers *b, size_t n) { k->rope(b->x, b->y, n / 2, false); }
-static void add(const struct vector_kernels *k, struct buffers *b, size_t n) { k->add(b->x, b->y, n); }
-static void add_scaled(const struct vector_kernels *k, struct buffers *b, size_t n) { k->add_scaled(b->x, b->y, 0.37f, n); }
-static void scale(const struct vector_kernels *k, struct buffers *b, size_t n) { k->scale(b->x, 0.37f, n); }
-static void soft_cap(const struct vector_kernels *k, struct buffers *b, size_t n) { k->soft_cap(b->x, 30, n); }
-static void silu_mul(const struct vector_kernels *k, struct buffers *b, size_t n) { k->silu_mul(b->x, b->y, n); }
-static void gelu_tanh_mul(const struct vector_kernels *k, struct buffers *b, size_t n) { k->gelu_tanh_mul(b->x, b->y, n); }
-static void gelu_erf(const struct vector_kernels *k, struct buffers *b, size_t n) { k->gelu_erf(b->x, n); }
-static void swiglu_oai(const struct vector_kernels *k, struct buffers *b, size_t n) { k->swiglu_oai(b->x, b->y, 1.702f, 7, n); }
-static void sigmoid(const struct vector_kernels *k, struct buffers *b, size_t n) { k->sigmoid(b->x, n); }
-static void softmax(const struct vector_kernels *k, struct buffers *b, size_t n) { k->softmax(b->x, n); }
-static void dot(const struct vector_kernels *k, struct buffers *b, size_t n) { b->value = k->dot(b->x, b->y, n); }
-static void all_finite(const struct vector_kernels *k, struct buffers *b, size_t n) { b->flag = k->all_finite(b->x, n); }
-static void to_f16(const struct vector_kernels *k, struct buffers *b, size_t n) { k->to_f16(b->x, n, b->h); }
-static void from_f16(const struct vector_kernels *k, struct buffers *b, size_t n) { k->from_f16(b->h, n, b->out); }
+static void rms_norm(slots *k, data *b, size_t n) { k->rms_norm(b->x, b->y, n, 1e-5f, b->out); }
+static void rms_norm_bare(slots *k, data *b, size_t n) { k->rms_norm(b->x, NULL, n, 1e-6f, b->x); }
+static void layer_norm(slots *k, data *b, size_t n) { k->layer_norm(b->x, b->y, b->z, n, 1e-5f, b->x); }
+static void layer_norm_no_b(slots *k, data *b, size_t n) { k->layer_norm(b->x, b->y, NULL, n, 1e-5f, b->out); }
+static void layer_norm_bare(slots *k, data *b, size_t n) { k->layer_norm(b->x, NULL, NULL, n, 0, b->out); }
+static void l2_norm(slots *k, data *b, size_t n) { k->l2_norm(b->x, n, 1e-12f); }
+static void rope_pairs(slots *k, data *b, size_t n) { k->rope(b->x, b->y, n / 2, true); }
+static void rope_halves(slots *k, data *b, size_t n) { k->rope(b->x, b->y, n / 2, false); }
+static void add(slots *k, data *b, size_t n) { k->add(b->x, b->y, n); }
+static void add_scaled(slots *k, data *b, size_t n) { k->add_scaled(b->x, b->y, 0.37f, n); }
+static void scale(slots *k, data *b, size_t n) { k->scale(b->x, 0.37f, n); }
+static void soft_cap(slots *k, data *b, size_t n) { k->soft_cap(b->x, 30, n); }
+static void silu_mul(slots *k, data *b, size_t n) { k->silu_mul(b->x, b->y, n); }
+static void silu(slots *k, data *b, size_t n) { k->silu_mul(b->x, NULL, n); }
+static void gelu_tanh_mul(slots *k, data *b, size_t n) { k->gelu_tanh_mul(b->x, b->y, n); }
+static void gelu_tanh(slots *k, data *b, size_t n) { k->gelu_tanh_mul(b->x, NULL, n); }
+static void gelu_erf(slots *k, data *b, size_t n) { k->gelu_erf(b->x, n); }
+static void swiglu_oai(slots *k, data *b, size_t n) { k->swiglu_oai(b->x, b->y, 1.702f, 7, n); }
+static void sigmoid(slots *k, data *b, size_t n) { k->sigmoid(b->x, n); }
+static void softmax(slots *k, data *b, size_t n) { k->softmax(b->x, n); }
+static void dot(slots *k, data *b, size_t n) { b->value = k->dot(b->x, b->y, n); }
+static void all_finite(slots *k, data *b, size_t n) { b->flag = k->all_finite(b->x, n); }
+static void to_f16(slots *k, data *b, size_t n) { k->to_f16(b->x, n, b->h); }
+static void from_f16(slots *k, data *b, size_t n) { k->from_f16(b->h, n, b->out); }
 
-/* ORDER struct vector_kernels. The f64 form of each, for element i; `tolerance` is relative to 1 + |want|, over ordinary
- * values. NULL where a function of its own below checks it. */
+/* The f64 form of the slots that go element by element; those that do not, have norm_means below. */
 static double want_silu(double x, double y) { return x / (1 + exp(-x)) * y; }
-static double want_gelu_tanh(double x, double y) { return 0.5 * x * (1 + tanh(sqrt(2 / M_PI) * (x + 0.044715 * x * x * x))) * y; }
+static double want_gelu_tanh(double x, double y)
+{
+    return 0.5 * x * (1 + tanh(sqrt(2 / M_PI) * (x + 0.044715 * x * x * x))) * y;
+}
+static double want_silu_alone(double x, double y) { return (void)y, want_silu(x, 1); }
+static double want_gelu_tanh_alone(double x, double y) { return (void)y, want_gelu_tanh(x, 1); }
 static double want_gelu_erf(double x, double y) { return (void)y, 0.5 * x * (1 + erf(x / sqrt(2))); }
-static double want_oai(double x, double y) { return fmin(x, 7) / (1 + exp(-1.702 * fmin(x, 7))) * (fmax(fmin(y, 7), -7) + 1); }
+static double want_oai(double x, double y)
+{
+    return fmin(x, 7) / (1 + exp(-1.702 * fmin(x, 7))) * (fmax(fmin(y, 7), -7) + 1);
+}
 static double want_sigmoid(double x, double y) { return (void)y, 1 / (1 + exp(-x)); }
 static double want_soft_cap(double x, double y) { return (void)y, 30 * tanh(x / 30); }
 static double want_add(double x, double y) { return x + y; }
@@ -95,7 +106,7 @@ static const struct row {
     { "rms_norm", rms_norm, NULL },
     { "rms_norm in place, without weight", rms_norm_bare, NULL },
     { "layer_norm in place", layer_norm, NULL },
-    { "layer_norm without bias", layer_norm_w, NULL },
+    { "layer_norm without bias", layer_norm_no_b, NULL },
     { "layer_norm without weight", layer_norm_bare, NULL },
     { "l2_norm", l2_norm, NULL },
     { "rope of pairs", rope_pairs, NULL },
@@ -106,6 +117,8 @@ static const struct row {
     { "soft_cap", soft_cap, want_soft_cap },
     { "silu_mul", silu_mul, want_silu },
     { "gelu_tanh_mul", gelu_tanh_mul, want_gelu_tanh },
+    { "silu_mul without up", silu, want_silu_alone },
+    { "gelu_tanh_mul without up", gelu_tanh, want_gelu_tanh_alone },
     { "gelu_erf", gelu_erf, want_gelu_erf },
     { "swiglu_oai", swiglu_oai, want_oai },
     { "sigmoid", sigmoid, want_sigmoid },
@@ -129,7 +142,8 @@ static void elementwise_means(const struct vector_kernels *k)
         double worst = 0;
         for (size_t i = 0; i < N_MAX; i++) {
             double want = rows[r].want((double)start.x[i], (double)start.y[i]);
-            worst = fmax(worst, fabs((double)ours.x[i] - want) / (1 + fabs(want)));
+            double d = fabs((double)ours.x[i] - want) / (1 + fabs(want));
+            if (!(d <= worst)) worst = d;
         }
         CHECK(worst < 1e-6, "%s: relative difference to f64 %g", rows[r].name, worst);
     }
@@ -138,7 +152,10 @@ static void elementwise_means(const struct vector_kernels *k)
 static double largest_difference(const float *got, const double *want, size_t n)
 {
     double worst = 0;
-    for (size_t i = 0; i < n; i++) worst = fmax(worst, fabs((double)got[i] - want[i]) / (1 + fabs(want[i])));
+    for (size_t i = 0; i < n; i++) {
+        double d = fabs((double)got[i] - want[i]) / (1 + fabs(want[i]));
+        if (!(d <= worst)) worst = d; /* a NaN too */
+    }
     return worst;
 }
 
@@ -176,7 +193,8 @@ static void norm_means(const struct vector_kernels *k)
             double s = (double)start.y[2 * i + 1];
             want[at] = x0 * c - x1 * s, want[at + step] = x0 * s + x1 * c;
         }
-        CHECK(largest_difference(ours.x, want, N) < 2e-6, "rope, adjacent %d: %g", adjacent, largest_difference(ours.x, want, N));
+        double worst = largest_difference(ours.x, want, N);
+        CHECK(worst < 2e-6, "rope, adjacent %d: %g", adjacent, worst);
     }
 }
 
@@ -209,7 +227,7 @@ static void specials(const struct vector_kernels *k)
 static bool same_bits(const float *a, const float *b, size_t n)
 {
     bool same = true;
-    for (size_t i = 0; i < n; i++) same &= f32_bits(a[i]) == f32_bits(b[i]) || (isnan(a[i]) && isnan(b[i]));
+    for (size_t i = 0; i < n; i++) same &= bits_of_f32(a[i]) == bits_of_f32(b[i]) || (isnan(a[i]) && isnan(b[i]));
     return same;
 }
 
@@ -226,15 +244,17 @@ static void tier_equals(const struct tier *ref, const struct tier *tier)
 {
     for (size_t r = 0; r < ROWS; r++) {
         size_t wrong = 0;
-        for (size_t kind = 0; kind < KINDS; kind++)
+        for (size_t kind = 0; kind < KINDS; kind++) {
+            fill(&start, (enum kind)kind, r);
             for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
-                fill(&start, (enum kind)kind, 100 * r + i);
                 ours = start, theirs = start;
                 rows[r].call(&ref->vector, &ours, lengths[i]);
                 rows[r].call(&tier->vector, &theirs, lengths[i]);
                 if (same(&ours, &theirs)) continue;
-                if (wrong++ == 0) CHECK(false, "%s %s: %s, n = %zu", tier->name, rows[r].name, kind_names[kind], lengths[i]);
+                if (wrong++ == 0)
+                    CHECK(false, "%s %s: %s, n = %zu", tier->name, rows[r].name, kind_names[kind], lengths[i]);
             }
+        }
         CHECK(wrong == 0, "%s %s: %zu cases differ", tier->name, rows[r].name, wrong);
     }
 }
@@ -242,10 +262,10 @@ static void tier_equals(const struct tier *ref, const struct tier *tier)
 /* exp, tanh and erf of a tier over all of f32 in steps: through the slots that show them. */
 static void tier_functions(const struct tier *ref, const struct tier *tier)
 {
-    static void (*const shows[])(const struct vector_kernels *, struct buffers *, size_t) = { sigmoid, soft_cap, gelu_erf };
+    static call *const shows[] = { sigmoid, soft_cap, gelu_erf };
     size_t wrong = 0;
     for (uint64_t bits = 0; bits >> 32 == 0;) {
-        for (size_t i = 0; i < N_MAX; i++, bits += 1021) start.x[i] = f32_of_bits((uint32_t)bits);
+        for (size_t i = 0; i < N_MAX; i++, bits += 4093) start.x[i] = f32_of_bits((uint32_t)bits);
         for (size_t f = 0; f < 3; f++) {
             memcpy(ours.x, start.x, sizeof ours.x), memcpy(theirs.x, start.x, sizeof ours.x);
             shows[f](&ref->vector, &ours, N_MAX);
@@ -262,7 +282,7 @@ static void the_comparison_sees(void)
     fill(&ours, ORDINARY, 5);
     theirs = ours;
     CHECK(same(&ours, &theirs), "equal buffers are equal");
-    theirs.out[N_MAX + GUARD - 1] = f32_of_bits(f32_bits(theirs.out[0]) + 1);
+    theirs.out[N_MAX + GUARD - 1] = f32_of_bits(bits_of_f32(theirs.out[0]) + 1);
     CHECK(!same(&ours, &theirs), "one unit past the end is seen");
     theirs = ours;
     theirs.x[0] = -0.0f, ours.x[0] = 0.0f;

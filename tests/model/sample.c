@@ -48,7 +48,7 @@ static const struct greedy_row {
     { "the largest logit", { 0, 1, 5, 2, 3, 4, -1, -2 }, { GREEDY }, { { 0 } }, 0, TOKENS(0), 2 },
     { "a tie goes to the lowest token", { 0, 5, 1, 5, 5, 0, 0, 0 }, { GREEDY }, { { 0 } }, 0, TOKENS(0), 1 },
     { "all equal: token 0", { 3, 3, 3, 3, 3, 3, 3, 3 }, { GREEDY }, { { 0 } }, 0, TOKENS(0), 0 },
-    { "all but one forbidden by the model", { NO, NO, NO, NO, NO, NO, NO, -9 }, { GREEDY }, { { 0 } }, 0, TOKENS(0), 7 },
+    { "all but one forbidden", { NO, NO, NO, NO, NO, NO, NO, -9 }, { GREEDY }, { { 0 } }, 0, TOKENS(0), 7 },
     { "everything forbidden: the lowest", { NO, NO, NO, NO, NO, NO, NO, NO }, { GREEDY }, { { 0 } }, 0, TOKENS(0), 0 },
     { "-0 and 0 are a tie", { -1, -0.0f, 0.0f, -1, -1, -1, -1, -1 }, { GREEDY }, { { 0 } }, 0, TOKENS(0), 1 },
     { "a bias lifts", { 0, 1, 5, 2, 3, 4, -1, -2 }, { GREEDY }, { { 6, 6.5f } }, 1, TOKENS(0), 6 },
@@ -124,7 +124,9 @@ static void dry_breakers(void)
         { "a breaker elsewhere changes nothing", 5 },
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        struct sample_settings set = { GREEDY, .dry_multiplier = 2.0f, .dry_breakers = breakers[i], .dry_breaker_count = 1 };
+        struct sample_settings set = { GREEDY, .dry_multiplier = 2 };
+        set.dry_breakers = breakers[i];
+        set.dry_breaker_count = 1;
         int32_t got = sampler_draw(make(&set, VOCAB), logits, history, 7, 0, NULL);
         CHECK(got == rows[i].want, "DRY: %s: got %d", rows[i].says, got);
     }
@@ -154,16 +156,19 @@ static const struct draw_row {
     { "top-p 0 keeps one", { .1f, .2f, .3f, .4f }, { PLAIN, .top_p = 0 }, { 0, 0, 0, 1 } },
     { "top-p: a tie keeps the lower", { .25f, .25f, .25f, .25f }, { PLAIN, .top_p = .4f }, { .5f, .5f } },
     { "min-p .6 of .4 is .24", { .1f, .2f, .3f, .4f }, { PLAIN, .min_p = .6f }, { 0, 0, .4286f, .5714f } },
-    { "min-p 1 keeps the equals of the best", { .3f, .1f, .3f, .3f }, { PLAIN, .min_p = 1 }, { .3333f, 0, .3333f, .3333f } },
+    { "min-p 1 keeps the equals of the best", { .3f, .1f, .3f, .3f }, { PLAIN, .min_p = 1 },
+      { .3333f, 0, .3333f, .3333f } },
     { "min-p after top-p", { .1f, .2f, .3f, .4f }, { PLAIN, .top_p = .75f, .min_p = .6f }, { 0, 0, .4286f, .5714f } },
     { "top-p counts what top-k left", { .1f, .2f, .3f, .4f }, { PLAIN, .top_k = 2, .top_p = .55f }, { 0, 0, 0, 1 } },
     /* entropy 1.280; surprises 2.303 1.609 1.204 .916: nearest is .3, then .2 (.329), then .4 (.364) */
-    { "typical .2 keeps the token of mean surprise", { .1f, .2f, .3f, .4f }, { PLAIN, .typical_p = .2f }, { 0, 0, 1, 0 } },
+    { "typical .2 keeps the token of mean surprise", { .1f, .2f, .3f, .4f }, { PLAIN, .typical_p = .2f },
+      { 0, 0, 1, 0 } },
     { "typical .4 keeps two", { .1f, .2f, .3f, .4f }, { PLAIN, .typical_p = .4f }, { 0, .4f, .6f, 0 } },
     { "typical .6 keeps three", { .1f, .2f, .3f, .4f }, { PLAIN, .typical_p = .6f }, { 0, .2222f, .3333f, .4444f } },
     { "min-p is of the best that typical left", { .1f, .2f, .3f, .4f }, { PLAIN, .typical_p = .4f, .min_p = .6f },
       { 0, .4f, .6f, 0 } },
-    { "forbidden tokens stay so", { 0, .5f, 0, .5f }, { PLAIN, .top_k = 3, .top_p = .99f, .min_p = .01f }, { 0, .5f, 0, .5f } },
+    { "forbidden tokens stay so", { 0, .5f, 0, .5f }, { PLAIN, .top_k = 3, .top_p = .99f, .min_p = .01f },
+      { 0, .5f, 0, .5f } },
 };
 
 static void draws(void)
@@ -231,7 +236,8 @@ static void check_one(const char *name, struct sample_settings set, bool want)
 {
     err e = { 0 };
     bool got = sample_check(&set, VOCAB, &e);
-    CHECK(got == want && (got || (e.code == ERR_VALUE && strstr(e.text, name) != NULL)), "%s: %d %s", name, got, e.text);
+    CHECK(got == want && (got || (e.code == ERR_VALUE && strstr(e.text, name) != NULL)), "%s: %d %s", name, got,
+          e.text);
 }
 
 #define RANGE(name, field, low, high)                                                                                  \
@@ -263,8 +269,10 @@ static void ranges(void)
         check_one("--logit-bias", (struct sample_settings){ PLAIN, .bias = &biases[i].bias, .bias_count = 1 },
                   biases[i].good);
     static const int32_t breakers[] = { 7, 8 };
-    check_one("--dry-breaker", (struct sample_settings){ PLAIN, .dry_breakers = breakers, .dry_breaker_count = 1 }, true);
-    check_one("--dry-breaker", (struct sample_settings){ PLAIN, .dry_breakers = breakers, .dry_breaker_count = 2 }, false);
+    struct sample_settings broken = { PLAIN, .dry_breakers = breakers, .dry_breaker_count = 1 };
+    check_one("--dry-breaker", broken, true);
+    broken.dry_breaker_count = 2;
+    check_one("--dry-breaker", broken, false);
 }
 
 /* ---- a large vocabulary: against a full sort, and in time ---- */
@@ -287,7 +295,8 @@ static void large(void)
     const struct token_logprob *last = &top[999];
     for (int32_t i = 0; i < LARGE; i++)
         better += logits[i] > logits[last->token] || (logits[i] == logits[last->token] && i < last->token);
-    CHECK(wrong == 0 && better == 999, "the 1000 best of %d: %zu out of order, %zu ahead of the last", LARGE, wrong, better);
+    CHECK(wrong == 0 && better == 999, "the 1000 best of %d: %zu out of order, %zu ahead of the last", LARGE,
+          wrong, better);
 
     static const struct {
         const char *says;

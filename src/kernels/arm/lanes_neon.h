@@ -11,8 +11,8 @@ typedef struct lanes {
     float32x4_t a, b, c, d;
 } lanes;
 
-/* Registers: 6 rows x 1 sum of four registers, 4 loaded, 1 broadcast = 29 of 32. */
-enum { ROWS_AT_ONCE = 6 };
+/* Registers: 5 rows x 1 sum of four registers, 4 loaded, 5 weights = 29 of 32; with 6 rows, gcc 12 keeps sums in memory. */
+enum { ROWS_AT_ONCE = 5 };
 static inline size_t lanes_wide(size_t rows)
 {
     return rows == 1 ? 4 : rows == 2 ? 2 : 1;

@@ -99,7 +99,7 @@ static inline lanes lanes_xor(lanes x, lanes y) { return (lanes){ _mm256_xor_ps(
 /* As exp_f32 has it; the halves of n may differ by one there and here, the first product is exact either way. */
 static inline __m256 half_times_two_to(__m256 p, __m256 shifted)
 {
-    __m256i n = _mm256_srai_epi32(_mm256_slli_epi32(_mm256_castps_si256(shifted), 22), 22); /* sign of the low 10 bits */
+    __m256i n = _mm256_srai_epi32(_mm256_slli_epi32(_mm256_castps_si256(shifted), 22), 22); /* the low 10 bits */
     __m256i half = _mm256_srai_epi32(n, 1), bias = _mm256_set1_epi32(127);
     __m256 first = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(half, bias), 23));
     __m256i rest = _mm256_sub_epi32(n, half);
@@ -131,7 +131,11 @@ static inline float lanes_largest(lanes x) /* no lane is NaN */
 
 static inline lanes lanes_even(lanes x) { return (lanes){ _mm256_moveldup_ps(x.a), _mm256_moveldup_ps(x.b) }; }
 static inline lanes lanes_odd(lanes x) { return (lanes){ _mm256_movehdup_ps(x.a), _mm256_movehdup_ps(x.b) }; }
-static inline lanes lanes_swap(lanes x) { return (lanes){ _mm256_permute_ps(x.a, 0xb1), _mm256_permute_ps(x.b, 0xb1) }; }
+
+static inline lanes lanes_swap(lanes x)
+{
+    return (lanes){ _mm256_permute_ps(x.a, 0xb1), _mm256_permute_ps(x.b, 0xb1) };
+}
 
 /* Eight pairs: the shuffle works inside halves of 128 bits, the permute puts the quarters in order. */
 static inline __m256 half_of_pairs(const float *p, int odd)

@@ -1,0 +1,23 @@
+# For the scripts of tests/*/: `. tests/check.sh` at the top, `finish` at the end. They run from the repository root.
+#   $hearth  the program that is tested      $shared  reference data ($HEARTH_SHARED, or ../shared)
+#   $tmp     a folder that goes away at the end
+#   $quick   not empty under the sanitizers: leave out what only takes longer there
+passed=0 failed=0 skipped=0
+hearth=${HEARTH:-build/release/hearth}
+helpers=$(dirname "$hearth")/tests
+shared=${HEARTH_SHARED:-../shared}
+quick=${HEARTH_QUICK:-}
+tmp=$(mktemp -d) || exit 1
+trap 'rm -rf "$tmp"' EXIT
+
+pass() { passed=$((passed + 1)); }
+fail() { failed=$((failed + 1)); echo "FAILED $0: $*"; }
+skip() { skipped=$((skipped + 1)); echo "skipped: $*"; }
+# same SAYS GOT WANT
+same() { if [ "$2" = "$3" ]; then pass; else fail "$1: got '$2', want '$3'"; fi; }
+# holds SAYS COMMAND...   the command succeeds
+holds() { says=$1; shift; if "$@" > "$tmp/holds" 2>&1; then pass; else fail "$says: $(tail -n 2 "$tmp/holds")"; fi; }
+finish() {
+    echo "$passed passed, $failed failed, $skipped skipped"
+    [ "$failed" = 0 ]
+}
