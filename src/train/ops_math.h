@@ -19,7 +19,7 @@ static inline float exp_lane(float x)
     p = fmaf(p, r, EXP_POLY[3]);
     p = fmaf(p, r, EXP_POLY[4]);
     p = fmaf(r * r, p, r) + 1.0f;
-    int32_t whole = (int32_t)(f32_bits(shifted) & 0x3ff) - (int32_t)((f32_bits(shifted) & 0x200) << 1);
+    int32_t whole = (int32_t)(bits_of_f32(shifted) & 0x3ff) - (int32_t)((bits_of_f32(shifted) & 0x200) << 1);
     int32_t half = whole / 2;
     return p * f32_of_bits((uint32_t)(half + 127) << 23) * f32_of_bits((uint32_t)(whole - half + 127) << 23);
 }
