@@ -16,6 +16,8 @@ enum {
     BATCH_TOK_MAX = 4096,  /* tokens of one step of the graph */
     EXPERTS_MAX = 1024,    /* experts of a layer; published: up to 512 */
     EXPERTS_USED_MAX = 64, /* experts of one token; published: up to 22 */
+    CONFIG_LINES_MAX = 10000,     /* lines of one configuration file; a long policy has some hundred */
+    CONFIG_LINE_BYTES_MAX = 4096, /* bytes of one line: a path at its longest (PATH_MAX) */
 
     GGUF_KEYS_MAX = 1 << 16,       /* metadata pairs of one file; published files have under 100 */
     GGUF_KEY_BYTES_MAX = 65535,    /* bytes of a metadata key: the format's own limit */
@@ -43,6 +45,8 @@ enum {
     MERGE_BYTES_MAX = 65535,       /* bytes of one merge's text in an image: its length is 16 bits; two tokens need 2,049 */
     CHARSMAP_BYTES_MAX = 1 << 24,  /* bytes of a normalization map; SentencePiece's largest has 320,000 */
     REPLACEMENT_BYTES_MAX = 256,   /* bytes one match of a normalization map becomes; in NFKC at most 33 */
+    TRAIN_WORD_BYTES_MAX = 256,    /* bytes of a word that a vocabulary is made from: longer ones are data, not language */
+    TRAIN_CONTROLS_MAX = 4096,     /* control tokens of a vocabulary we make; published: up to 1,008 */
     TEXT_BYTES_MAX = 1 << 28,      /* bytes of one text to tokenize: positions stay in 32 bits with room to grow */
 
     TEMPLATE_BYTES_MAX = 1 << 20,  /* bytes of a chat template; published: up to 17 thousand */
@@ -58,6 +62,16 @@ enum {
     REPLY_PARAMS_MAX = 128,        /* parameters of one tagged call */
     REPLY_BLANKS_MAX = 4096,       /* white space held back because a marker may follow it */
     REPLY_MARKER_MAX = 64          /* bytes of one marker: a bit each says whether it must be of a control token */
+};
+
+/* Processes and what joins them. */
+enum {
+    RING_BYTES_MAX = 1 << 28,         /* bytes of one ring's data: more waits in the sender, where it is counted */
+    RING_MESSAGE_BYTES_MAX = 1 << 26, /* bytes of one message: a prompt of CTX_TOK_MAX tokens, four bytes each */
+    JAIL_FDS_MAX = 64,      /* descriptors handed to one process: sockets of a front door, two files of a packer */
+    JAIL_RINGS_MAX = 64,    /* ring ends held by one process */
+    JAIL_CHECKS_MAX = 3,    /* arguments of one system call that a filter looks at */
+    JAIL_FILTER_MAX = 512   /* instructions of one seccomp filter: the widest profile makes under 100, the kernel takes 4096 */
 };
 
 #endif

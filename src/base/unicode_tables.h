@@ -2,7 +2,7 @@
  *
  *   code >> 7 -> UNICODE_BLOCKS -> block; UNICODE_RECORD_OF[block << 7 | code & 127] -> UNICODE_RECORDS
  *   UNICODE_DECOMPOSED  sorted by code: the full canonical decomposition is count codes at UNICODE_DECOMPOSED_CODES[at]
- *   UNICODE_COMPOSED    sorted by (first, second): the primary composite of the two; Hangul is arithmetic (unicode.c) */
+ *   UNICODE_COMPOSED    sorted by (first, second): the primary composite of the two (Hangul: unicode.c) */
 #ifndef HEARTH_BASE_UNICODE_TABLES_H
 #define HEARTH_BASE_UNICODE_TABLES_H
 

@@ -21,6 +21,9 @@ static const struct command {
     { "eval", cmd_eval, "how well a model predicts a text: bits per byte, perplexity" },
     { "pack", cmd_pack, "a model file as a packed image: it starts at once" },
     { "bench", cmd_bench, "tokens a second on this machine" },
+    { "quantize", cmd_quantize, "the same model in fewer bits" },
+    { "data", cmd_data, "texts to token shards, for training" },
+    { "train", cmd_train, "makes a model, the same bits everywhere" },
     { "doctor", cmd_doctor, "what this machine can do, what is missing and how to get it" },
 };
 enum { COMMAND_COUNT = sizeof COMMANDS / sizeof *COMMANDS };
@@ -66,7 +69,7 @@ int main(int argc, char **argv)
         return output_end(EXIT_GOOD);
     }
     if (strcmp(name, "--version") == 0) {
-        printf("hearth %s\n", HEARTH_VERSION);
+        printf("hearth %s, arithmetic %d\n", HEARTH_VERSION, HEARTH_ARITHMETIC);
         return output_end(EXIT_GOOD);
     }
     for (size_t i = 0; i < COMMAND_COUNT; i++)

@@ -15,10 +15,18 @@ static const json_value *parsed(view text, arena *a)
     return json_parse(text, a, &v, &ignored) ? v : NULL;
 }
 
-bool args_json_object(view text, arena *a)
+static bool is_object(view text, arena *a)
 {
     const json_value *v = parsed(text, a);
     return v != NULL && v->type == JSON_OBJECT;
+}
+
+bool args_json_object(view *text, arena *a)
+{
+    const json_value *v = parsed(*text, a);
+    if (v == NULL || v->type != JSON_STRING) return v != NULL && v->type == JSON_OBJECT;
+    *text = v->text;
+    return is_object(v->text, a);
 }
 
 /* An object as it stands; text that holds one, decoded once. */
@@ -26,7 +34,7 @@ static bool object_text(const json_value *v, view source, arena *a, view *args)
 {
     if (v == NULL) return false;
     *args = v->type == JSON_STRING ? v->text : (view){ source.ptr + v->offset, v->len_bytes };
-    return v->type == JSON_OBJECT || (v->type == JSON_STRING && args_json_object(v->text, a));
+    return v->type == JSON_OBJECT || (v->type == JSON_STRING && is_object(v->text, a));
 }
 
 bool args_of_object(const struct reply_family *f, const json_value *v, view source, arena *a, view *name, view *id,
@@ -237,7 +245,7 @@ static bool literal_value(view text, bool gemma, json_writer *w, arena *a)
 /* What was written is JSON only if no name came twice: the strict reader says so. */
 static bool finished(json_writer *w, arena *a, view *args)
 {
-    return json_done(w, args) && args_json_object(*args, a);
+    return json_done(w, args) && is_object(*args, a);
 }
 
 bool args_of_gemma(view text, arena *a, view *args)

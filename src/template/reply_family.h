@@ -65,6 +65,14 @@ enum { PARTS_MAX = 16 };
 void script_parts(const char *script, const struct reply_setup *setup, struct part out[static PARTS_MAX]);
 struct literal literal_of(view text, const struct reply_setup *setup);
 
+/* ---- turns of a rendering (reply_derive.c) ---- */
+
+/* Where in `with_turn` the assistant's turn begins: behind what it shares with `prompt`, which ends in the generation
+ * prompt, but never inside a marker. */
+size_t reply_turn_start(view prompt, view with_turn);
+/* Does a rendered turn begin in reasoning: the text before it left it open, or it closes what it does not open? */
+bool reply_turn_in_reasoning(const struct reply_format *f, view prompt, view turn);
+
 /* ---- arguments (reply_args.c): each writes a JSON object's text into `a`, or returns false ---- */
 
 struct span {
@@ -84,6 +92,6 @@ bool args_of_params(const struct raw_param *params, size_t count, const struct r
 bool args_of_gemma(view text, arena *a, view *args);
 /* The next call of "[f(a=1), g()]": *at moves on from 0; false at the end, and *good false where it is malformed. */
 bool args_of_python(view text, size_t *at, arena *a, view *name, view *args, bool *good);
-bool args_json_object(view text, arena *a); /* is it one? */
+bool args_json_object(view *text, arena *a); /* is it one, or the text of one, which *text then is? */
 
 #endif

@@ -221,7 +221,8 @@ bool bpe_encode(const tokenizer *t, const stretch *s, id_sink *sink, arena *scra
     struct split_text words;
     struct merge_cache cache;
     if (t->nfc && !unicode_nfc(text, scratch, &text, e)) return false;
-    if (!split_run(t->splitter, t->ascii_flags, text, &words, scratch, e) || !merge_cache_new(&cache, text.len_bytes, scratch, e))
+    if (!split_run(t->splitter, t->ascii_flags, text, &words, scratch, e) ||
+        !merge_cache_new(&cache, text.len_bytes, scratch, e))
         return false;
     for (size_t begin = 0, end; begin < words.count; begin = end) {
         end = begin + 1;

@@ -9,7 +9,7 @@ static bool measure_replacements(charsmap *m, err *e)
 {
     const uint8_t *at = m->replacements.ptr, *end = at + m->replacements.len_bytes;
     if (m->replacements.len_bytes == 0 || end[-1] != 0)
-        return fail(e, ERR_TRUNCATED, ERR_NO_OFFSET, "normalization map: %zu bytes of replacements, the last not closed",
+        return fail(e, ERR_TRUNCATED, ERR_NO_OFFSET, "normalization map: %zu bytes of replacements, the last one open",
                     m->replacements.len_bytes);
     while (at < end) {
         size_t len = (size_t)((const uint8_t *)memchr(at, 0, (size_t)(end - at)) - at);
@@ -34,7 +34,8 @@ bool charsmap_new(charsmap *m, view bytes, arena *a, err *e)
         return fail(e, ERR_TRUNCATED, 0, "normalization map: %zu bytes, its trie alone takes %zu", bytes.len_bytes,
                     trie_bytes + 4);
     if (trie_bytes % 4 != 0 || trie_bytes == 0)
-        return fail(e, ERR_VALUE, 0, "normalization map: a trie of %zu bytes, must be a multiple of 4 over 0", trie_bytes);
+        return fail(e, ERR_VALUE, 0, "normalization map: a trie of %zu bytes, must be a multiple of 4 over 0",
+                    trie_bytes);
     m->unit_count = trie_bytes / 4;
     m->units = ARENA_ARRAY(a, uint32_t, m->unit_count, "normalization map", e);
     if (m->units == NULL) return false;

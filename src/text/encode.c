@@ -62,7 +62,8 @@ static int32_t special_at(struct encoding *x, size_t at, size_t *len_bytes)
     return found;
 }
 
-static bool encode_stretch(struct encoding *x, size_t begin, size_t end, const uint8_t *user_text, arena *scratch, err *e)
+static bool encode_stretch(struct encoding *x, size_t begin, size_t end, const uint8_t *user_text, arena *scratch,
+                           err *e)
 {
     static encode_fn *const ENCODE[TOKENIZER_MODELS] = { /* ORDER tokenizer_model */
         spm_encode, bpe_encode, unigram_encode, wordpiece_encode
@@ -161,7 +162,7 @@ static size_t normalized_max(const tokenizer *t, size_t text_bytes)
 
 size_t tokenizer_ids_max(const tokenizer *t, size_t text_bytes)
 {
-    /* Each token takes a byte of normalized text; each stretch, so at most each byte, may begin with a blank of its own. */
+    /* A token takes a byte of normalized text; each stretch, so at most each byte, may get a blank in front. */
     return normalized_max(t, text_bytes) + text_bytes;
 }
 

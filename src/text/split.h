@@ -36,7 +36,8 @@ enum { SPLIT_PIECE = 1 << 30 };
 /* The classes of the ASCII characters, made once a vocabulary: most text is looked up here. */
 void split_ascii(const splitter *s, uint32_t ascii[static 128]);
 
-/* Classifies and cuts; `ascii` is split_ascii's. Arrays live in `scratch`: 8 bytes a byte of text. Errors: ERR_MEMORY. */
+/* Classifies and cuts; `ascii` is split_ascii's. Arrays live in `scratch`: 8 bytes a byte of text.
+ * Errors: ERR_MEMORY. */
 bool split_run(const splitter *s, const uint32_t ascii[static 128], view text, struct split_text *out, arena *scratch,
                err *e);
 

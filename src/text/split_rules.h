@@ -87,7 +87,7 @@ match_fn match_contraction;   /* '(s|t|re|ve|m|ll|d) */
 match_fn match_contraction_i; /* the same, letter case ignored */
 match_fn match_to_newline;    /* \s*[\r\n]+ (and \s*[\r\n], which takes as much) */
 match_fn match_before_word;   /* \s+(?!\S) */
-match_fn match_cased_low;     /* prefix? body* tail+, body and tail sharing characters; then a contraction if body_max */
+match_fn match_cased_low;     /* prefix? body* tail+, which share characters; then a contraction where body_max > 0 */
 match_fn match_cased_up;      /* prefix? body+ tail*, the same */
 match_fn match_phrase;        /* prefix? (?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+ */
 match_fn match_sentinel;      /* <sentinel:[0-9]+> */

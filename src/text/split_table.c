@@ -15,7 +15,8 @@ static const struct rule GPT2_RULES[] = {
     { match_run, NOTHING, SPACE, MANY, NOTHING, 0 },
 };
 
-/* (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+ */
+/* (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)
+ * |\s+ */
 static const struct rule LLAMA3_RULES[] = {
     { match_contraction_i, NOTHING, NOTHING, 0, NOTHING, 0 },
     { match_run, NOT_RLN, LETTER, MANY, NOTHING, 0 },
@@ -26,8 +27,8 @@ static const struct rule LLAMA3_RULES[] = {
     { match_run, NOTHING, SPACE, MANY, NOTHING, 0 },
 };
 
-/* As llama-bpe with \p{N}. (bailingmoe too: its possessive prefixes share nothing with what follows, and \s*[\r\n] takes
- * as much as \s*[\r\n]+.) */
+/* As llama-bpe with \p{N}. (bailingmoe too: its possessive prefixes share nothing with what follows, and \s*[\r\n]
+ * takes as much as \s*[\r\n]+.) */
 static const struct rule QWEN2_RULES[] = {
     { match_contraction_i, NOTHING, NOTHING, 0, NOTHING, 0 },
     { match_run, NOT_RLN, LETTER, MANY, NOTHING, 0 },
@@ -132,7 +133,7 @@ static const struct rule DEEPSEEK_V3_RULES[] = {
 static const struct rule NUMBER_RULES[] = { { match_run, NOTHING, NUMBER, 1, NOTHING, 0 } };       /* \p{N} */
 static const struct rule NUMBERS_RULES[] = { { match_run, NOTHING, NUMBER, MANY, NOTHING, 0 } };   /* \p{N}+ */
 static const struct rule NUMBERS_3_RULES[] = { { match_run, NOTHING, NUMBER, 3, NOTHING, 0 } };    /* \p{N}{1,3} */
-static const struct rule DIGITS_3_RULES[] = { { match_exactly, NOTHING, ASCII_DIGIT, 3, NOTHING, 0 } }; /* [0-9][0-9][0-9] */
+static const struct rule DIGITS_3_RULES[] = { { match_exactly, NOTHING, ASCII_DIGIT, 3, NOTHING, 0 } }; /* [0-9]{3} */
 static const struct rule NEWLINE_RULES[] = { { match_run, NOTHING, NEWLINE, 1, NOTHING, 0 } };     /* [\r\n] */
 static const struct rule SP_LETTERS_RULES[] = { { match_run, SPACE, LETTER, MANY, NOTHING, 0 } };  /* \s?\p{L}+ */
 static const struct rule SP_PUNCT_RULES[] = { { match_run, SPACE, PUNCTUATION, MANY, NOTHING, 0 } }; /* \s?\p{P}+ */

@@ -109,10 +109,14 @@ static const struct merge_kind SCORE_MERGES = { character_symbol, rank_by_score,
 /* Characters without a token that stand side by side are one unknown token, as in the library. */
 static void fold_unknown(const tokenizer *t, id_sink *sink, size_t from)
 {
-    size_t kept = from, end = min_size(sink->count, sink->max);
+    size_t kept = from;
+    bool after_unknown = false;
     if (t->has_bytes || sink->count > sink->max) return;
-    for (size_t i = from; i < end; i++)
-        if (i == from || sink->ids[i] != t->facts.unk || sink->ids[i - 1] != t->facts.unk) sink->ids[kept++] = sink->ids[i];
+    for (size_t i = from; i < sink->count; i++) {
+        bool unknown = sink->ids[i] == t->facts.unk;
+        if (!unknown || !after_unknown) sink->ids[kept++] = sink->ids[i];
+        after_unknown = unknown;
+    }
     sink->count = kept;
 }
 

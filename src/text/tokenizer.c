@@ -1,6 +1,6 @@
 /* Checking a vocabulary and building its indexes: see tokenizer.h.
  *
- * In the arena:  | tokenizer | kinds | eog | pool of texts | text_at | text index | special | user-defined | family ... |
+ * In the arena:  | tokenizer | texts, kinds, eog | text index | special | user-defined | charsmap | the family's own |
  *
  * Nothing of the source is believed: every count and length is compared with its limit before anything is sized by it,
  * and nothing of the source is kept, so it may change or go away. */
@@ -75,7 +75,8 @@ static bool check_token(const struct vocab_source *src, size_t id, err *e)
 {
     view text = src->texts[id];
     if (text.len_bytes > TOKEN_BYTES_MAX)
-        return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "token %zu: %zu bytes, allowed %d", id, text.len_bytes, TOKEN_BYTES_MAX);
+        return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "token %zu: %zu bytes, allowed %d", id, text.len_bytes,
+                    TOKEN_BYTES_MAX);
     if (utf8_valid_bytes(text) != text.len_bytes)
         return fail(e, ERR_VALUE, utf8_valid_bytes(text), "token %zu: its text is not UTF-8", id);
     if (src->kinds != NULL && (src->kinds[id] < TOKEN_NORMAL || src->kinds[id] > TOKEN_BYTE))
@@ -187,8 +188,9 @@ static bool index_special(tokenizer *t, arena *a, err *e)
 {
     size_t special_bytes = 0, user_bytes = 0, count = t->facts.token_count;
     for (size_t id = 0; id < count; id++) {
-        trie *to = trie_of(t, id);
-        if (to != NULL) *(to == &t->special ? &special_bytes : &user_bytes) += index_text(&t->index, (int32_t)id).len_bytes;
+        const trie *to = trie_of(t, id);
+        size_t *sum = to == &t->special ? &special_bytes : &user_bytes;
+        if (to != NULL) *sum += index_text(&t->index, (int32_t)id).len_bytes;
     }
     if (!trie_new(&t->special, special_bytes, a, e) || !trie_new(&t->user_defined, user_bytes, a, e)) return false;
     for (size_t id = 0; id < count; id++) {

@@ -5,8 +5,10 @@
  *
  * What always holds:
  *   - ids are those the model author's own tokenizer gives; where implementations differ, the author's definition wins;
- *   - encoding never adds a token that is not in the text (no BOS, EOS, CLS): the facts say what to add, the caller adds;
- *   - a control token arises only where the caller allows it, never from merges, words or bytes of ordinary text;
+ *   - encoding never adds a token that is not in the text (no BOS, EOS, CLS): the facts say what to add, the caller
+ *     adds it;
+ *   - a control token arises only where the caller allows it, never from merges, words or bytes of ordinary text (but
+ *     for the unknown token, which some vocabularies call a control token);
  *   - time is n log n in the text whatever the text, memory is bounded by tokenizer_scratch_bytes;
  *   - any bytes are text: what is not UTF-8 goes through byte tokens, or becomes U+FFFD where a vocabulary has none.
  *
@@ -54,7 +56,7 @@ struct vocab_source {
     enum tri escape_whitespaces;       /* blanks become U+2581; unset: yes */
     enum tri lowercase;                /* "bert": lower case and no accents; unset: yes */
     enum tri normalize_nfc;            /* "gpt2": unset: as the author of `pre` does */
-    enum tri ignore_merges;            /* "gpt2": a word that is a token stays whole; unset: as the author of `pre` does */
+    enum tri ignore_merges;            /* "gpt2": a word that is a token stays whole; unset: as the author does */
 };
 
 struct vocab_source vocab_source_default(void);
@@ -64,7 +66,7 @@ struct tokenizer_facts {
     enum tokenizer_model model;
     size_t token_count;
     int32_t bos, eos, eot, eom, unk, sep, pad, cls, mask; /* -1: none; else below token_count */
-    bool add_bos, add_eos, add_sep; /* an unset question: the family's custom ("llama": BOS; "bert": CLS and SEP; ...) */
+    bool add_bos, add_eos, add_sep; /* an unset question: the family's custom ("llama": BOS; "bert": CLS, SEP; ...) */
 };
 
 typedef struct tokenizer tokenizer;

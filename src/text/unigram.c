@@ -2,8 +2,8 @@
  * from left to right: at each position the best sum of any way that ends there.
  *
  * Ties are decided by rounding, so rounding is part of the definition: the best sum of a position is kept as f32, the
- * next token's score is added in f64 (but the unknown token's in f32), and a way replaces another only where its f64 sum
- * is greater than the kept f32 (sentencepiece, unigram::Model::EncodeOptimized). */
+ * next token's score is added in f64 (but the unknown token's in f32), and a way replaces another only where its f64
+ * sum is greater than the kept f32 (sentencepiece, unigram::Model::EncodeOptimized). */
 #include "base/checked.h"
 #include "base/utf8.h"
 #include "text/part.h"

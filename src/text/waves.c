@@ -1,10 +1,10 @@
 /* Merging a long word: all pairs of the lowest rank from left to right, then those of the next rank.
  *
- * In a vocabulary that was trained, a token's own pairs rank behind the pair that made the token, so ranks only rise and
- * a radix heap does (Ahuja et al., "Faster algorithms for the shortest path problem", 1990, section 4): pairs wait in
- * the bucket of the highest bit in which their rank differs from the current one. When a rank's turn comes, the lowest
- * bucket that holds anything is dealt out again; a pair moves down at most once a bit, and in memory order. Pairs of the
- * current rank form a wave, ordered by position.
+ * In a vocabulary that was trained, a token's own pairs rank behind the pair that made the token, so ranks only rise
+ * and a radix heap does (Ahuja et al., "Faster algorithms for the shortest path problem", 1990, section 4): pairs wait
+ * in the bucket of the highest bit in which their rank differs from the current one. When a rank's turn comes, the
+ * lowest bucket that holds anything is dealt out again; a pair moves down at most once a bit, and in memory order.
+ * Pairs of the current rank form a wave, ordered by position.
  *
  * A vocabulary may break the rule (by hand, or because scores tie). Then the first pair that ranks at or before the
  * current wave stops the waves, and the rest of the word is merged with a binary heap, which needs no rule. Both orders
@@ -43,7 +43,8 @@ static size_t entries_max(size_t word_bytes)
 
 size_t merge_waves_bytes(size_t word_bytes)
 {
-    return entries_max(word_bytes) * sizeof(struct entry) + word_bytes * (2 * sizeof(uint32_t) + 2 * sizeof(uint64_t)) + 256;
+    size_t wave_bytes = 2 * sizeof(uint32_t), heap_bytes = 2 * sizeof(uint64_t); /* a byte of word */
+    return entries_max(word_bytes) * sizeof(struct entry) + word_bytes * (wave_bytes + heap_bytes) + 256;
 }
 
 static void append(struct radix_heap *h, size_t bucket, uint32_t entry)
@@ -73,8 +74,10 @@ static bool next_rank(struct radix_heap *h, const struct symbol *s)
     for (size_t bucket = 1; bucket < BUCKETS; bucket++) {
         uint32_t first = h->buckets[bucket].first, lowest = RANK_NONE;
         h->buckets[bucket].first = INDEX_NONE;
-        for (uint32_t i = first; i != INDEX_NONE; i = h->entries[i].next)
-            if (s[h->entries[i].at].rank == h->entries[i].rank && h->entries[i].rank < lowest) lowest = h->entries[i].rank;
+        for (uint32_t i = first; i != INDEX_NONE; i = h->entries[i].next) {
+            const struct entry *x = &h->entries[i];
+            if (s[x->at].rank == x->rank && x->rank < lowest) lowest = x->rank;
+        }
         if (lowest == RANK_NONE) continue; /* empty, or all out of date */
         h->current = lowest;
         for (uint32_t i = first, next; i != INDEX_NONE; i = next) {

@@ -44,7 +44,8 @@ static void end_word(const tokenizer *t, struct word *w, id_sink *sink)
     size_t text_bytes = 0, sink_begin = sink->count, count = w->count;
     w->count = 0;
     if (count == 0) return;
-    for (size_t i = 0; i < count && count <= WORD_CODES_MAX; i++) text_bytes += utf8_put(w->codes[i], text + text_bytes);
+    for (size_t i = 0; i < count && count <= WORD_CODES_MAX; i++)
+        text_bytes += utf8_put(w->codes[i], text + text_bytes);
     size_t at = 0;
     for (size_t len; at < text_bytes; at += len) {
         int32_t id = trie_longest(at == 0 ? &t->word_pieces : &t->pieces, (view){ text + at, text_bytes - at }, &len);
@@ -80,8 +81,8 @@ static bool is_ideograph(uint32_t c)
 
 static bool is_punctuation(uint32_t code, enum unicode_category category)
 {
-    bool ascii_sign = code > ' ' && code < 127 && !(code >= '0' && code <= '9') && !((code | 32) >= 'a' && (code | 32) <= 'z');
-    return ascii_sign || (category >= UNICODE_PC && category <= UNICODE_PO);
+    bool letter = (code | 32) >= 'a' && (code | 32) <= 'z', digit = code >= '0' && code <= '9';
+    return (code > ' ' && code < 127 && !letter && !digit) || (category >= UNICODE_PC && category <= UNICODE_PO);
 }
 
 /* One code of the cleaned text, in its last form. */

@@ -5,7 +5,13 @@
 
 #include "check.h"
 
-static const struct { const char *says; uint32_t code; enum unicode_category category; unsigned flags; uint32_t lower; } FACTS[] = {
+static const struct {
+    const char *says;
+    uint32_t code;
+    enum unicode_category category;
+    unsigned flags;
+    uint32_t lower;
+} FACTS[] = {
     { "a capital letter", 'A', UNICODE_LU, UNICODE_WORD, 'a' },
     { "a small letter", 'z', UNICODE_LL, UNICODE_WORD, 'z' },
     { "the space", ' ', UNICODE_ZS, UNICODE_WHITE_SPACE, ' ' },
@@ -54,7 +60,8 @@ static void composes(size_t row, arena *a)
     view out, text = view_of(COMPOSED[row].text);
     size_t before = a->used_bytes;
     if (!CHECK(unicode_nfc(text, a, &out, &e), "%s: %s", COMPOSED[row].says, e.text)) return;
-    CHECK(view_is(out, COMPOSED[row].want), "%s: \"%.*s\"", COMPOSED[row].says, (int)out.len_bytes, (const char *)out.ptr);
+    CHECK(view_is(out, COMPOSED[row].want), "%s: \"%.*s\"", COMPOSED[row].says, (int)out.len_bytes,
+          (const char *)out.ptr);
     CHECK(a->used_bytes - before <= unicode_nfc_bytes(text.len_bytes), "%s: took %zu bytes", COMPOSED[row].says,
           a->used_bytes - before);
 }
@@ -105,8 +112,8 @@ int main(void)
     if (!CHECK(arena_new(&a, 1 << 20, &e), "%s", e.text)) return check_done();
     for (size_t i = 0; i < sizeof FACTS / sizeof *FACTS; i++) {
         struct unicode_facts got = unicode_facts_of(FACTS[i].code);
-        CHECK(got.category == FACTS[i].category && got.flags == FACTS[i].flags, "%s: category %d, flags %u", FACTS[i].says,
-              (int)got.category, got.flags);
+        CHECK(got.category == FACTS[i].category && got.flags == FACTS[i].flags, "%s: category %d, flags %u",
+              FACTS[i].says, (int)got.category, got.flags);
         CHECK(unicode_lower(FACTS[i].code) == FACTS[i].lower, "%s: lower case %X", FACTS[i].says,
               (unsigned)unicode_lower(FACTS[i].code));
     }

@@ -121,8 +121,9 @@ static size_t join_slowly(const struct made *m, const uint8_t *word, size_t len,
     }
 }
 
-static void compare(const struct made *m, const char *what, size_t (*slowly)(const struct made *, const uint8_t *, size_t, int32_t *),
-                    size_t word_max, arena *a, arena *scratch)
+typedef size_t slow_fn(const struct made *m, const uint8_t *word, size_t len, int32_t *ids);
+
+static void compare(const struct made *m, const char *what, slow_fn *slowly, size_t word_max, arena *a, arena *scratch)
 {
     tokenizer *t;
     err e = { 0 };

@@ -13,7 +13,8 @@ static void compare(const char *what, size_t row, view text, const int32_t *got,
     size_t at = 0;
     while (at < got_count && at < want_count && got[at] == want[at]) at++;
     bool same = got_count == want_count && at == got_count;
-    CHECK(same, "%s row %zu \"%.*s\": %zu ids, wanted %zu; at %zu: %d, wanted %d", what, row, (int)(text.len_bytes < 60 ? text.len_bytes : 60),
+    int shown = (int)(text.len_bytes < 60 ? text.len_bytes : 60);
+    CHECK(same, "%s row %zu \"%.*s\": %zu ids, wanted %zu; at %zu: %d, wanted %d", what, row, shown,
           (const char *)text.ptr, got_count, want_count, at, at < got_count ? (int)got[at] : -1,
           at < want_count ? (int)want[at] : -1);
 }
@@ -70,7 +71,8 @@ static void inp_rows(const tokenizer *t, const char *name, arena *a, arena *scra
         for (; at < out.len_bytes && out.ptr[at] != '\n'; at++) {
             if (out.ptr[at] < '0' || out.ptr[at] > '9') continue;
             int32_t id = 0;
-            for (; at < out.len_bytes && out.ptr[at] >= '0' && out.ptr[at] <= '9'; at++) id = id * 10 + (out.ptr[at] - '0');
+            for (; at < out.len_bytes && out.ptr[at] >= '0' && out.ptr[at] <= '9'; at++)
+                id = id * 10 + (out.ptr[at] - '0');
             want[line.id_count++] = id;
             at--;
         }

@@ -1,6 +1,7 @@
 /* Time must not depend on what a text holds: a megabyte of prose, of one letter, of blanks, of random bytes and of
- * everything else that has made a tokenizer slow. Prints milliseconds of processor time (the least of three runs); the check is far above
- * what is measured on a quiet machine, so only quadratic time fails it. HEARTH_SPEED=1 runs large vocabularies too. */
+ * everything else that has made a tokenizer slow. Prints milliseconds of processor time (the least of three runs); the
+ * check is far above what is measured on a quiet machine, so only quadratic time fails it. HEARTH_SPEED=1 runs all
+ * vocabularies. */
 #include "vocab_file.h"
 
 #include "base/prng.h"
@@ -54,7 +55,8 @@ static bool fill_book(arena *a)
     return got == TEXT_BYTES;
 }
 
-static void time_text(const tokenizer *t, const char *name, const char *what, int32_t *ids, size_t ids_max, arena *scratch)
+static void time_text(const tokenizer *t, const char *name, const char *what, int32_t *ids, size_t ids_max,
+                      arena *scratch)
 {
     double best = 1e9;
     size_t count = 0;

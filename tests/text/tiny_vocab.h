@@ -39,8 +39,10 @@ static inline void tiny_begin(struct tiny_vocab *v, const char *model)
 /* 0 <unk>, 1 <s>, 2 </s>, 3.. 256 bytes (if asked for), then pieces; "<u>" is user-defined. */
 static inline void tiny_sentencepiece(struct tiny_vocab *v, const char *model, bool bytes)
 {
-    static const char *const PIECES[] = { "\xE2\x96\x81", "a", "b", "c", "ab", "abc", ("\xE2\x96\x81" "a"), "aa", "aaaa",
-                                          "\xE2\x96\x81\xE2\x96\x81", "ca", "\xE6\x97\xA5", "\xE6\x97\xA5\xE6\x9C\xAC", "<s>a" };
+    static const char *const PIECES[] = {
+        "\xE2\x96\x81", "a", "b", "c", "ab", "abc", ("\xE2\x96\x81" "a"), "aa", "aaaa",
+        "\xE2\x96\x81\xE2\x96\x81", "ca", "\xE6\x97\xA5", "\xE6\x97\xA5\xE6\x9C\xAC", "<s>a",
+    };
     tiny_begin(v, model);
     tiny_add(v, "<unk>", 0, TOKEN_UNKNOWN);
     tiny_add(v, "<s>", 0, TOKEN_CONTROL);

@@ -45,13 +45,18 @@ static void merge_makes_none(void) { v.merges[2] = view_of("x y"); }
 static void merge_twice(void) { v.merges[2] = v.merges[1]; }
 static void token_too_long(void) { v.texts[5] = (view){ (const uint8_t *)long_text, TOKEN_BYTES_MAX + 1 }; }
 static void merge_too_long(void) { v.merges[2] = (view){ (const uint8_t *)long_merge, TOKEN_BYTES_MAX + 3 }; }
-static void map_too_long(void) { v.source.charsmap = (view){ (const uint8_t *)long_text, (size_t)CHARSMAP_BYTES_MAX + 1 }; }
+static void map_too_long(void) { v.source.charsmap = (view){ v.texts[0].ptr, (size_t)CHARSMAP_BYTES_MAX + 1 }; }
 static void map_short(void) { v.source.charsmap = view_of("abc"); }
 static void map_trie_over(void) { v.source.charsmap = (view){ (const uint8_t *)"\x05\0\0\0abcd", 8 }; }
 static void map_trie_odd(void) { v.source.charsmap = (view){ (const uint8_t *)"\x03\0\0\0abcd", 8 }; }
 static void map_open(void) { v.source.charsmap = (view){ (const uint8_t *)"\x04\0\0\0abcdx", 9 }; }
 
-static const struct { const char *says, *model; void (*spoil)(void); enum err_code want; const char *names; } REFUSED[] = {
+static const struct {
+    const char *says, *model;
+    void (*spoil)(void);
+    enum err_code want;
+    const char *names; /* what the error's text holds */
+} REFUSED[] = {
     { "no tokens", "llama", no_tokens, ERR_LIMIT, "0 tokens" },
     { "more tokens than any", "llama", too_many_tokens, ERR_LIMIT, "2097153 tokens, allowed 1..2097152" },
     { "more merges than any", "gpt2", too_many_merges, ERR_LIMIT, "4194304 merges, allowed 4194303" },
@@ -78,7 +83,7 @@ static const struct { const char *says, *model; void (*spoil)(void); enum err_co
     { "a map without its length", "t5", map_short, ERR_TRUNCATED, "3 bytes" },
     { "a map shorter than its trie", "t5", map_trie_over, ERR_TRUNCATED, "trie" },
     { "a map whose trie is no units", "t5", map_trie_odd, ERR_VALUE, "3 bytes" },
-    { "a map whose last text is open", "t5", map_open, ERR_TRUNCATED, "not closed" },
+    { "a map whose last text is open", "t5", map_open, ERR_TRUNCATED, "the last one open" },
 };
 
 static void make_tiny(const char *model)
@@ -113,7 +118,8 @@ static void refusals(void)
         arena little = { .base = room.base, .size_bytes = bytes };
         err e = { 0 };
         arena_rewind(&room, 0);
-        CHECK(!tokenizer_new(&t, &v.source, &little, &e) && e.code == ERR_MEMORY, "an arena of %zu bytes: %s", bytes, e.text);
+        CHECK(!tokenizer_new(&t, &v.source, &little, &e) && e.code == ERR_MEMORY, "an arena of %zu bytes: %s", bytes,
+              e.text);
         room.used_bytes = little.used_bytes;
     }
 }
@@ -130,7 +136,8 @@ static void longest_tokens(void)
         v.kinds[v.source.token_count++] = TOKEN_USER_DEFINED;
         tokenizer *t = make(&v.source);
         bool good = tokenizer_encode(t, (view){ (const uint8_t *)long_text, len }, false, ids, 4, &count, &scratch, &e);
-        CHECK(good && count == 1 && (size_t)ids[0] + 1 == v.source.token_count, "token of %zu bytes: %zu ids", len, count);
+        CHECK(good && count == 1 && (size_t)ids[0] + 1 == v.source.token_count, "token of %zu bytes: %zu ids", len,
+              count);
         CHECK(tokenizer_piece(t, ids[0], false, out, &count, &e) && count == len, "reads as %zu bytes", count);
     }
 }
@@ -140,18 +147,29 @@ static void longest_tokens(void)
 enum { CONTROL = 266, USER = 267, USER_LONG = 268 }; /* of tiny_bytes */
 
 #define TEXT(s) { (const uint8_t *)(s), sizeof(s) - 1 }
-static const struct { const char *says; struct text_run runs[4]; size_t run_count; bool guard; int32_t want[8]; size_t want_count; } ORIGINS[] = {
+#define CONTROL_AS_TEXT { 265 /* <| */, 'x' - 33, '|' - 33, '>' - 33 }, 4
+static const struct {
+    const char *says;
+    struct text_run runs[4];
+    size_t run_count;
+    bool guard;
+    int32_t want[8];
+    size_t want_count;
+} ORIGINS[] = {
     { "a control token where it may arise", { { TEXT("<|x|>"), true, false } }, 1, false, { CONTROL }, 1 },
-    { "its text where it may not", { { TEXT("<|x|>"), false, false } }, 1, false, { 265, 'x' - 33, '|' - 33, '>' - 33 }, 4 },
-    { "nor in a user's text", { { TEXT("<|x|>"), true, true } }, 1, false, { 265, 'x' - 33, '|' - 33, '>' - 33 }, 4 },
-    { "cut between two runs that allow it", { { TEXT("<|"), true, false }, { TEXT("x|>"), true, false } }, 2, false, { CONTROL }, 1 },
-    { "an empty run between them", { { TEXT("<|"), true, false }, { TEXT(""), false, true }, { TEXT("x|>"), true, false } }, 3, false,
-      { 265, 'x' - 33, '|' - 33, '>' - 33 }, 4 },
+    { "its text where it may not", { { TEXT("<|x|>"), false, false } }, 1, false, CONTROL_AS_TEXT },
+    { "nor in a user's text", { { TEXT("<|x|>"), true, true } }, 1, false, CONTROL_AS_TEXT },
+    { "cut between two runs that allow it", { { TEXT("<|"), true, false }, { TEXT("x|>"), true, false } }, 2, false,
+      { CONTROL }, 1 },
+    { "an empty run of a user between them",
+      { { TEXT("<|"), true, false }, { TEXT(""), false, true }, { TEXT("x|>"), true, false } }, 3, false,
+      CONTROL_AS_TEXT },
     { "ending in a run that forbids it", { { TEXT("<|x|"), true, false }, { TEXT(">"), false, false } }, 2, false,
-      { 265, 'x' - 33, '|' - 33, '>' - 33 }, 4 },
+      CONTROL_AS_TEXT },
     { "beginning in a run that forbids it", { { TEXT("<"), false, true }, { TEXT("|x|>"), true, false } }, 2, false,
-      { 265, 'x' - 33, '|' - 33, '>' - 33 }, 4 },
-    { "ordinary text merges across origins", { { TEXT("a"), true, false }, { TEXT("b"), false, true }, { TEXT("c"), true, false } }, 3, false,
+      CONTROL_AS_TEXT },
+    { "ordinary text merges across origins",
+      { { TEXT("a"), true, false }, { TEXT("b"), false, true }, { TEXT("c"), true, false } }, 3, false,
       { 257 }, 1 },
     { "user-defined always", { { TEXT("<u>"), false, true } }, 1, false, { USER }, 1 },
     { "and across origins", { { TEXT("<"), true, false }, { TEXT("u>"), false, true } }, 2, false, { USER }, 1 },
@@ -160,7 +178,8 @@ static const struct { const char *says; struct text_run runs[4]; size_t run_coun
     { "guarded: in the template's text", { { TEXT("<u>"), true, false } }, 1, true, { USER }, 1 },
     { "guarded: not with a user's last byte", { { TEXT("<u"), true, false }, { TEXT(">"), false, true } }, 2, true,
       { '<' - 33, 'u' - 33, '>' - 33 }, 3 },
-    { "guarded: the part that is the template's", { { TEXT("<u>"), true, false }, { TEXT(">"), false, true } }, 2, true, { USER, '>' - 33 }, 2 },
+    { "guarded: the part that is the template's", { { TEXT("<u>"), true, false }, { TEXT(">"), false, true } }, 2, true,
+      { USER, '>' - 33 }, 2 },
 };
 
 static void origins(void)
@@ -173,8 +192,8 @@ static void origins(void)
         int32_t ids[32];
         size_t count;
         err e = { 0 };
-        bool good = tokenizer_encode_runs(t, ORIGINS[i].runs, ORIGINS[i].run_count, ORIGINS[i].guard ? guarded : NULL, ids,
-                                          32, &count, &scratch, &e);
+        bool good = tokenizer_encode_runs(t, ORIGINS[i].runs, ORIGINS[i].run_count, ORIGINS[i].guard ? guarded : NULL,
+                                          ids, 32, &count, &scratch, &e);
         CHECK(good && count == ORIGINS[i].want_count && memcmp(ids, ORIGINS[i].want, count * sizeof *ids) == 0,
               "%s: %zu ids, first %d %s", ORIGINS[i].says, count, (int)ids[0], e.text);
     }
@@ -198,7 +217,8 @@ static void guarded_spm(void)
     CHECK(tokenizer_encode_runs(t, &run, 1, guarded, ids, 16, &count, &scratch, &e) && count == 4 && ids[1] == 3 + '<',
           "user: %zu ids %s", count, e.text);
     struct text_run two[] = { { TEXT("<u"), true, false }, { TEXT(">"), true, true } };
-    CHECK(tokenizer_encode_runs(t, two, 2, guarded, ids, 16, &count, &scratch, &e) && count == 4, "both: %zu ids", count);
+    CHECK(tokenizer_encode_runs(t, two, 2, guarded, ids, 16, &count, &scratch, &e) && count == 4, "both: %zu ids",
+          count);
 }
 
 /* ---- ids, pieces, decoding ---- */
@@ -218,7 +238,8 @@ static void room_for_ids(void)
     CHECK(tokenizer_encode(t, (view){ 0 }, false, NULL, 0, &count, &scratch, &e) && count == 0, "nothing: %s", e.text);
     CHECK(tokenizer_encode_runs(t, NULL, 0, NULL, NULL, 0, &count, &scratch, &e) && count == 0, "no runs: %s", e.text);
     view huge = { (const uint8_t *)"", (size_t)TEXT_BYTES_MAX + 1 };
-    CHECK(!tokenizer_encode(t, huge, false, ids, 8, &count, &scratch, &e) && e.code == ERR_LIMIT, "a huge text: %s", e.text);
+    CHECK(!tokenizer_encode(t, huge, false, ids, 8, &count, &scratch, &e) && e.code == ERR_LIMIT, "a huge text: %s",
+          e.text);
     e = (err){ 0 };
     struct text_run halves[] = { { { huge.ptr, SIZE_MAX }, false, false }, { { huge.ptr, SIZE_MAX }, false, false } };
     CHECK(!tokenizer_encode_runs(t, halves, 2, NULL, ids, 8, &count, &scratch, &e) && e.code == ERR_LIMIT,
@@ -226,8 +247,8 @@ static void room_for_ids(void)
     for (size_t bytes = 0; bytes < 40; bytes += 8) {
         arena little = { .base = scratch.base, .size_bytes = bytes };
         e = (err){ 0 };
-        CHECK(!tokenizer_encode(t, text, false, ids, 8, &count, &little, &e) && e.code == ERR_MEMORY && little.used_bytes == 0,
-              "scratch of %zu bytes: %s", bytes, e.text);
+        CHECK(!tokenizer_encode(t, text, false, ids, 8, &count, &little, &e) && e.code == ERR_MEMORY &&
+                  little.used_bytes == 0, "scratch of %zu bytes: %s", bytes, e.text);
         arena_rewind(&scratch, 0);
     }
 }
@@ -316,8 +337,8 @@ static void merges_into_control(void)
         memset(guarded, 0xFF, sizeof guarded);
         struct text_run run = { TEXT("ab"), false, true };
         tokenizer *t = make(&v.source);
-        CHECK(tokenizer_encode_runs(t, &run, 1, guarded, ids, 4, &count, &scratch, &e) && count == 2 && ids[0] == 'a' - 33,
-              "kind %d: %zu ids", (int)KINDS[i], count);
+        CHECK(tokenizer_encode_runs(t, &run, 1, guarded, ids, 4, &count, &scratch, &e) && count == 2 &&
+                  ids[0] == 'a' - 33, "kind %d: %zu ids", (int)KINDS[i], count);
     }
 }
 

@@ -1,0 +1,158 @@
+/* hearth train: makes a model from a configuration, goes on with a run that was interrupted, proves a run's log. */
+#include "cmd/options.h"
+
+#include "train/run.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+struct train_options {
+    size_t threads, slice_steps, slice_minutes, from, to;
+    const char *tier, *verify;
+    bool dry_run;
+};
+
+static const char *const TIERS[] = { "ref", "avx2", "avx512", "neon", NULL };
+static const struct option ROWS[] = {
+    { "--threads", "N", OPTION_COUNT, offsetof(struct train_options, threads), 1, 256, NULL, "1",
+      "threads; the weights do not depend on it" },
+    { "--cpu", "TIER", OPTION_CHOICE, offsetof(struct train_options, tier), 0, 0, TIERS, NULL,
+      "ref, avx2, avx512 or neon; nor on this" },
+    { "--steps", "N", OPTION_COUNT, offsetof(struct train_options, slice_steps), 0, 1e12, NULL, "0",
+      "stop after so many steps of this call; 0: at the run's end" },
+    { "--minutes", "N", OPTION_COUNT, offsetof(struct train_options, slice_minutes), 0, 1e6, NULL, "0",
+      "stop after so many minutes with a checkpoint; 0: at the run's end" },
+    { "--dry-run", NULL, OPTION_FLAG, offsetof(struct train_options, dry_run), 0, 0, NULL, NULL,
+      "say what memory and time it takes, and stop" },
+    { "--verify", "LOG", OPTION_TEXT, offsetof(struct train_options, verify), 0, 0, NULL, NULL,
+      "replay a stretch and compare the weights with a log" },
+    { "--from", "STEP", OPTION_COUNT, offsetof(struct train_options, from), 0, 1e12, NULL, "0",
+      "verify: from this step (0, or one whose checkpoint was kept)" },
+    { "--to", "STEP", OPTION_COUNT, offsetof(struct train_options, to), 0, 1e12, NULL, "0",
+      "verify: to this step; 0: to the log's end" },
+};
+
+/* Set by signals: the step that runs is finished and a checkpoint written. */
+static volatile sig_atomic_t stop_asked;
+
+static void ask_stop(int signal_number)
+{
+    (void)signal_number;
+    stop_asked = 1;
+}
+
+enum { HELD_OUT_ROWS = 256 };
+
+static double megabytes(size_t bytes)
+{
+    return (double)bytes * 1e-6;
+}
+
+/* The time estimate is a step really made: weights are thrown away with the process. */
+static bool dry_run(struct run *r, err *e)
+{
+    const struct settings *s = &r->settings;
+    struct step_result out;
+    uint64_t steps = s->optimizer.schedule.steps;
+    printf("parameters          %zu (%zu active)\n", r->layout.values, r->layout.active_values);
+    printf("memory              %.0f MB planned for %zu tokens a microbatch, %zu microbatches a step\n",
+           megabytes(r->planned_bytes), s->micro_rows * s->row_tok, settings_micro(s));
+    printf("data                %zu documents, %zu tokens, %zu rows a round; the run passes %.2f rounds\n",
+           r->shard.doc_count, r->shard.token_count, r->stream.row_count,
+           (double)steps * (double)(s->step_tok / s->row_tok) / (double)r->stream.row_count);
+    layout_init(&r->layout, r->trainer.params, s->seed);
+    double start = clock_seconds();
+    if (!run_step(r, &out, e)) return false;
+    double took = clock_seconds() - start;
+    printf("a step              %.2f s, %.0f tokens/s, %.1f GFLOP/s\n", took, (double)s->step_tok / took,
+           6e-9 * (double)r->layout.active_values * (double)s->step_tok / took);
+    printf("the run             %llu steps, %.1f million tokens, %.1f hours\n", (unsigned long long)steps,
+           (double)steps * (double)s->step_tok * 1e-6, took * (double)steps / 3600);
+    return true;
+}
+
+static void print_step(const struct run *r, const struct step_result *s, const struct held_out_result *held, double took)
+{
+    uint64_t steps = r->settings.optimizer.schedule.steps, step = r->trainer.step;
+    printf("step %llu of %llu  loss %.4f", (unsigned long long)step, (unsigned long long)steps, s->loss);
+    if (held != NULL) printf("  held out %.4f, %.4f bits a byte", held->loss, held->bits_per_byte);
+    printf("  norm %.2f  rate %.2e  %.0f tok/s  %.1f GFLOP/s  %.1f h left\n", s->grad_norm, s->rate,
+           (double)r->settings.step_tok / took,
+           6e-9 * (double)r->layout.active_values * (double)r->settings.step_tok / took,
+           took * (double)(steps - step) / 3600);
+    fflush(stdout);
+}
+
+/* What follows a step: held-out loss, log, checkpoints, at their intervals and at the end. */
+static bool after_step(struct run *r, const struct step_result *s, double took, bool last, err *e)
+{
+    const struct settings *set = &r->settings;
+    struct held_out_result held;
+    uint64_t step = r->trainer.step;
+    bool measured = set->eval_steps > 0 && (step % set->eval_steps == 0 || run_done(r));
+    if (measured && !run_held_out(r, HELD_OUT_ROWS, &held, e)) return false;
+    if (measured || step % set->log_steps == 0 || last) {
+        print_step(r, s, measured ? &held : NULL, took);
+        if ((measured || step % set->log_steps == 0) && !run_log(r, s, measured ? &held : NULL, e)) return false;
+    }
+    if (set->keep_steps > 0 && step % set->keep_steps == 0 && !run_checkpoint(r, true, e)) return false;
+    if (step % set->checkpoint_steps == 0 || last) return run_checkpoint(r, false, e);
+    return true;
+}
+
+static bool train(struct run *r, const struct train_options *o, err *e)
+{
+    bool found;
+    double begin = clock_seconds();
+    if (!run_resume(r, &found, e)) return false;
+    if (found) say("going on from step %llu", (unsigned long long)r->trainer.step);
+    signal(SIGINT, ask_stop);
+    signal(SIGTERM, ask_stop);
+    for (size_t done = 0; !run_done(r);) {
+        struct step_result s;
+        double start = clock_seconds();
+        if (!run_step(r, &s, e)) return false;
+        double now = clock_seconds();
+        done++;
+        bool last = run_done(r) || stop_asked || (o->slice_steps > 0 && done >= o->slice_steps) ||
+                    (o->slice_minutes > 0 && now - begin > 60.0 * (double)o->slice_minutes);
+        if (!after_step(r, &s, now - start, last, e)) return false;
+        if (last) break;
+    }
+    return true;
+}
+
+static bool verify(struct run *r, const struct train_options *o, err *e)
+{
+    size_t compared;
+    uint64_t bad;
+    if (!run_verify(r, o->verify, o->from, o->to == 0 ? UINT64_MAX : o->to, &compared, &bad, e)) return false;
+    if (bad > 0)
+        return fail(e, ERR_VALUE, ERR_NO_OFFSET, "%s: step %llu: the weights are others than the log says", o->verify,
+                    (unsigned long long)bad);
+    printf("%zu lines of %s hold: the same weights again, to step %llu\n", compared, o->verify,
+           (unsigned long long)r->trainer.step);
+    return true;
+}
+
+int cmd_train(int argc, char **argv)
+{
+    struct train_options o = { 0 };
+    struct command_line line = {
+        .command = "train", .usage = "CONFIG", .words_min = 1, .words_max = 1,
+        .groups = { { ROWS, sizeof ROWS / sizeof ROWS[0], &o } },
+        .about = "trains the model that a configuration describes, on the shards that `hearth data`\n"
+                 "made of it. Interrupted at any moment it goes on from the last checkpoint to the\n"
+                 "same weights, bit for bit; so it does with other threads or another CPU.",
+    };
+    int status;
+    if (!options_read(&line, argc, argv, &status)) return status;
+    struct run r;
+    err e = { 0 };
+    bool good = run_open_config(&r, line.words[0], &e) && run_open(&r, o.threads, o.tier, &e);
+    if (good) good = o.dry_run ? dry_run(&r, &e) : o.verify != NULL ? verify(&r, &o, &e) : train(&r, &o, &e);
+    run_close(&r);
+    return good ? EXIT_GOOD : say_error(&e);
+}
