@@ -42,6 +42,7 @@ enum {
     TOKEN_BYTES_MAX = 1024,        /* bytes of one token's text; published: up to 512 (256 blanks, two bytes each) */
     VOCAB_BYTES_MAX = (1 << 28) - 1, /* bytes of all token texts together: trie nodes are 28 bits (trie.h) */
     MERGES_MAX = (1 << 22) - 1,    /* merges of a vocabulary; published: up to 450,000 (packed into 22 bits, bpe.c) */
+    MERGE_BYTES_MAX = 65535,       /* bytes of one merge's text in an image: its length is 16 bits; two tokens need 2,049 */
     CHARSMAP_BYTES_MAX = 1 << 24,  /* bytes of a normalization map; SentencePiece's largest has 320,000 */
     REPLACEMENT_BYTES_MAX = 256,   /* bytes one match of a normalization map becomes; in NFKC at most 33 */
     TRAIN_WORD_BYTES_MAX = 256,    /* bytes of a word that a vocabulary is made from: longer ones are data, not language */
