@@ -4,14 +4,14 @@
 . tests/check.sh
 
 tiers=$("$hearth" doctor | awk '$1 == "tiers" { $1 = ""; print }')
-# one_hash NAME MODEL IDS: the plain run, then every setting against it
+# one_hash NAME MODEL IDS THREADSxCHUNK...: the plain run, then every setting against it
 one_hash() {
     name=$1 model=$2 ids=$3
+    shift 3
     want=$("$hearth" logits "$model" --tokens "$ids" --kv f32 2>&1)
     case $want in sha256*) ;; *) fail "$name: $want"; return ;; esac
     for tier in $tiers; do
         for setting in "$@"; do
-            case $setting in *x*) ;; *) continue ;; esac
             got=$("$hearth" logits "$model" --tokens "$ids" --kv f32 --cpu "$tier" --threads "${setting%x*}" --chunk "${setting#*x}" 2>&1)
             same "$name: $tier, threads x chunk $setting" "$got" "$want"
         done
