@@ -24,6 +24,13 @@ static void note_bad(struct verify_job *job, size_t at)
     while (at < seen && !atomic_compare_exchange_weak(&job->bad, &seen, at)) {}
 }
 
+static bool all_zero(const uint8_t *p, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (p[i] != 0) return false;
+    return true;
+}
+
 /* One row in file layout, piece by piece: to the hash, and past the look at its scales. */
 static bool row_good(const struct verify_job *job, const matrix *w, size_t row, void *state)
 {
@@ -38,6 +45,26 @@ static bool row_good(const struct verify_job *job, const matrix *w, size_t row, 
         if (job->hasher != NULL) job->hasher->add(state, piece, count * kind->block_bytes);
     }
     return good;
+}
+
+/* What a matrix's tiles hold beside its rows: the last tile's missing rows, and the bytes behind each tile's last block.
+ * No result depends on them; they are zeros so that there is one image of a model. */
+static bool rest_zero(const matrix *w)
+{
+    const struct weight_kind *kind = weight_kind(w->type);
+    uint8_t piece[4096];
+    size_t blocks = w->cols / kind->block_values, each = sizeof piece / kind->block_bytes, tiles = tile_count(w->rows);
+    bool zero = true;
+    for (size_t row = w->rows; row < tiles * TILE_ROWS; row++)
+        for (size_t b = 0; b < blocks; b += each) {
+            size_t count = min_size(each, blocks - b);
+            tile_unpack_blocks(w, row, b, count, piece);
+            zero = zero && all_zero(piece, count * kind->block_bytes);
+        }
+    size_t used = blocks * kind->block_bytes * TILE_ROWS;
+    for (size_t tile = 0; tile < tiles; tile++)
+        zero = zero && all_zero(w->tiles + tile * w->tile_bytes + used, w->tile_bytes - used);
+    return zero;
 }
 
 /* The same of plain f32 rows. */
@@ -62,6 +89,7 @@ static void leaf_task(void *arg, size_t task, size_t thread)
     for (size_t row = first; row < min_size(first + IMAGE_LEAF_ROWS, t->rows); row++)
         if (!(t->kind == IMAGE_ROWS ? floats_good(job, data + row * 4 * t->cols, state) : row_good(job, &w, row, state)))
             note_bad(job, task);
+    if (t->kind != IMAGE_ROWS && first + IMAGE_LEAF_ROWS >= t->rows && !rest_zero(&w)) note_bad(job, task);
     if (job->hasher != NULL) job->hasher->end(state, job->hashes + task * IMAGE_HASH_BYTES);
 }
 
@@ -98,7 +126,7 @@ static bool verify_tensor(const image *i, size_t at, team *t, const struct image
     size_t bad = atomic_load(&job.bad);
     if (bad != SIZE_MAX)
         return fail(e, ERR_VALUE, tensor->offset + bad / job.leaves * tensor->stride,
-                    "tensor %zu: a value or scale near row %zu is NaN or infinite", at, bad % job.leaves * IMAGE_LEAF_ROWS);
+                    "tensor %zu: near row %zu a value or scale is NaN or infinite, or a byte of no row is not 0", at, bad % job.leaves * IMAGE_LEAF_ROWS);
     if (hasher != NULL && memcmp(hash, tensor->hash, sizeof hash) != 0)
         return fail(e, ERR_VALUE, tensor->offset, "tensor %zu: its contents are not those that were packed", at);
     return true;
@@ -159,13 +187,6 @@ static bool verify_gaps(const image *i, err *e)
         at = t->offset + (t->count - 1) * t->stride + t->bytes;
         if (t->kind == IMAGE_EXPERT) n += 2, at = t->offset + t->count * t->stride; /* the extents' hashes cover these */
     }
-    return true;
-}
-
-static bool all_zero(const uint8_t *p, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        if (p[i] != 0) return false;
     return true;
 }
 
