@@ -25,8 +25,8 @@ static bool spec_number(view text, size_t *at, int64_t *out)
 {
     size_t start = *at;
     int64_t n = 0;
-    for (; *at < text.len_bytes && text.ptr[*at] >= '0' && text.ptr[*at] <= '9' && n < 1000000; ++*at)
-        n = n * 10 + text.ptr[*at] - '0';
+    for (; *at < text.len_bytes && text.ptr[*at] >= '0' && text.ptr[*at] <= '9'; ++*at)
+        n = n > 1000000 ? n : n * 10 + text.ptr[*at] - '0'; /* far over any limit: as good as any larger one */
     if (*at > start) *out = n;
     return *at > start;
 }
