@@ -158,7 +158,7 @@ static bool split(context *c, const struct call *k, value *out) /* variant: from
     if (separator->kind != STRING) return raise(c, "must be str or None, not %s", value_kind(separator));
     if (separator->len == 0) return raise(c, "empty separator");
     if (!from_right) return split_at(c, &k->self, separator, limit, out->as.list);
-    return render_charge(c, k->self.len * separator->len / 128) &&
+    return render_charge(c, k->self.len * separator->len / 64) &&
            rsplit_at(c, &k->self, separator, limit, out->as.list);
 }
 
@@ -259,7 +259,7 @@ static bool search(context *c, const struct call *k, value *out)
     size_t hit;
     if (!arg_text(c, &k->arg[0], "substring", &wanted)) return false;
     view text = view_in(&k->self);
-    if (!render_charge(c, text.len_bytes * (last || wanted.len > 32 ? 1 + wanted.len : 1) / 128)) return false;
+    if (!render_charge(c, text.len_bytes * (last || wanted.len > 32 ? 1 + wanted.len : 1) / 64)) return false;
     bool found = last ? string_find_last(text, text.len_bytes, view_in(&wanted), &hit)
                       : string_find(text, 0, view_in(&wanted), &hit);
     if (!found && must) return raise(c, "substring not found");
