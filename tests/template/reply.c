@@ -612,6 +612,44 @@ static void long_replies(void)
     }
 }
 
+/* Conventions that no row has: a row is made for them from what they render, and reads the renderings back. */
+static void unknown_conventions(void)
+{
+    static const struct {
+        const char *says, *calls;
+    } rows[] = {
+        { "objects between tags of their own", "{% for c in m.tool_calls %}<<do>>{{ {'fn': c.function.name, 'with': "
+                                               "c.function.arguments}|tojson }}<</do>>\n{% endfor %}" },
+        { "a name and an object",
+          "{% for c in m.tool_calls %}@@{{ c.function.name }}=>{{ c.function.arguments|tojson }}@end\n{% endfor %}" },
+        { "a section around calls", "[[calls]]{% for c in m.tool_calls %}[[call {{ c.function.name }}]]{{ "
+                                    "c.function.arguments|tojson }}[[/call]]{% endfor %}[[/calls]]" },
+        { "an array", "<acts>[{% for c in m.tool_calls %}{{ {'name': c.function.name, 'input': "
+                      "c.function.arguments}|tojson }}{{ ', ' if not loop.last }}"
+                      "{% endfor %}]</acts>" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char source[1200];
+        const chat_template *t;
+        struct reply_format f;
+        err e = { 0 };
+        arena_rewind(&files, 0);
+        snprintf(source, sizeof source,
+                 "{%% for m in messages %%}<|{{ m.role }}|>{%% if m.reasoning_content %%}<mull>{{ m.reasoning_content "
+                 "}}</mull>{%% endif %%}"
+                 "{{ m.content }}{%% if m.tool_calls %%}%s{%% endif %%}<|stop|>{%% endfor %%}{%% if "
+                 "add_generation_prompt %%}<|assistant|>{%% endif %%}",
+                 rows[i].calls);
+        if (!CHECK(template_parse(view_of(source), &files, &t, &e), "%s", e.text)) continue;
+        reply_derive(t, &options, &files, &f);
+        CHECK(f.family != NULL && strcmp(reply_family_name(f.family), "generated") == 0 && f.calls && f.parallel &&
+                  f.reasoning && view_is(f.turn_end, "<|stop|>"),
+              "%s: %s, calls %d, parallel %d, reasoning %d, script %s", rows[i].says,
+              f.family == NULL ? "no row" : reply_family_name(f.family), f.calls, f.parallel, f.reasoning,
+              f.family == NULL || f.family->call == NULL ? "" : f.family->call);
+    }
+}
+
 int main(void)
 {
     err e = { 0 };
@@ -619,6 +657,7 @@ int main(void)
     own_replies();
     limits_hold();
     long_replies();
+    unknown_conventions();
     all_replies();
     arena_rewind(&files, 0);
     all_turns();
