@@ -74,21 +74,22 @@ static bool means(const reply_parser *p, enum marker_kind kind)
     }
 }
 
-/* The marker at `at`: the first that matches whole; MATCH_PART where more bytes could make one. */
+/* The marker at `at`: the longest that matches whole; MATCH_PART where more bytes could make a longer one. */
 static enum match find_marker(const reply_parser *p, size_t at, const struct marker **out)
 {
-    enum match best = MATCH_NO;
+    size_t whole = 0, half = 0;
     if (!p->first_byte[p->held[at]]) return MATCH_NO;
     for (size_t i = 0; i < p->marker_count; i++) {
+        size_t n = p->markers[i].literal.text.len_bytes;
         if (!means(p, p->markers[i].kind)) continue;
         enum match m = reply_match(p, at, &p->markers[i].literal);
-        if (m == MATCH_PART) best = MATCH_PART;
-        if (m != MATCH_FULL) continue;
+        if (m == MATCH_PART) half = max_size(half, n);
+        if (m != MATCH_FULL || n <= whole) continue;
+        whole = n;
         *out = &p->markers[i];
-        return best == MATCH_PART && !p->final ? MATCH_PART
-                                               : MATCH_FULL; /* a longer one that comes first in the table */
     }
-    return best;
+    if (half > whole && (!p->final || whole == 0)) return MATCH_PART;
+    return whole > 0 ? MATCH_FULL : MATCH_NO;
 }
 
 /* ---- free text ---- */

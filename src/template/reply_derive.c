@@ -318,7 +318,7 @@ static const struct reply_family *generate(view prompt, const view *texts, const
     }
     const char *open = marker_between(text, opener, one.from, a), *close = marker_between(text, one.to, closer, a);
     const char *const whole[] = { open, "%w%o%w", close }, *const named[] = {
-        open, "%n", marker_between(text, one.name_end, one.args, a), "%w%j%w", close
+        open, "%w%n", marker_between(text, one.name_end, one.args, a), "%w%j%w", close
     };
     f->call = one.whole ? joined(a, whole, 3) : joined(a, named, 5);
     if (f->call == NULL || open[0] == '\0' || (!one.whole && named[2][0] == '\0')) return NULL;
