@@ -19,6 +19,7 @@ static const struct command {
     { "logits", cmd_logits, "the raw scores of every next token, and their hash" },
     { "embed", cmd_embed, "a text as a vector" },
     { "eval", cmd_eval, "how well a model predicts a text: bits per byte, perplexity" },
+    { "pack", cmd_pack, "a model file as a packed image: it starts at once" },
     { "bench", cmd_bench, "tokens a second on this machine" },
     { "quantize", cmd_quantize, "the same model in fewer bits" },
     { "data", cmd_data, "texts to token shards, for training" },
@@ -32,8 +33,9 @@ static void help_print(FILE *out)
     fprintf(out, "hearth %s: language models on your own machine, the same bits everywhere\n\n", HEARTH_VERSION);
     fprintf(out, "usage: hearth COMMAND ...          hearth COMMAND --help says more\n\n");
     for (size_t i = 0; i < COMMAND_COUNT; i++) fprintf(out, "  %-10s%s\n", COMMANDS[i].name, COMMANDS[i].help);
-    fprintf(out, "\nA MODEL is a GGUF file, or a name in $HEARTH_MODELS (~/.local/share/hearth/models);\n"
-                 "left out, it is the model that ships with hearth.\n");
+    fprintf(out,
+            "\nA MODEL is a GGUF file, a packed image, or a name in $HEARTH_MODELS (~/.local/share/hearth/models);\n"
+            "left out, it is the model that ships with hearth.\n");
 }
 
 static int unknown_command(const char *name)

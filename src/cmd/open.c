@@ -32,8 +32,7 @@ struct option_group compute_group(struct compute_options *values)
     return (struct option_group){ COMPUTE_ROWS, sizeof COMPUTE_ROWS / sizeof *COMPUTE_ROWS, values };
 }
 
-/* The processors this process may run on: in a container they are fewer than the machine has. */
-static size_t threads_default(void)
+size_t threads_default(void)
 {
     cpu_set_t set;
     CPU_ZERO(&set);

@@ -82,7 +82,8 @@ static bool dry_run(struct run *r, err *e)
     return true;
 }
 
-static void print_step(const struct run *r, const struct step_result *s, const struct held_out_result *held, double took)
+static void print_step(const struct run *r, const struct step_result *s, const struct held_out_result *held,
+                       double took)
 {
     uint64_t steps = r->settings.optimizer.schedule.steps, step = r->trainer.step;
     printf("step %llu of %llu  loss %.4f", (unsigned long long)step, (unsigned long long)steps, s->loss);
