@@ -11,7 +11,7 @@
 enum key {
     K_NAME, K_AUTHOR, K_LICENCE, K_WIDTH, K_LAYERS, K_HEADS, K_KV_HEADS, K_HEAD_DIM, K_FFN_WIDTH, K_EXPERTS, K_TOP_K,
     K_GATE_RANK, K_CONTEXT, K_ROPE_BASE, K_NORM_EPS, K_BALANCE, K_Z,
-    K_TOKENIZER, K_SOURCE, K_HELD_OUT, K_HELD_OUT_SHARE, K_TASKS, K_SHARDS,
+    K_TOKENIZER, K_VOCAB, K_PRE, K_SOURCE, K_HELD_OUT, K_HELD_OUT_SHARE, K_TASKS, K_SHARDS,
     K_ROW_TOK, K_MICRO_ROWS, K_STEP_TOK, K_STEPS, K_WARMUP, K_DECAY, K_RATE, K_BETA1, K_BETA2, K_EPS, K_WEIGHT_DECAY,
     K_CLIP, K_GOLDFISH, K_SEED,
     K_FOLDER, K_CHECKPOINT, K_KEEP, K_LOG, K_EVAL, K_SAMPLE, K_COUNT
@@ -37,6 +37,8 @@ static const struct config_key KEYS[K_COUNT] = {
     { "model", "z", CONFIG_REAL, 0, 10, "0.001", "weight of the router's z loss", NULL, false },
 
     { "data", "tokenizer", CONFIG_TEXT, 0, 0, NULL, "a GGUF file whose vocabulary the model gets", NULL, false },
+    { "data", "vocab", CONFIG_INT, 260, VOCAB_MAX, "8192", "tokens of a vocabulary trained on the sources", NULL, false },
+    { "data", "pre", CONFIG_TEXT, 0, 0, "qwen2", "its pre-tokenizer", NULL, false },
     { "data", "source", CONFIG_TEXT, 0, 0, NULL, "PASSES PATH: a text, and how often a round passes it", NULL, true },
     { "data", "held_out", CONFIG_TEXT, 0, 0, NULL, "a text whose paragraphs must not be learnt", NULL, true },
     { "data", "held_out_share", CONFIG_REAL, 0, 0.5, "0.005", "of the documents, kept to measure the loss", NULL, false },
@@ -186,6 +188,7 @@ bool settings_read(view text, arena *a, struct settings *out, err *e)
         .shape = read_shape(&c), .optimizer = read_optimizer(&c),
         .name = c.values[K_NAME]->text, .author = c.values[K_AUTHOR]->text, .licence = c.values[K_LICENCE]->text,
         .tokenizer = c.values[K_TOKENIZER]->text, .shards = c.values[K_SHARDS]->text,
+        .vocab = size_at(&c, K_VOCAB), .pre = c.values[K_PRE]->text,
         .held_out_share = real_at(&c, K_HELD_OUT_SHARE), .tasks = (uint64_t)c.values[K_TASKS]->integer,
         .row_tok = size_at(&c, K_ROW_TOK), .micro_rows = size_at(&c, K_MICRO_ROWS), .step_tok = size_at(&c, K_STEP_TOK),
         .goldfish = (uint64_t)c.values[K_GOLDFISH]->integer, .seed = (uint64_t)c.values[K_SEED]->integer,

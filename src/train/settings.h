@@ -21,6 +21,8 @@ struct settings {
     view name, author, licence;
     /* data */
     view tokenizer, shards;      /* a GGUF file with a vocabulary; the folder that `hearth data` writes */
+    view pre;                    /* pre-tokenizer and size of a vocabulary that `hearth tokenizer train` makes */
+    size_t vocab;
     struct source *sources;
     size_t source_count;
     view *held_out;              /* files whose paragraphs must not be learnt */
