@@ -148,8 +148,8 @@ int main(int count, char **args)
     madvise(a.base, a.size_bytes, MADV_HUGEPAGE);
     for (size_t i = 0; i < READ_BYTES; i++) b.bytes[i] = (uint8_t)(i * 2654435761u >> 13 & 0x3f);
     for (size_t i = 0; i < (size_t)COLS * PREFILL_TOK; i++) b.x[i] = (float)(i % 251) - 125.0f;
-    printf("%s: %d rounds, medians; decode %d columns, prefill %d x %d, %d tokens\n", k.tier, ROUNDS, COLS, PREFILL_ROWS,
-           COLS, PREFILL_TOK);
+    printf("%s: %d rounds, medians; decode %d columns, prefill %d x %d, %d tokens\n", k.tier, ROUNDS, COLS,
+           PREFILL_ROWS, COLS, PREFILL_TOK);
     printf("type     1 thread: GB/s, of read   2 threads   prefill TOPS, 1 and 2 threads\n");
     for (uint32_t type = 0; type < WEIGHT_TYPES; type++)
         if (weight_kind(type) != NULL && (count < 3 || weight_kind_named(view_of(args[2])) == weight_kind(type)))

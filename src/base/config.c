@@ -98,7 +98,8 @@ bool config_real(view text, double *out)
     }
     if (mantissa != 0 && (exponent < -22 || exponent > 22)) return false;
     double value = (double)mantissa;
-    if (mantissa != 0) value = exponent < 0 ? value / power_of_ten((int)-exponent) : value * power_of_ten((int)exponent);
+    if (mantissa != 0)
+        value = exponent < 0 ? value / power_of_ten((int)-exponent) : value * power_of_ten((int)exponent);
     *out = negative ? -value : value;
     return true;
 }

@@ -48,7 +48,8 @@ struct config {
 
 /* Reads a whole file. Allocates only from `a`; `text`, `keys` must outlive *out.
  *   limits  CONFIG_LINES_MAX, CONFIG_LINE_BYTES_MAX (base/limits.h)
- *   errors  ERR_VALUE, ERR_LIMIT, ERR_MISSING, ERR_MEMORY; the text starts with "line N: ", offset is the line's first byte
+ *   errors  ERR_VALUE, ERR_LIMIT, ERR_MISSING, ERR_MEMORY; the text starts with "line N: ", offset is where
+ *           the line begins
  *   fuzz    fuzz/config.c */
 bool config_read(view text, const struct config_key *keys, size_t count, arena *a, struct config *out, err *e);
 

@@ -17,8 +17,8 @@ static void tell(void *arg, view path)
 
 static void print_report(const struct corpus_report *r)
 {
-    printf("%10s %10s %8s %8s %8s %10s %9s  %s\n", "kB read", "paragraphs", "same", "near", "leaked", "tokens", "held out",
-           "source");
+    printf("%10s %10s %8s %8s %8s %10s %9s  %s\n", "kB read", "paragraphs", "same", "near", "leaked", "tokens",
+           "held out", "source");
     for (size_t i = 0; i < r->part_count; i++) {
         const struct corpus_part *p = &r->parts[i];
         view name = p->path.len_bytes > 0 ? p->path : view_of("(generated tasks)");

@@ -33,8 +33,9 @@ static void help_print(FILE *out)
     fprintf(out, "hearth %s: language models on your own machine, the same bits everywhere\n\n", HEARTH_VERSION);
     fprintf(out, "usage: hearth COMMAND ...          hearth COMMAND --help says more\n\n");
     for (size_t i = 0; i < COMMAND_COUNT; i++) fprintf(out, "  %-10s%s\n", COMMANDS[i].name, COMMANDS[i].help);
-    fprintf(out, "\nA MODEL is a GGUF file, a packed image, or a name in $HEARTH_MODELS (~/.local/share/hearth/models);\n"
-                 "left out, it is the model that ships with hearth.\n");
+    fprintf(out,
+            "\nA MODEL is a GGUF file, a packed image, or a name in $HEARTH_MODELS (~/.local/share/hearth/models);\n"
+            "left out, it is the model that ships with hearth.\n");
 }
 
 static int unknown_command(const char *name)

@@ -72,7 +72,8 @@ static bool fill(const struct packing *p, const struct pack_options *set, team *
     struct progress progress = { .what = "packing" };
     arena room = { 0 };
     image made;
-    bool good = image_write(&p->source, &p->layout, file->bytes, t, set->no_hash ? NULL : &HASHER, show_pack, &progress, e);
+    bool good = image_write(&p->source, &p->layout, file->bytes, t, set->no_hash ? NULL : &HASHER, show_pack, &progress,
+                            e);
     progress_end(&progress);
     good = good && arena_new(&room, COMMAND_ARENA_BYTES, e) &&
            image_check((view){ file->bytes, file->len_bytes }, &room, &made, e);
@@ -128,7 +129,10 @@ static void print(const struct packed *p, bool json)
 int cmd_pack(int argc, char **argv)
 {
     struct pack_options set = { 0 };
-    struct command_line line = { .command = "pack", .usage = "MODEL OUT | --check IMAGE", .words_min = 1, .words_max = 2,
+    struct command_line line = { .command = "pack",
+                                 .usage = "MODEL OUT | --check IMAGE",
+                                 .words_min = 1,
+                                 .words_max = 2,
                                  .about = "The model as an image: the same weights, laid out for this program, on any\n"
                                           "processor. Every command takes it as a MODEL.",
                                  .groups = { { ROWS, sizeof ROWS / sizeof *ROWS, &set } } };

@@ -126,9 +126,13 @@ static bool write_out(struct work *w, const char *path, err *e)
 int cmd_quantize(int argc, char **argv)
 {
     struct quantize_options set = { 0 };
-    struct command_line line = { .command = "quantize", .usage = "IN OUT --type T", .words_min = 2, .words_max = 2,
-                                 .about = "Writes the model of IN to OUT with weights of fewer bits. Norms, biases and\n"
-                                          "routers stay as they are; rows that do not fit get the next larger type.",
+    struct command_line line = { .command = "quantize",
+                                 .usage = "IN OUT --type T",
+                                 .words_min = 2,
+                                 .words_max = 2,
+                                 .about =
+                                     "Writes the model of IN to OUT with weights of fewer bits. Norms, biases and\n"
+                                     "routers stay as they are; rows that do not fit get the next larger type.",
                                  .groups = { { ROWS, sizeof ROWS / sizeof *ROWS, &set } } };
     int status;
     if (!options_read(&line, argc, argv, &status)) return status;

@@ -1,7 +1,8 @@
 /* hearth train: makes a model from a configuration, goes on with a run that was interrupted, proves a run's log. */
 #include "cmd/options.h"
 
-#include "train/run.h"
+#include "kernels/weight.h"
+#include "train/export.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -10,7 +11,7 @@
 
 struct train_options {
     size_t threads, slice_steps, slice_minutes, from, to;
-    const char *tier, *verify;
+    const char *tier, *verify, *out, *type, *card, *checkpoint;
     bool dry_run;
 };
 
@@ -32,6 +33,14 @@ static const struct option ROWS[] = {
       "verify: from this step (0, or one whose checkpoint was kept)" },
     { "--to", "STEP", OPTION_COUNT, offsetof(struct train_options, to), 0, 1e12, NULL, "0",
       "verify: to this step; 0: to the log's end" },
+    { "--out", "FILE", OPTION_TEXT, offsetof(struct train_options, out), 0, 0, NULL, NULL,
+      "write the last checkpoint's model as GGUF, and stop" },
+    { "--type", "T", OPTION_TEXT, offsetof(struct train_options, type), 0, 0, NULL, "Q8_0",
+      "out: weight type of the matrices" },
+    { "--card", "FILE", OPTION_TEXT, offsetof(struct train_options, card), 0, 0, NULL, NULL,
+      "write a model card, and stop" },
+    { "--checkpoint", "FILE", OPTION_TEXT, offsetof(struct train_options, checkpoint), 0, 0, NULL, NULL,
+      "out, card: of this checkpoint instead of the last" },
 };
 
 /* Set by signals: the step that runs is finished and a checkpoint written. */
@@ -73,7 +82,8 @@ static bool dry_run(struct run *r, err *e)
     return true;
 }
 
-static void print_step(const struct run *r, const struct step_result *s, const struct held_out_result *held, double took)
+static void print_step(const struct run *r, const struct step_result *s, const struct held_out_result *held,
+                       double took)
 {
     uint64_t steps = r->settings.optimizer.schedule.steps, step = r->trainer.step;
     printf("step %llu of %llu  loss %.4f", (unsigned long long)step, (unsigned long long)steps, s->loss);
@@ -137,6 +147,16 @@ static bool verify(struct run *r, const struct train_options *o, err *e)
     return true;
 }
 
+static bool export(struct run *r, const struct train_options *o, err *e)
+{
+    bool found = true;
+    const struct weight_kind *kind = weight_kind_named(view_of(o->type));
+    if (kind == NULL) return fail(e, ERR_UNSUPPORTED, ERR_NO_OFFSET, "--type: %s is no weight type", o->type);
+    if (!(o->checkpoint != NULL ? run_load(r, o->checkpoint, e) : run_load_last(r, &found, e))) return false;
+    if (!found) return fail(e, ERR_MISSING, ERR_NO_OFFSET, "no checkpoint yet: nothing to write");
+    return (o->out == NULL || export_gguf(r, o->out, kind->type, e)) && (o->card == NULL || export_card(r, o->card, e));
+}
+
 int cmd_train(int argc, char **argv)
 {
     struct train_options o = { 0 };
@@ -152,7 +172,10 @@ int cmd_train(int argc, char **argv)
     struct run r;
     err e = { 0 };
     bool good = run_open_config(&r, line.words[0], &e) && run_open(&r, o.threads, o.tier, &e);
-    if (good) good = o.dry_run ? dry_run(&r, &e) : o.verify != NULL ? verify(&r, &o, &e) : train(&r, &o, &e);
+    if (good && o.dry_run) good = dry_run(&r, &e);
+    else if (good && o.verify != NULL) good = verify(&r, &o, &e);
+    else if (good && (o.out != NULL || o.card != NULL)) good = export(&r, &o, &e);
+    else if (good) good = train(&r, &o, &e);
     run_close(&r);
     return good ? EXIT_GOOD : say_error(&e);
 }

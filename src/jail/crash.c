@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 static struct jail_slot *the_slot;
-static _Alignas(64) uint8_t fault_stack[1 << 16]; /* for faults of the main thread's own stack */
+_Alignas(64) static uint8_t fault_stack[1 << 16]; /* for faults of the main thread's own stack */
 
 extern const char __ehdr_start[]; /* where the linker put the program's first byte */
 

@@ -21,6 +21,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { NOBODY = 65534 }; /* the kernel's own number for an identity that owns nothing */
@@ -234,12 +235,26 @@ static bool landlock_holds(void)
     return fd < 0 && errno == EACCES;
 }
 
+/* A thread that was just made still makes calls of the C library's (it registers itself with the kernel), and one that
+ * met the filter there would end the process. So the others must have come to rest in futex first, as a team's do. */
+static bool threads_rest(int proc_fd, err *e)
+{
+    enum { LOOKS = 4000, BETWEEN_NS = 250000 };
+    for (int i = 0; i < LOOKS; i++) {
+        if (walls_threads_awake(proc_fd) == 0) return true;
+        syscall(SYS_nanosleep, &(struct timespec){ .tv_nsec = BETWEEN_NS }, NULL);
+    }
+    return fail(e, ERR_STATE, ERR_NO_OFFSET, "jail: threads made before it closes must sleep in futex; %zu do not",
+                walls_threads_awake(proc_fd));
+}
+
 bool enter_inner(const struct jail_profile *p, const struct jail_options *o, const struct jail_place *outside,
                  struct enter_state *s, struct jail_report *r, err *e)
 {
     struct sock_filter code[JAIL_FILTER_MAX];
     size_t count;
     if (!filter_make(p, o->denied, code, &count, e)) return false;
+    if (!threads_rest(s->proc_fd, e)) return false;
     walls_read_back(o, outside, s->proc_fd, r);
     if (s->proc_fd >= 0) close(s->proc_fd);
     s->proc_fd = -1;

@@ -25,6 +25,9 @@ bool enter_inner(const struct jail_profile *p, const struct jail_options *o, con
 void walls_read_back(const struct jail_options *o, const struct jail_place *outside, int proc_fd,
                      struct jail_report *r);
 
+/* walls.c: other threads of this process that do not sleep at this moment. */
+size_t walls_threads_awake(int proc_fd);
+
 /* walls.c: what /proc/PID/status says of another process: filter, privileges, and who it is from outside. False where
  * it has gone. */
 bool walls_read_other(pid_t pid, struct jail_report *r);

@@ -10,7 +10,8 @@
  * A process starts in three steps (jail_spawn does them):
  *   outer     new namespaces, empty root, another identity, no capabilities, descriptors closed but those listed
  *   prepare   the caller's own code, with system calls still open: map the image, take arenas, start threads.
- *             It sees nothing from outside but its descriptors, and parses nothing a stranger wrote.
+ *             It sees nothing from outside but its descriptors, and parses nothing a stranger wrote. Threads it
+ *             makes sleep in futex when it returns, as a team's do; it reads no clock where the profile has none.
  *   inner     descriptors and limits to the last, Landlock, then the filter over all threads; from here on the
  *             profile's rows and no other call. The parent looks at /proc and says go; then the work begins.
  *

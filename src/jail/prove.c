@@ -184,6 +184,7 @@ static void canary_run(void *arg)
         if (!escape_applies(row, c->profile) || (row->alone && !c->alone_too)) continue;
         struct outcome *o = &c->outcomes[i];
         fresh_path(&scene, i, scene.fresh);
+        memset(scene.own, 0, 4096); /* what the row before got is no argument of this one */
         atomic_store(&o->end, PROVE_TRYING);
         long value = escape_try(row, &scene);
         atomic_store(&o->value, value);

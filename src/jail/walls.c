@@ -190,10 +190,13 @@ static bool maps_clean(int proc_fd)
     return clean && any;
 }
 
-/* How many descriptors are open, the one that lists them left out; 0 where that can not be read. */
-static size_t descriptors_open(int proc_fd)
+/* Calls `each` with every name in a folder of /proc/self that does not begin with a dot, without the library's
+ * opendir, which would allocate; how many there were, 0 where the folder can not be read. */
+typedef void folder_fn(void *arg, const char *name);
+
+static size_t folder_names(int proc_fd, const char *folder, folder_fn *each, void *arg)
 {
-    int fd = openat(proc_fd, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = openat(proc_fd, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) return 0;
     _Alignas(8) char entries[4096];
     size_t count = 0;
@@ -201,12 +204,43 @@ static size_t descriptors_open(int proc_fd)
         for (long at = 0; at < got;) {
             uint16_t entry_bytes; /* struct linux_dirent64: inode and offset of 8 bytes each, length, type, name */
             memcpy(&entry_bytes, entries + at + 16, sizeof entry_bytes);
-            count += entries[at + 19] != '.';
+            const char *name = entries + at + 19;
             at += entry_bytes;
+            if (name[0] == '.') continue;
+            count++;
+            if (each != NULL) each(arg, name);
         }
     }
     close(fd);
+    return count;
+}
+
+/* How many descriptors are open, the one that lists them left out. */
+static size_t descriptors_open(int proc_fd)
+{
+    size_t count = folder_names(proc_fd, "fd", NULL, NULL);
     return count > 0 ? count - 1 : 0;
+}
+
+struct threads {
+    int proc_fd;
+    size_t awake;
+};
+
+static void count_awake(void *arg, const char *name)
+{
+    struct threads *t = arg;
+    char path[64], status[512]; /* the state is among the first lines */
+    snprintf(path, sizeof path, "task/%.20s/status", name);
+    read_small(openat(t->proc_fd, path, O_RDONLY | O_CLOEXEC), status, sizeof status);
+    t->awake += strstr(status, "\nState:\tS") == NULL;
+}
+
+size_t walls_threads_awake(int proc_fd)
+{
+    struct threads t = { .proc_fd = proc_fd };
+    folder_names(proc_fd, "task", count_awake, &t);
+    return t.awake > 0 ? t.awake - 1 : 0; /* the one that asks is awake */
 }
 
 /* An empty read-only file system of one page, and nothing of the old root: asked by path. */

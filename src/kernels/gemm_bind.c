@@ -1,4 +1,5 @@
-/* Which tier of the products a CPU gets: the binding of gemm.h, and with bind.c the only place that asks what the CPU is. */
+/* Which tier of the products a CPU gets: the binding of gemm.h, and with bind.c the only place that asks what the CPU
+ * is. */
 #include "kernels/gemm.h"
 
 #include <string.h>

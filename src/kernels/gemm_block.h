@@ -1,6 +1,6 @@
-/* How a vector tier computes one block of a product (gemm.h): written once, included by each tier's file, which says how
- * wide its tile is (GEMM_MR rows x GEMM_NR columns of c held in registers), computes one tile with `tile_kernel` and
- * turns 8 x 8 values with `transpose_8`.
+/* How a vector tier computes one block of a product (gemm.h): written once, included by each tier's file, which says
+ * how wide its tile is (GEMM_MR rows x GEMM_NR columns of c held in registers), computes one tile with `tile_kernel`
+ * and turns 8 x 8 values with `transpose_8`.
  *
  *   for each k block of GEMM_KC steps
  *     copy b[k block][n0..n1) into panels of GEMM_NR columns      panel: [step][GEMM_NR], the last one filled with 0
@@ -22,22 +22,22 @@
 
 enum {
     GEMM_KC = 256,
-    A_ROW = GEMM_KC + 16,          /* rows of the copy start in different cache sets */
-    GEMM_M_BLOCK = GEMM_MR * 48,   /* rows that meet one packed block of b: the packing is 1/(rows / lanes) of the work */
+    A_ROW = GEMM_KC + 16,        /* rows of the copy start in different cache sets */
+    GEMM_M_BLOCK = GEMM_MR * 48, /* rows that meet one packed block of b: the packing is 1/(rows / lanes) of the work */
     GEMM_N_BLOCK = GEMM_NR * 8,
     GEMM_SCRATCH = GEMM_KC * GEMM_N_BLOCK + GEMM_MR * A_ROW + GEMM_MR * GEMM_NR
 };
 
 /* One tile: c [rows][GEMM_NR] += a [rows][steps] b [steps][GEMM_NR], or = where `fresh`. rows <= GEMM_MR; a's element
  * (i, p) is a[i * A_ROW + p], or a[i + p * GEMM_MR] where `turned`. */
-static void tile_kernel(size_t rows, size_t steps, const float *a, bool turned, const float *b, float *c, size_t c_stride,
-                        bool fresh);
+static void tile_kernel(size_t rows, size_t steps, const float *a, bool turned, const float *b, float *c,
+                        size_t c_stride, bool fresh);
 
 /* to[i * to_stride + j] = from[j * from_stride + i], i, j < 8 */
 static inline void transpose_8(float *to, size_t to_stride, const float *from, size_t from_stride);
 
-/* Panels [step][width] of a matrix stored [step][column]. The width of a full panel is a constant where it is called, so
- * that its copy is some vector moves. */
+/* Panels [step][width] of a matrix stored [step][column]. The width of a full panel is a constant where it is called,
+ * so that its copy is some vector moves. */
 static inline void pack_rows(float *panels, const float *b, size_t stride, size_t steps, size_t cols, size_t width,
                              size_t panel_stride)
 {

@@ -4,8 +4,8 @@
  * so sums live in registers; a "unit" is LANES rows: `part` p of a tile holds its rows p * LANES and on.
  *
  * A format is: where a step's codes are (`codes`), the vectors of sub-scales and minima, the block's two scales. A step
- * is 4 inner values: one vector of weights against one broadcast dword of activations. Codes that are stored with a zero
- * point are used as stored: the sum starts at -zero * (sum of the activation codes), which is exact and costs one
+ * is 4 inner values: one vector of weights against one broadcast dword of activations. Codes that are stored with a
+ * zero point are used as stored: the sum starts at -zero * (sum of the activation codes), which is exact and costs one
  * instruction a block. Sums in i32 are exact in any order, so only the order of blocks is fixed (matmul.h).
  *
  * The tier defines: LANES; i32v, u32v, f32v; UNITS and TOKENS, computed at once; WIDE_ZERO, what codes of 8 bits are

@@ -1,7 +1,7 @@
 /* Packing is one operation for every format: a block's bytes are fields of units (1, 2 or 4 bytes), and the packed
- * block holds, field by field and unit by unit, the units of 16 rows side by side. Formats keep four neighbouring values
- * in one 4-byte unit at the same bits, so a field of codes becomes planes of vectors as tile.h wants them without looking
- * inside a unit; the two exceptions are `change` below. Scales follow the codes.
+ * block holds, field by field and unit by unit, the units of 16 rows side by side. Formats keep four neighbouring
+ * values in one 4-byte unit at the same bits, so a field of codes becomes planes of vectors as tile.h wants them
+ * without looking inside a unit; the two exceptions are `change` below. Scales follow the codes.
  *
  *   file, a row         | d | 16 bytes of nibbles |
  *   packed, 16 rows     | unit 0 of rows 0..15 | unit 1 ... | unit 2 | unit 3 | d of rows 0..15 |   (Q4_0: 288 bytes)

@@ -114,7 +114,8 @@ static void make_row(struct stream *s, const struct weight_kind *kind, size_t co
         if (fill != NULL) {
             float scale = spread / fill->rms;
             le_put_u16(block + fill->scale_at, f32_to_f16(scale));
-            if (fill->minimum_at >= 0) le_put_u16(block + fill->minimum_at, f32_to_f16(scale * fill->minimum_over_scale));
+            if (fill->minimum_at >= 0)
+                le_put_u16(block + fill->minimum_at, f32_to_f16(scale * fill->minimum_over_scale));
         } else if (kind->type == WEIGHT_MXFP4) {
             block[0] = 120; /* 2^-7 */
         } else if (kind->type == WEIGHT_F32) {
@@ -303,7 +304,9 @@ const char *const *made_shape_names(void)
 
 const char *const *made_mix_names(void)
 {
-    static const char *const names[] = { "F32", "F16", "BF16", "Q8_0", "Q4_0", "Q6_K", "Q4_K_M", "Q5_K", "MXFP4", NULL };
+    static const char *const names[] = {
+        "F32", "F16", "BF16", "Q8_0", "Q4_0", "Q6_K", "Q4_K_M", "Q5_K", "MXFP4", NULL
+    };
     _Static_assert(sizeof names / sizeof *names == MIX_COUNT + 1, "a name for every mix");
     return names;
 }

@@ -27,8 +27,8 @@ struct layer {
     const float *q_bias, *k_bias, *v_bias, *o_bias, *gate_bias, *up_bias, *down_bias;
     const float *sinks; /* one a query head: a score that takes part in every softmax and has no value */
     matrix q, k, v, o, gate, up, down;
-    /* Latent attention: q (or q_a, q_b) makes all heads' queries, kv_a the cached key; k_b takes a head's query into the
-     * cache's space, v_b a head's result out of it. */
+    /* Latent attention: q (or q_a, q_b) makes all heads' queries, kv_a the cached key; k_b takes a head's query into
+     * the cache's space, v_b a head's result out of it. */
     const float *q_a_norm, *kv_a_norm;
     matrix q_a, q_b, kv_a;
     struct expert_matrix k_b, v_b; /* one matrix a head */

@@ -95,7 +95,8 @@ struct slot {
 #define EXPERTS(field) TO_EXPERTS, offsetof(struct layer, field)
 #define HEADS(field) TO_HEADS, offsetof(struct layer, field)
 
-/* A slot's number in an image is its place here: new ones go to the end, and nothing moves while IMAGE_VERSION stays. */
+/* A slot's number in an image is its place here: new ones go to the end, and nothing moves while IMAGE_VERSION stays.
+ */
 static const struct slot LAYER_SLOTS[] = {
     { "attn_norm.weight", IF_PRE, DIM_ONE, DIM_WIDTH, ROWS(attn_norm), NULL, { 0 } },
     { "attn_q.weight", IF_PLAIN, DIM_Q, DIM_WIDTH, MATRIX(q), "attn_qkv.weight", { DIM_ONE, DIM_ONE } },
@@ -191,7 +192,8 @@ static bool each_slot(const struct hyper *h, slot_fn *each, void *arg, err *e)
         if (!each(arg, &OUTER_SLOTS[i], IMAGE_OUTSIDE, i, OUTER_SLOTS[i].need == NEED, e)) return false;
     for (size_t l = 0; l < h->layers; l++)
         for (size_t i = 0; i < LAYER_SLOT_COUNT; i++)
-            if (wanted(h, l, LAYER_SLOTS[i].need, &required) && !each(arg, &LAYER_SLOTS[i], (uint32_t)l, i, required, e))
+            if (wanted(h, l, LAYER_SLOTS[i].need, &required) &&
+                !each(arg, &LAYER_SLOTS[i], (uint32_t)l, i, required, e))
                 return false;
     return true;
 }
@@ -274,7 +276,9 @@ bool slots_resolve(const struct hyper *h, const gguf_files *files, struct image_
                    err *e)
 {
     assert(h->layers <= LAYERS_MAX);
-    struct resolver r = { .h = h, .files = files, .out = out, .used = calloc(files->dir.tensor_count + 1, sizeof(bool)) };
+    struct resolver r = {
+        .h = h, .files = files, .out = out, .used = calloc(files->dir.tensor_count + 1, sizeof(bool))
+    };
     if (r.used == NULL) return fail(e, ERR_MEMORY, ERR_NO_OFFSET, "model: no memory for its tensor list");
     bool good = each_slot(h, resolve_slot, &r, e) && all_used(&r, e);
     free(r.used);
@@ -310,8 +314,10 @@ static bool bind_slot(void *arg, const struct slot *s, uint32_t layer, size_t nu
     b->next++;
     size_t count = slot_count(h, s), rows = dim_size(h, s->rows), cols = dim_size(h, s->cols);
     if (t->kind != slot_kind(s) || t->count != count || t->rows != rows || t->cols != cols)
-        return fail(e, ERR_VALUE, ERR_NO_OFFSET, "%s: %zu times %zu x %zu of kind %d, the model needs %zu times %zu x %zu of "
-                    "kind %d", name, t->count, t->rows, t->cols, (int)t->kind, count, rows, cols, (int)slot_kind(s));
+        return fail(e, ERR_VALUE, ERR_NO_OFFSET,
+                    "%s: %zu times %zu x %zu of kind %d, the model needs %zu times %zu x %zu of "
+                    "kind %d",
+                    name, t->count, t->rows, t->cols, (int)t->kind, count, rows, cols, (int)slot_kind(s));
     uint8_t *at = (layer == IMAGE_OUTSIDE ? (uint8_t *)b->m : (uint8_t *)&b->m->layers[layer]) + s->offset;
     if (s->to == TO_ROWS) *(const float **)(void *)at = (const float *)(const void *)image_data(b->i, t);
     else bind_matrix(b, t, s, at);

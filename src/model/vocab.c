@@ -88,7 +88,8 @@ static bool arrays(const gguf_dir *dir, struct vocab_source *src, const gguf_pai
     }
     if (charsmap != NULL) {
         if (charsmap->item_type != GGUF_U8 && charsmap->item_type != GGUF_I8)
-            return fail(e, ERR_VALUE, ERR_NO_OFFSET, "tokenizer.ggml.precompiled_charsmap: an array of %s, must be bytes",
+            return fail(e, ERR_VALUE, ERR_NO_OFFSET,
+                        "tokenizer.ggml.precompiled_charsmap: an array of %s, must be bytes",
                         gguf_type_name(charsmap->item_type));
         src->charsmap = charsmap->bytes;
     }
@@ -99,7 +100,8 @@ bool vocab_of_file(const gguf_dir *dir, struct vocab_source *out, bool *there, a
 {
     const gguf_pair *tokens = NULL;
     *out = vocab_source_default();
-    if (!gguf_array(dir, "tokenizer.ggml.tokens", GGUF_OPTIONAL, GGUF_ITEMS_STRING, 1, VOCAB_MAX, &tokens, e)) return false;
+    if (!gguf_array(dir, "tokenizer.ggml.tokens", GGUF_OPTIONAL, GGUF_ITEMS_STRING, 1, VOCAB_MAX, &tokens, e))
+        return false;
     *there = tokens != NULL;
     return tokens == NULL ||
            (gguf_str(dir, "tokenizer.ggml.model", GGUF_REQUIRED, &out->model, e) &&

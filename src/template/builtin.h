@@ -69,7 +69,7 @@ bool string_is(const value *s, enum letter_class what);
 bool dict_items(context *c, const struct dict *d, int which, value *out);             /* 0: keys, 1: values, 2: pairs */
 bool dict_from_call(context *c, enum kind kind, const struct call *call, value *out); /* dict(...), namespace(...) */
 
-/* An argument as an integer, `otherwise` where it is not given. False where it is something else. */
+/* An argument that is a length, an index or a count, `otherwise` where it is not given; cut to 53 bits. */
 bool arg_int(context *c, const value *arg, int64_t otherwise, int64_t *out);
 bool arg_text(context *c, const value *arg, const char *name, value *out); /* a STRING, or an error naming it */
 

@@ -257,6 +257,9 @@ static bool slice_indices(context *c, const value bounds[static 3], size_t lengt
                                                : raise(c, "slice indices must be integers or None");
     value_integer(&bounds[2], step);
     if (*step == 0) return raise(c, "slice step cannot be zero");
+    *step = *step > limit    ? limit + 1
+            : *step < -limit ? -limit - 1
+                             : *step; /* takes the same, and sums do not overflow */
     *start = *step > 0 ? 0 : limit - 1;
     stop = *step > 0 ? limit : -1;
     for (int i = 0; i < 2; i++) {
@@ -338,6 +341,15 @@ static bool eval_sign(context *c, const struct node *n, value *out)
     if (v.kind == FLOAT) {
         *out = v;
         if (n->op == OP_NEGATE) out->as.real = -v.as.real;
+        return true;
+    }
+    if (v.kind == BIG_INT && n->op == OP_NEGATE) { /* its digits with the other sign */
+        struct builder b = { 0 };
+        bool negative = v.as.bytes[0] == '-';
+        if (!string_put(c, &b, view_of(negative ? "" : "-"), v.origin) || !string_put_part(c, &b, &v, negative, v.len))
+            return false;
+        *out = string_built(&b);
+        out->kind = BIG_INT;
         return true;
     }
     zero.origin = ORIGIN_TEMPLATE;

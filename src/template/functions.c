@@ -57,7 +57,7 @@ static bool function_range(context *c, const struct call *k, value *out)
     bool up = bounds[2] > 0, empty = up ? bounds[0] >= bounds[1] : bounds[0] <= bounds[1];
     uint64_t distance = up ? (uint64_t)bounds[1] - (uint64_t)bounds[0] : (uint64_t)bounds[0] - (uint64_t)bounds[1];
     uint64_t stride = up ? (uint64_t)bounds[2] : (uint64_t)0 - (uint64_t)bounds[2];
-    *r = (struct range){ bounds[0], bounds[2], empty ? 0 : (distance - 1) / stride + 1 };
+    *r = (struct range){ bounds[0], bounds[1], bounds[2], empty ? 0 : (distance - 1) / stride + 1 };
     *out = of_kind(RANGE);
     out->as.range = r;
     return true;

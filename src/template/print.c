@@ -33,7 +33,7 @@ static bool repr_string(context *c, struct builder *b, const value *s)
     bool single = text.len_bytes > 0 && memchr(text.ptr, '\'', text.len_bytes) != NULL;
     bool both = single && memchr(text.ptr, '"', text.len_bytes) != NULL;
     uint8_t quote = single && !both ? '"' : '\'';
-    if (!string_put(c, b, (view){ &quote, 1 }, s->origin)) return false;
+    if (!render_charge(c, s->len / 4) || !string_put(c, b, (view){ &quote, 1 }, s->origin)) return false;
     for (size_t at = 0, len; at < text.len_bytes; at += len) {
         char escape[12] = "";
         uint32_t code = utf8_next(view_after(text, at), &len);
@@ -77,7 +77,7 @@ static bool repr_range(context *c, struct builder *b, const value *v)
 {
     char text[96];
     const struct range *r = v->as.range;
-    long long stop = (long long)((uint64_t)r->start + r->count * (uint64_t)r->step);
+    long long stop = r->stop;
     if (r->step == 1) snprintf(text, sizeof text, "range(%lld, %lld)", (long long)r->start, stop);
     else snprintf(text, sizeof text, "range(%lld, %lld, %lld)", (long long)r->start, stop, (long long)r->step);
     return put_text(c, b, text, v->origin);
@@ -154,7 +154,7 @@ static bool json_string_text(context *c, struct builder *b, const value *s, bool
 {
     view text = view_in(s);
     size_t plain = 0; /* where the bytes begin that need no escape */
-    if (!put_text(c, b, "\"", s->origin)) return false;
+    if (!render_charge(c, s->len / 8) || !put_text(c, b, "\"", s->origin)) return false;
     for (size_t at = 0, len = 1; at < text.len_bytes; at += len) {
         char escape[16] = "";
         view instead = json_escape(text.ptr[at]);
@@ -259,7 +259,7 @@ static bool json_dict(context *c, struct builder *b, const value *v, const struc
 bool value_print_json(context *c, struct builder *b, const value *v, const struct json_style *style)
 {
     bool good;
-    if (too_deep(c, ++c->print_depth) || !render_charge(c, 1)) return false;
+    if (too_deep(c, ++c->print_depth) || !render_charge(c, 2)) return false;
     switch (v->kind) {
     case STRING:
         good = json_string_text(c, b, v, style->ascii);

@@ -172,6 +172,7 @@ static bool run_items(context *c, const struct node *n, struct scope *scope, str
         bool good = scope_bind(c, c->t->loop, &self) && assign(c, n->as.child[0], &item);
         c->scope = outer;
         if (!good || !render_charge(c, 2) || !run_in(c, n->as.child[2], scope, NULL)) return false;
+        if (c->jump == JUMP_NONE) l->completed = true;
     }
     c->jump = JUMP_NONE;
     return true;
@@ -192,7 +193,8 @@ static bool run_loop(context *c, const struct node *n, const value *over, unsign
         return false;
     }
     if (rest->as.child[0] != NULL && !filter_items(c, n, scope, l)) return false;
-    if (l->count > 0) return run_items(c, n, scope, l);
+    if (!run_items(c, n, scope, l)) return false;
+    if (l->completed) return true; /* Jinja's else runs also where every round ended in a break or continue */
     return rest->as.child[1] == NULL || run_in(c, rest->as.child[1], scope, NULL);
 }
 

@@ -10,10 +10,10 @@
 
 static bool room(context *c, struct builder *b, size_t more)
 {
-    if (more <= b->capacity - b->len) return true;
     size_t want;
     if (!add_size(b->len, more, &want) || want > c->output_max)
         return raise_limit(c, "text over the limit of %zu bytes", c->output_max);
+    if (want <= b->capacity) return true;
     size_t capacity = max_size(want, max_size(2 * b->capacity, 32));
     uint8_t *moved = render_take(c, capacity, 1);
     if (moved == NULL) return false;

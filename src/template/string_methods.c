@@ -12,9 +12,12 @@
 
 bool arg_int(context *c, const value *arg, int64_t otherwise, int64_t *out)
 {
+    const int64_t most = INT64_C(1) << 53; /* far over any length, far under what sums of lengths overflow at */
     *out = otherwise;
-    return arg->kind == MISSING || arg->kind == NONE || value_integer(arg, out) ||
-           raise(c, "'%s' where an integer is due", value_kind(arg));
+    if (arg->kind == MISSING || arg->kind == NONE) return true;
+    if (!value_integer(arg, out)) return raise(c, "'%s' where an integer is due", value_kind(arg));
+    *out = *out > most ? most : *out < -most ? -most : *out;
+    return true;
 }
 
 bool arg_text(context *c, const value *arg, const char *name, value *out)
@@ -90,6 +93,27 @@ static bool split_blanks(context *c, const value *s, uint64_t most, struct list 
     }
 }
 
+/* The same from the right: words are added last first. */
+static bool rsplit_blanks(context *c, const value *s, uint64_t most, struct list *l)
+{
+    value rest = *s, blanks = of_kind(NONE);
+    for (;;) {
+        if (!string_strip(c, &rest, &blanks, STRIP_RIGHT, &rest)) return false;
+        size_t start = rest.len;
+        while (l->count < most && start > 0) {
+            size_t at = start - 1, len;
+            while (at > 0 && (rest.as.bytes[at] & 0xC0) == 0x80) at--;
+            if (py_space(utf8_next(view_after(view_in(&rest), at), &len))) break;
+            start = at;
+        }
+        if (l->count == most) start = 0;
+        if (rest.len == 0) break;
+        if (!add_part(c, l, &rest, start, rest.len) || !cut(c, &rest, 0, start, &rest)) return false;
+    }
+    list_reverse_in_place(l);
+    return true;
+}
+
 static bool split_at(context *c, const value *s, const value *separator, uint64_t most, struct list *l)
 {
     size_t start = 0, hit;
@@ -129,11 +153,12 @@ static bool split(context *c, const struct call *k, value *out) /* variant: from
     if (!arg_int(c, &k->arg[1], -1, &most) || !value_list_new(c, LIST, 0, out)) return false;
     uint64_t limit = most < 0 ? UINT64_MAX : (uint64_t)most;
     if (!render_charge(c, k->self.len / 16)) return false;
-    if (!given(separator) || separator->kind == NONE) return split_blanks(c, &k->self, limit, out->as.list);
+    if (!given(separator) || separator->kind == NONE)
+        return (from_right ? rsplit_blanks : split_blanks)(c, &k->self, limit, out->as.list);
     if (separator->kind != STRING) return raise(c, "must be str or None, not %s", value_kind(separator));
     if (separator->len == 0) return raise(c, "empty separator");
     if (!from_right) return split_at(c, &k->self, separator, limit, out->as.list);
-    return render_charge(c, k->self.len * separator->len / 1024) &&
+    return render_charge(c, k->self.len * separator->len / 128) &&
            rsplit_at(c, &k->self, separator, limit, out->as.list);
 }
 
@@ -144,7 +169,7 @@ static bool partition(context *c, const struct call *k, value *out) /* variant: 
     size_t hit;
     if (!arg_text(c, &k->arg[0], "separator", &separator) || !value_list_new(c, TUPLE, 3, out)) return false;
     if (separator.len == 0) return raise(c, "empty separator");
-    if (!render_charge(c, k->self.len * (last ? separator.len : 1) / 1024)) return false;
+    if (!render_charge(c, k->self.len * (last ? separator.len : 1) / 128)) return false;
     struct list *l = out->as.list;
     view text = view_in(&k->self);
     bool found = last ? string_find_last(text, text.len_bytes, view_in(&separator), &hit)
@@ -234,7 +259,7 @@ static bool search(context *c, const struct call *k, value *out)
     size_t hit;
     if (!arg_text(c, &k->arg[0], "substring", &wanted)) return false;
     view text = view_in(&k->self);
-    if (!render_charge(c, text.len_bytes * (last || wanted.len > 32 ? 1 + wanted.len : 1) / 1024)) return false;
+    if (!render_charge(c, text.len_bytes * (last || wanted.len > 32 ? 1 + wanted.len : 1) / 128)) return false;
     bool found = last ? string_find_last(text, text.len_bytes, view_in(&wanted), &hit)
                       : string_find(text, 0, view_in(&wanted), &hit);
     if (!found && must) return raise(c, "substring not found");

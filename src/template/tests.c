@@ -25,7 +25,8 @@ static bool test_parity(context *c, const struct call *k, value *out) /* variant
 static bool test_divisibleby(context *c, const struct call *k, value *out)
 {
     int64_t divisor, rest = 0;
-    if (!arg_int(c, &k->arg[0], 0, &divisor) || !remainder_of(c, k, divisor, &rest)) return false;
+    if (!value_integer(&k->arg[0], &divisor)) return raise(c, "divisibleby: an integer is due");
+    if (!remainder_of(c, k, divisor, &rest)) return false;
     *out = of_bool(rest == 0);
     return true;
 }

@@ -80,7 +80,7 @@ static bool filter_escape(context *c, const struct call *k, value *out)
     } escapes[] = { { '&', "&amp;" }, { '<', "&lt;" }, { '>', "&gt;" }, { '"', "&#34;" }, { '\'', "&#39;" } };
     struct builder b = { 0 };
     value s;
-    if (!value_to_string(c, &k->self, &s) || !render_charge(c, s.len / 8)) return false;
+    if (!value_to_string(c, &k->self, &s) || !render_charge(c, s.len / 2)) return false;
     for (size_t at = 0; at < s.len; at++) {
         size_t i = 0;
         while (i < 5 && s.as.bytes[at] != (uint8_t)escapes[i].from) i++;
@@ -174,9 +174,10 @@ static bool filter_wordwrap(context *c, const struct call *k, value *out) /* wid
         for (size_t from = 0; from < line.len || from == 0;) {
             size_t to = from + string_char_offset(view_after(view_in(&line), from), (size_t)width), blank;
             bool cut = to < line.len;
-            if (cut && line.as.bytes[to] != ' ' && string_find_last(view_in(&line), to, view_of(" "), &blank) &&
-                blank > from)
-                to = blank;
+            view piece = { line.as.bytes + from, to - from };
+            if (cut && line.as.bytes[to] != ' ' && string_find_last(piece, piece.len_bytes, view_of(" "), &blank) &&
+                blank > 0)
+                to = from + blank;
             size_t end = to;
             while (cut && end > from && line.as.bytes[end - 1] == ' ') end--;
             if (!render_charge(c, 1) || ((i > 0 || from > 0) && !string_put(c, &b, view_of("\n"), ORIGIN_TEMPLATE)) ||
@@ -215,7 +216,7 @@ static bool filter_striptags(context *c, const struct call *k, value *out)
 static bool quote(context *c, struct builder *b, const value *v, bool query)
 {
     value s;
-    if (!value_to_string(c, v, &s) || !render_charge(c, s.len / 8)) return false;
+    if (!value_to_string(c, v, &s) || !render_charge(c, s.len / 2)) return false;
     for (size_t at = 0; at < s.len; at++) {
         char text[4];
         uint8_t byte = s.as.bytes[at];
@@ -397,10 +398,11 @@ static bool filter_round(context *c, const struct call *k, value *out) /* precis
     if (!common && !view_is(method, "floor") && !view_is(method, "ceil"))
         return raise(c, "method must be common, ceil or floor");
     if (common && value_integer(&k->self, &n)) {
-        int64_t whole = (int64_t)unit, rest = n % whole, size = rest < 0 ? -rest : rest;
-        int64_t down = n - rest, step = n < 0 ? -whole : whole;
-        bool up = size > whole - size || (size == whole - size && down / whole % 2 != 0);
-        *out = of_int(precision >= 0 ? n : up ? down + step : down);
+        int64_t whole = (int64_t)unit, rest = n % whole, size = rest < 0 ? -rest : rest, rounded = n - rest;
+        bool up = size > whole - size || (size == whole - size && rounded / whole % 2 != 0);
+        if (up && __builtin_add_overflow(rounded, n < 0 ? -whole : whole, &rounded))
+            return raise_limit(c, "round: a number over 64 bits is not computed with");
+        *out = of_int(precision >= 0 ? n : rounded);
     } else if (common && precision >= 0) {
         if (fabs(d) < 1e15) snprintf(text, sizeof text, "%.*f", (int)precision, d);
         *out = of_float(fabs(d) < 1e15 ? json_parse_double(view_of(text)) : d);
@@ -452,8 +454,10 @@ static bool filter_from_json(context *c, const struct call *k, value *out)
     const json_value *tree;
     err e = { 0 };
     if (k->self.kind != STRING) return raise(c, "from_json: '%s' is no text", value_kind(&k->self));
-    if (!render_charge(c, 1 + k->self.len / 4) || k->self.len > c->memory_end - c->arena->used_bytes)
-        return raise_limit(c, "from_json: text too long");
+    size_t room = c->memory_end - min_size(c->arena->used_bytes, c->memory_end);
+    if (!render_charge(c, 1 + k->self.len / 4)) return false;
+    if (k->self.len > room / 40)
+        return raise_limit(c, "from_json: text too long"); /* a value may be 2 bytes, and takes 72 */
     if (!json_parse(view_in(&k->self), c->arena, &tree, &e)) return raise(c, "from_json: %s", e.text);
     return value_from_json(c, tree, (enum template_origin)k->self.origin, out);
 }

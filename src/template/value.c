@@ -94,7 +94,7 @@ bool value_dict_find(context *c, const struct dict *d, const value *key, size_t 
 {
     *found = false;
     if (key->kind == LIST || key->kind == DICT) return raise(c, "unhashable type: '%s'", value_kind(key));
-    if (!render_charge(c, d->count / 8)) return false;
+    if (!render_charge(c, d->count / 4)) return false;
     for (*index = 0; *index < d->count; ++*index) {
         const value *k = &d->pairs[*index].key;
         if (k->kind == STRING && key->kind == STRING) *found = view_equal(view_in(k), view_in(key));

@@ -1,9 +1,9 @@
 /* Training: see train.h.
  *
- * Words are arrays of token ids in one pool. A table holds each pair of neighbours that occurs: its count, and a list of
- * the words it was seen in (a word may have lost it since; looking again finds nothing). The best pair comes from a heap
- * whose counts may be too high but never too low: merging a pair lowers the counts of its neighbours and makes pairs
- * with the new token, which are pushed once they are counted; an entry with an old count goes back with the new one.
+ * Words are arrays of token ids in one pool. A table holds each pair of neighbours that occurs: its count, and a list
+ * of the words it was seen in (a word may have lost it since; looking again finds nothing). The best pair comes from a
+ * heap whose counts may be too high but never too low: merging a pair lowers the counts of its neighbours and makes
+ * pairs with the new token, which are pushed once they are counted; an entry with an old count goes back with the new.
  *
  * Merging a pair visits the words of its list: takes the word's pairs out of the counts, merges, puts its pairs in. So
  * the work of all merges together is about the words times their lengths, whatever the size of the text. */
@@ -78,7 +78,8 @@ static size_t pair_slot(const struct training *t, int32_t left, int32_t right)
 static bool grow_pairs(struct training *t, err *e)
 {
     size_t max = t->pair_max == 0 ? PAIRS_AT_FIRST : 2 * t->pair_max;
-    if (max > UINT32_MAX / 4) return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "training: over %zu distinct pairs", t->pair_max);
+    if (max > UINT32_MAX / 4)
+        return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "training: over %zu distinct pairs", t->pair_max);
     t->pairs = enlarged(&t->arena, t->pairs, t->pair_count, max, sizeof *t->pairs, e);
     t->slots = ARENA_ARRAY(&t->arena, uint32_t, 2 * max, "training", e);
     if (t->pairs == NULL || t->slots == NULL) return false;
@@ -112,7 +113,8 @@ static bool list_word(struct training *t, struct pair *p, uint32_t word, err *e)
     if (p->words != LIST_END && t->links[p->words].word == word) return true; /* twice in one word */
     if (t->link_count == t->link_max) {
         size_t max = t->link_max == 0 ? PAIRS_AT_FIRST : 2 * t->link_max;
-        if (max > UINT32_MAX / 2) return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "training: over %zu pairs in words", t->link_max);
+        if (max > UINT32_MAX / 2)
+            return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "training: over %zu pairs in words", t->link_max);
         t->links = enlarged(&t->arena, t->links, t->link_count, max, sizeof *t->links, e);
         if (t->links == NULL) return false;
         t->link_max = max;
@@ -229,7 +231,8 @@ static bool load_words(struct training *t, const struct word_set *set, err *e)
     size_t bytes = 0;
     for (size_t i = 0; i < set->count; i++) bytes += set->words[i].text.len_bytes;
     if (bytes > UINT32_MAX / 2)
-        return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "training: %zu bytes of distinct words, allowed %u", bytes, UINT32_MAX / 2);
+        return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "training: %zu bytes of distinct words, allowed %u", bytes,
+                    UINT32_MAX / 2);
     t->word_count = set->count;
     t->words = ARENA_ARRAY(&t->arena, struct word, set->count, "training", e);
     t->ids = ARENA_ARRAY(&t->arena, int32_t, bytes, "training", e);

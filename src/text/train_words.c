@@ -1,5 +1,5 @@
-/* Counting words: see train_part.h. Texts are cut into chunks by a rule that knows nothing of threads; each thread counts
- * the chunks it takes into a set of its own, and the sets are added up. Addition does not care about order. */
+/* Counting words: see train_part.h. Texts are cut into chunks by a rule that knows nothing of threads; each thread
+ * counts the chunks it takes into a set of its own, and the sets are added up. Addition does not care about order. */
 #include "base/checked.h"
 #include "base/unicode.h"
 #include "text/part.h"
@@ -110,7 +110,8 @@ static size_t set_bytes(const struct vocab_train *settings)
     return min_size(all, (size_t)1 << 34) * 64 + ((size_t)1 << 24);
 }
 
-static bool run_threads(struct count_job *job, size_t chunk_count, size_t threads, size_t bytes, struct team *crew, err *e)
+static bool run_threads(struct count_job *job, size_t chunk_count, size_t threads, size_t bytes, struct team *crew,
+                        err *e)
 {
     bool good = true;
     for (size_t i = 0; i < threads && good; i++)
@@ -137,9 +138,8 @@ bool train_count_words(struct word_set *words, const struct vocab_train *setting
     assert(job.pre != NULL);
     split_ascii(job.pre->splitter, job.ascii);
     arena room = { 0 };
-    if (!arena_new(&room, chunk_count * sizeof(view) + threads * (sizeof(struct word_set) + sizeof(arena) + sizeof(err)) +
-                              4096, e))
-        return false;
+    size_t each_thread = sizeof(struct word_set) + sizeof(arena) + sizeof(err);
+    if (!arena_new(&room, chunk_count * sizeof(view) + threads * each_thread + 4096, e)) return false;
     view *chunks = ARENA_ARRAY(&room, view, chunk_count, "chunks of text", e);
     job.sets = ARENA_ARRAY(&room, struct word_set, threads, "chunks of text", e);
     job.scratch = ARENA_ARRAY(&room, arena, threads, "chunks of text", e);

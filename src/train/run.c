@@ -186,13 +186,18 @@ bool run_load(struct run *r, const char *checkpoint_path, err *e)
     return checkpoint_read(checkpoint_path, &r->id, &r->trainer, e);
 }
 
-bool run_resume(struct run *r, bool *found, err *e)
+bool run_load_last(struct run *r, bool *found, err *e)
 {
     char path[PATH_BYTES];
     if (!path_join(r->settings.folder, "last.check", path, e)) return false;
     *found = access(path, F_OK) == 0;
+    return !*found || run_load(r, path, e);
+}
+
+bool run_resume(struct run *r, bool *found, err *e)
+{
+    if (!run_load_last(r, found, e)) return false;
     if (!*found) layout_init(&r->layout, r->trainer.params, r->settings.seed);
-    else if (!run_load(r, path, e)) return false;
     return trim_log(r, e);
 }
 

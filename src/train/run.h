@@ -35,8 +35,10 @@ bool run_open_config(struct run *r, const char *config_path, err *e);
 /* Opens the data and plans the trainer; weights are the first ones. tier NULL: the fastest. */
 bool run_open(struct run *r, size_t threads, const char *tier, err *e);
 
-/* Goes on from FOLDER/last.check if there is one (*found), or from any checkpoint of this run. */
+/* Goes on from FOLDER/last.check if there is one (*found), else begins; the log is cut to the step it goes on from. */
 bool run_resume(struct run *r, bool *found, err *e);
+/* The weights alone, of the last checkpoint or of any checkpoint of this run; no file is touched. */
+bool run_load_last(struct run *r, bool *found, err *e);
 bool run_load(struct run *r, const char *checkpoint_path, err *e);
 
 bool run_step(struct run *r, struct step_result *out, err *e);

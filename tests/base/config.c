@@ -34,7 +34,8 @@ static const struct {
     { "the right key in the wrong section", "[model]\nsteps = 1\n", ERR_VALUE, "the nearest is steps in [train]" },
     { "an unknown section", "[modle]\n", ERR_VALUE, "line 1: unknown section [modle]; the nearest is [model]" },
     { "a key before any section", "name = x\n", ERR_VALUE, "unknown key name in []" },
-    { "a duplicate names both lines", "[model]\nname=x\nname=y\n", ERR_VALUE, "line 3: name stands twice, first in line 2" },
+    { "a duplicate names both lines", "[model]\nname=x\nname=y\n", ERR_VALUE,
+      "line 3: name stands twice, first in line 2" },
     { "the same key in a section opened again", "[model]\nname=x\n[train]\n[model]\nname=y\n", ERR_VALUE, "twice" },
     { "a missing key says what it is for", "[train]\n", ERR_MISSING, "[model] name is missing: what to call it" },
     { "an empty file", "", ERR_MISSING, "[model] name is missing" },
@@ -49,7 +50,8 @@ static const struct {
     { "a control character", "[model]\nname = \x01\n", ERR_VALUE, "code 1" },
     { "a fraction for a whole number", "[model]\nname=x\n[train]\nsteps = 1.5\n", ERR_VALUE, "is not a whole number" },
     { "yes and no alone", "[model]\nname=x\ntied = true\n", ERR_VALUE, "is not yes or no" },
-    { "an unknown choice lists the choices", "[model]\nname=x\nkind = moe\n", ERR_VALUE, "moe is none of: dense experts" },
+    { "an unknown choice lists the choices", "[model]\nname=x\nkind = moe\n", ERR_VALUE,
+      "moe is none of: dense experts" },
     { "a choice cut short", "[model]\nname=x\nkind = expert\n", ERR_VALUE, "is none of" },
 };
 
@@ -87,21 +89,39 @@ static void test_values(arena *a)
 
 static void test_numbers(void)
 {
-    static const struct { const char *text; bool good; int64_t want; } ints[] = {
-        { "0", true, 0 }, { "-12", true, -12 }, { "4K", true, 4096 }, { "3M", true, 3 << 20 }, { "2G", true, 2LL << 30 },
-        { "9223372036854775807", true, INT64_MAX }, { "9223372036854775808", false, 0 }, { "9007199254740992K", false, 0 },
-        { "", false, 0 }, { "-", false, 0 }, { "K", false, 0 }, { "4KB", false, 0 }, { "1 ", false, 0 }, { "0x10", false, 0 },
+    static const struct { const char *text; bool good; int64_t want;
+    } ints[] = {
+        { "0", true, 0 },
+        { "-12", true, -12 },
+        { "4K", true, 4096 },
+        { "3M", true, 3 << 20 },
+        { "2G", true, 2LL << 30 },
+        { "9223372036854775807", true, INT64_MAX },
+        { "9223372036854775808", false, 0 },
+        { "9007199254740992K", false, 0 },
+        { "", false, 0 },
+        { "-", false, 0 },
+        { "K", false, 0 },
+        { "4KB", false, 0 },
+        { "1 ", false, 0 },
+        { "0x10", false, 0 },
     };
     for (size_t i = 0; i < sizeof ints / sizeof ints[0]; i++) {
         int64_t v = 0;
         CHECK(config_int(view_of(ints[i].text), &v) == ints[i].good && v == ints[i].want, "%s: %lld", ints[i].text,
               (long long)v);
     }
-    static const struct { const char *text; bool good; double want; } reals[] = {
-        { "0", true, 0 }, { "0.1", true, 0.1 }, { ".5", true, 0.5 }, { "-3.25", true, -3.25 }, { "1e22", true, 1e22 },
-        { "6.02e-7", true, 6.02e-7 }, { "1E+3", true, 1000 }, { "123456789.012345", true, 123456789.012345 },
-        { "1e23", false, 0 }, { "1234567890123456", false, 0 }, { "e5", false, 0 }, { ".", false, 0 }, { "1.2.3", false, 0 },
-        { "nan", false, 0 }, { "inf", false, 0 }, { "1e", false, 0 }, { "", false, 0 },
+    static const struct { const char *text; bool good; double want;
+    } reals[] = {
+        { "0", true, 0 },       { "0.1", true, 0.1 },
+        { ".5", true, 0.5 },    { "-3.25", true, -3.25 },
+        { "1e22", true, 1e22 }, { "6.02e-7", true, 6.02e-7 },
+        { "1E+3", true, 1000 }, { "123456789.012345", true, 123456789.012345 },
+        { "1e23", false, 0 },   { "1234567890123456", false, 0 },
+        { "e5", false, 0 },     { ".", false, 0 },
+        { "1.2.3", false, 0 },  { "nan", false, 0 },
+        { "inf", false, 0 },    { "1e", false, 0 },
+        { "", false, 0 },
     };
     for (size_t i = 0; i < sizeof reals / sizeof reals[0]; i++) {
         double v = 0;

@@ -4,7 +4,7 @@
 . tests/check.sh
 
 tiers=$("$hearth" doctor | awk '$1 == "tiers" { $1 = ""; print }')
-# one_hash NAME MODEL IDS: the plain run, then every setting against it
+# one_hash NAME MODEL IDS THREADSxCHUNK...: the plain run, then every setting against it
 one_hash() {
     name=$1 model=$2 ids=$3
     shift 3

@@ -1,6 +1,8 @@
 /* jail/jail.h: starting, walls as told by the kernel, crash slots, rings, descriptors, and how long a start takes. */
 #include "jail/jail.h"
 
+#include "base/team.h"
+
 #include "check.h"
 
 #include <assert.h>
@@ -276,6 +278,63 @@ static void thread_run(void *arg)
     wait_for_ever(arg);
 }
 
+/* A team made in prepare does its work in the jail: many starts, for a thread that meets the filter while it is being
+ * made would be a matter of chance. */
+static team *the_team;
+static _Atomic size_t *tiles_done;
+
+static bool prepare_team(void *arg, err *e)
+{
+    (void)arg;
+    return team_new(&the_team, 4, NULL, 0, e);
+}
+
+static void one_tile(void *arg, size_t tile, size_t thread)
+{
+    (void)arg;
+    (void)tile;
+    (void)thread;
+    atomic_fetch_add(tiles_done, 1);
+}
+
+static void team_works(void *arg)
+{
+    for (int i = 0; i < 100; i++) team_run(the_team, 50, one_tile, arg);
+}
+
+static void teams(void)
+{
+    tiles_done = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    for (int i = 0; i < 30; i++) {
+        struct jail_options o = { .require = JAIL_REQUIRED, .skip = sanitized() ? jail_bit(JAIL_CLOCK) : 0 };
+        struct jail_job job = { .prepare = prepare_team, .run = team_works };
+        struct jail_process p;
+        struct jail_end end;
+        err e = { 0 };
+        atomic_store(tiles_done, 0);
+        if (!CHECK(jail_spawn(&JAIL_ENGINE, &o, &job, &p, &e), "%s", e.text)) break;
+        bool ended = jail_wait(&p, 10000, &end);
+        CHECK(ended && end.code == 0 && atomic_load(tiles_done) == 5000, "start %d: %zu of 5000 tiles, %s", i,
+              atomic_load(tiles_done), end.text);
+        jail_free(&p);
+    }
+    munmap((void *)tiles_done, 4096);
+}
+
+static void *spins(void *arg)
+{
+    (void)arg;
+    for (;;) atomic_load(&thread_go);
+    return NULL;
+}
+
+static bool prepare_spinner(void *arg, err *e)
+{
+    pthread_t thread;
+    (void)arg;
+    return pthread_create(&thread, NULL, spins, NULL) == 0 || fail(e, ERR_IO, 0, "no thread");
+}
+
 static void threads(void)
 {
     struct jail_options o = { .require = JAIL_REQUIRED, .skip = sanitized() ? jail_bit(JAIL_CLOCK) : 0 };
@@ -286,6 +345,8 @@ static void threads(void)
     if (!CHECK(jail_spawn(&JAIL_ENGINE, &o, &job, &p, &e), "%s", e.text)) return;
     CHECK(jail_wait(&p, 5000, &end) && end.by_filter, "a thread's forbidden call ends the process: %s", end.text);
     jail_free(&p);
+    job = (struct jail_job){ .prepare = prepare_spinner, .run = nothing };
+    CHECK(!jail_spawn(&JAIL_ENGINE, &o, &job, &p, &e) && e.code == ERR_STATE, "a thread that never rests: %s", e.text);
 }
 
 struct echo {
@@ -410,6 +471,7 @@ int main(void)
     crashes();
     preparations();
     threads();
+    teams();
     rings();
     outsider();
     times();

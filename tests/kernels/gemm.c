@@ -21,8 +21,8 @@ struct space {
 };
 
 /* One product by definition and by tier, rows further apart than they are long; what lies between must stay. */
-static void compare(const struct gemm_kernels *k, team *t, const struct space *s, enum gemm_kind kind, size_t m, size_t n,
-                    size_t depth, bool add)
+static void compare(const struct gemm_kernels *k, team *t, const struct space *s, enum gemm_kind kind, size_t m,
+                    size_t n, size_t depth, bool add)
 {
     size_t gap = 3;
     struct gemm g = { kind, add, m, n, depth, s->a, s->b, s->want, (kind == GEMM_TN ? m : depth) + gap,

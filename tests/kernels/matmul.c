@@ -1,5 +1,6 @@
 /* kernels/matmul.h: every slot of every tier that this CPU has gives the bits of the definition, whatever the shape,
- * the fill and the cut into tiles; and the definition itself gives the numbers that doubles give from the file's bytes. */
+ * the fill and the cut into tiles; and the definition itself gives the numbers that doubles give from the file's bytes.
+ */
 #include "kernels/matmul.h"
 
 #include "base/checked.h"

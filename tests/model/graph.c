@@ -1,5 +1,5 @@
-/* model/graph.h over made models: a sequence has the same logits alone, in a batch beside fifteen others, in any chunks,
- * on any number of threads, after a rewind, and in every tier; errors leave every sequence where it was. */
+/* model/graph.h over made models: a sequence has the same logits alone, in a batch beside fifteen others, in any
+ * chunks, on any number of threads, after a rewind, and in every tier; errors leave every sequence where it was. */
 #include "model/graph.h"
 #include "model/made.h"
 

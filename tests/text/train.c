@@ -1,5 +1,5 @@
-/* text/train.h against a definition that counts everything anew for each token; the same from any number of threads; and
- * the tokenizer made of the result. */
+/* text/train.h against a definition that counts everything anew for each token; the same from any number of threads;
+ * and the tokenizer made of the result. */
 #include "base/prng.h"
 #include "text/train.h"
 
@@ -145,7 +145,8 @@ static void compare(size_t trial)
     arena_rewind(&room, 0);
     train_slowly(&n, text, NAIVE_TOKENS, count_min);
     if (!CHECK(vocab_train(&source, &settings, NULL, &room, &e), "%s", e.text)) return;
-    CHECK(source.merge_count == (size_t)n.count, "trial %zu: %zu merges, wanted %d", trial, source.merge_count, n.count);
+    CHECK(source.merge_count == (size_t)n.count, "trial %zu: %zu merges, wanted %d", trial, source.merge_count,
+          n.count);
     for (size_t i = 0; i < source.merge_count && i < (size_t)n.count; i++) {
         char want[2000], left[900], right[900];
         alphabet(left, n.left[i]);
@@ -163,7 +164,8 @@ static view large_text(size_t bytes)
 {
     err e = { 0 };
     uint8_t *text = ARENA_ARRAY(&scratch, uint8_t, bytes, "text", &e);
-    for (size_t i = 0; i < bytes; i++) text[i] = (uint8_t)(draw(6) == 0 ? (draw(9) == 0 ? '\n' : ' ') : 'a' + draw(5) * draw(5));
+    for (size_t i = 0; i < bytes; i++)
+        text[i] = (uint8_t)(draw(6) == 0 ? (draw(9) == 0 ? '\n' : ' ') : 'a' + draw(5) * draw(5));
     return (view){ text, bytes };
 }
 
@@ -197,18 +199,26 @@ static void threads_and_use(void)
     }
     tokenizer *t;
     if (!CHECK(tokenizer_new(&t, &one, &room, &e), "%s", e.text)) return;
-    CHECK(tokenizer_kind(t, 699) == TOKEN_CONTROL && view_is(tokenizer_text(t, 698), "<|end|>"), "control tokens come last");
+    CHECK(tokenizer_kind(t, 699) == TOKEN_CONTROL && view_is(tokenizer_text(t, 698), "<|end|>"),
+          "control tokens come last");
     size_t count, len;
     int32_t *ids = ARENA_ARRAY(&room, int32_t, 200, "ids", &e);
     uint8_t back[200];
     CHECK(tokenizer_encode(t, texts[1], true, ids, 200, &count, &scratch, &e) && count < 100 &&
-              tokenizer_decode(t, ids, count, false, back, sizeof back, &len, &e) && view_equal(texts[1], (view){ back, len }),
+              tokenizer_decode(t, ids, count, false, back, sizeof back, &len, &e) &&
+              view_equal(texts[1], (view){ back, len }),
           "there and back: %zu tokens %s", count, e.text);
 }
 
 static void limits(void)
 {
-    static const struct { const char *says, *pre; size_t tokens, controls; uint64_t count_min; bool good; enum err_code want; } ROWS[] = {
+    static const struct {
+        const char *says, *pre;
+        size_t tokens, controls;
+        uint64_t count_min;
+        bool good;
+        enum err_code want;
+    } ROWS[] = {
         { "bytes alone", "gpt-2", 256, 0, 1, true, ERR_NONE },
         { "one token less", "gpt-2", 255, 0, 1, false, ERR_LIMIT },
         { "bytes and controls", "gpt-2", 258, 2, 1, true, ERR_NONE },
@@ -222,9 +232,9 @@ static void limits(void)
     };
     view text = view_of("aaa aaa bbb"), controls[] = { view_of("<x>"), view_of("<y>"), view_of("<x>") };
     for (size_t i = 0; i < sizeof ROWS / sizeof *ROWS; i++) {
-        struct vocab_train settings = { .texts = &text, .text_count = 1, .pre = view_of(ROWS[i].pre), .controls = controls,
-                                        .token_count = ROWS[i].tokens, .control_count = ROWS[i].controls,
-                                        .count_min = ROWS[i].count_min };
+        struct vocab_train settings = { .texts = &text, .text_count = 1, .pre = view_of(ROWS[i].pre),
+                                        .token_count = ROWS[i].tokens, .controls = controls,
+                                        .control_count = ROWS[i].controls, .count_min = ROWS[i].count_min };
         struct vocab_source out;
         err e = { 0 };
         arena_rewind(&room, 0);
@@ -234,7 +244,8 @@ static void limits(void)
     struct vocab_train none = { .pre = view_of("gpt-2"), .token_count = 300, .count_min = 1 };
     struct vocab_source out;
     err e = { 0 };
-    CHECK(vocab_train(&out, &none, NULL, &room, &e) && out.token_count == 256, "no text: %zu tokens %s", out.token_count, e.text);
+    CHECK(vocab_train(&out, &none, NULL, &room, &e) && out.token_count == 256, "no text: %zu tokens %s",
+          out.token_count, e.text);
     /* A word of the longest length counts, one byte more does not. */
     uint8_t word[TRAIN_WORD_BYTES_MAX + 1];
     memset(word, 'a', sizeof word);
@@ -250,7 +261,8 @@ static void limits(void)
 int main(void)
 {
     err e = { 0 };
-    if (!CHECK(arena_new(&room, (size_t)1 << 30, &e) && arena_new(&scratch, 1 << 28, &e), "%s", e.text)) return check_done();
+    if (!CHECK(arena_new(&room, (size_t)1 << 30, &e) && arena_new(&scratch, 1 << 28, &e), "%s", e.text))
+        return check_done();
     for (size_t trial = 0; trial < 24; trial++) compare(trial);
     threads_and_use();
     limits();

@@ -24,9 +24,9 @@ static inline void transpose_8(float *to, size_t to_stride, const float *from, s
     }
 }
 
-static inline __attribute__((always_inline)) void rows_kernel(const size_t rows, const size_t a_row, const size_t a_step,
-                                                              size_t steps, const float *a, const float *b, float *c,
-                                                              size_t c_stride, bool fresh)
+static inline __attribute__((always_inline)) void rows_kernel(const size_t rows, const size_t a_row,
+                                                              const size_t a_step, size_t steps, const float *a,
+                                                              const float *b, float *c, size_t c_stride, bool fresh)
 {
     float32x4_t acc[GEMM_MR][4];
 #pragma GCC unroll 6
@@ -52,15 +52,16 @@ static inline __attribute__((always_inline)) void rows_kernel(const size_t rows,
     }
 }
 
-static inline __attribute__((always_inline)) void either_kernel(const size_t rows, size_t steps, const float *a, bool turned,
-                                                                const float *b, float *c, size_t c_stride, bool fresh)
+static inline __attribute__((always_inline)) void either_kernel(const size_t rows, size_t steps, const float *a,
+                                                                bool turned, const float *b, float *c, size_t c_stride,
+                                                                bool fresh)
 {
     if (turned) rows_kernel(rows, 1, GEMM_MR, steps, a, b, c, c_stride, fresh);
     else rows_kernel(rows, A_ROW, 1, steps, a, b, c, c_stride, fresh);
 }
 
-static void tile_kernel(size_t rows, size_t steps, const float *a, bool turned, const float *b, float *c, size_t c_stride,
-                        bool fresh)
+static void tile_kernel(size_t rows, size_t steps, const float *a, bool turned, const float *b, float *c,
+                        size_t c_stride, bool fresh)
 {
     switch (rows) {
     case 6: either_kernel(6, steps, a, turned, b, c, c_stride, fresh); return;

@@ -9,9 +9,9 @@ enum { GEMM_MR = 12, GEMM_NR = 32 };
 #include <immintrin.h>
 
 /* Rows and strides are constants at every call below, so the loops over rows are unrolled into registers. */
-static inline __attribute__((always_inline)) void rows_kernel(const size_t rows, const size_t a_row, const size_t a_step,
-                                                              size_t steps, const float *a, const float *b, float *c,
-                                                              size_t c_stride, bool fresh)
+static inline __attribute__((always_inline)) void rows_kernel(const size_t rows, const size_t a_row,
+                                                              const size_t a_step, size_t steps, const float *a,
+                                                              const float *b, float *c, size_t c_stride, bool fresh)
 {
     __m512 acc[GEMM_MR][2];
 #pragma GCC unroll 12
@@ -35,15 +35,16 @@ static inline __attribute__((always_inline)) void rows_kernel(const size_t rows,
     }
 }
 
-static inline __attribute__((always_inline)) void either_kernel(const size_t rows, size_t steps, const float *a, bool turned,
-                                                                const float *b, float *c, size_t c_stride, bool fresh)
+static inline __attribute__((always_inline)) void either_kernel(const size_t rows, size_t steps, const float *a,
+                                                                bool turned, const float *b, float *c, size_t c_stride,
+                                                                bool fresh)
 {
     if (turned) rows_kernel(rows, 1, GEMM_MR, steps, a, b, c, c_stride, fresh);
     else rows_kernel(rows, A_ROW, 1, steps, a, b, c, c_stride, fresh);
 }
 
-static void tile_kernel(size_t rows, size_t steps, const float *a, bool turned, const float *b, float *c, size_t c_stride,
-                        bool fresh)
+static void tile_kernel(size_t rows, size_t steps, const float *a, bool turned, const float *b, float *c,
+                        size_t c_stride, bool fresh)
 {
     switch (rows) {
     case 12: either_kernel(12, steps, a, turned, b, c, c_stride, fresh); return;
