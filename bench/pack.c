@@ -1,5 +1,6 @@
-/* Packing against memory: a model file (in the page cache) packed by two threads into a fresh memfd, beside the same two
- * threads filling a fresh memfd of the same length. A warm-up, then rounds that alternate; the median of the ratios.
+/* Packing against memory: a model file (in the page cache) packed by two threads into a fresh memfd, beside the same
+ * two threads filling a fresh memfd of the same length. A warm-up, then rounds that alternate; the median of the
+ * ratios.
  *
  *   make build/release/bench/pack && build/release/bench/pack MODEL.gguf [threads]
  *   (hearth bench make-model makes a file to try it on) */
@@ -89,8 +90,8 @@ int main(int argc, char **argv)
                100 * ratios[i]);
     }
     qsort(ratios, ROUNDS, sizeof *ratios, by_size);
-    printf("%zu bytes, %zu threads: packing at %.0f%% of filling (median of %d)\n", bytes, threads, 100 * ratios[ROUNDS / 2],
-           ROUNDS);
+    printf("%zu bytes, %zu threads: packing at %.0f%% of filling (median of %d)\n", bytes, threads,
+           100 * ratios[ROUNDS / 2], ROUNDS);
     packing_close(&p);
     team_free(t);
     return 0;

@@ -111,9 +111,11 @@ static bool check_latent(const uint64_t f[static IMAGE_FIELDS], size_t offset, e
                 f[IMAGE_LOCAL_DIMS] == f[IMAGE_ROPE_DIMS] && f[IMAGE_VALUE_DIM] == f[IMAGE_KV_RANK] &&
                 f[IMAGE_NOPE_DIM] > 0 && f[IMAGE_NOPE_DIM] + f[IMAGE_ROPE_DIMS] <= HEAD_DIM_MAX &&
                 f[IMAGE_LATENT_VALUE_DIM] > 0;
-    return fits || fail(e, ERR_VALUE, offset, "latent attention: %zu cached heads of %zu and %zu values do not fit a rank "
-                        "of %zu and %zu that turn", (size_t)f[IMAGE_KV_HEADS], (size_t)f[IMAGE_KEY_DIM],
-                        (size_t)f[IMAGE_VALUE_DIM], (size_t)f[IMAGE_KV_RANK], (size_t)f[IMAGE_ROPE_DIMS]);
+    return fits || fail(e, ERR_VALUE, offset,
+                        "latent attention: %zu cached heads of %zu and %zu values do not fit a rank "
+                        "of %zu and %zu that turn",
+                        (size_t)f[IMAGE_KV_HEADS], (size_t)f[IMAGE_KEY_DIM], (size_t)f[IMAGE_VALUE_DIM],
+                        (size_t)f[IMAGE_KV_RANK], (size_t)f[IMAGE_ROPE_DIMS]);
 }
 
 static bool check_experts(const uint64_t f[static IMAGE_FIELDS], size_t offset, err *e)
@@ -122,10 +124,13 @@ static bool check_experts(const uint64_t f[static IMAGE_FIELDS], size_t offset, 
     if (count == 0) return true;
     bool fits = f[IMAGE_TOP_K] >= 1 && f[IMAGE_TOP_K] <= count && f[IMAGE_EXPERT_FFN] >= 1 &&
                 f[IMAGE_DENSE_LAYERS] <= f[IMAGE_LAYERS] && groups >= 1 && used >= 1 && used <= groups &&
-                count % groups == 0 && (groups == 1 || count / groups >= 2) && used * (count / groups) >= f[IMAGE_TOP_K];
-    return fits || fail(e, ERR_VALUE, offset, "experts: %zu of width %zu in %zu groups, %zu groups and %zu experts used, "
-                        "%zu layers without, do not fit each other", (size_t)count, (size_t)f[IMAGE_EXPERT_FFN],
-                        (size_t)groups, (size_t)used, (size_t)f[IMAGE_TOP_K], (size_t)f[IMAGE_DENSE_LAYERS]);
+                count % groups == 0 && (groups == 1 || count / groups >= 2) &&
+                used * (count / groups) >= f[IMAGE_TOP_K];
+    return fits || fail(e, ERR_VALUE, offset,
+                        "experts: %zu of width %zu in %zu groups, %zu groups and %zu experts used, "
+                        "%zu layers without, do not fit each other",
+                        (size_t)count, (size_t)f[IMAGE_EXPERT_FFN], (size_t)groups, (size_t)used,
+                        (size_t)f[IMAGE_TOP_K], (size_t)f[IMAGE_DENSE_LAYERS]);
 }
 
 bool image_check_fields(const uint64_t fields[static IMAGE_FIELDS], size_t offset, err *e)

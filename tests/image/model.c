@@ -81,7 +81,8 @@ static void put_byte(int fd, size_t at, uint8_t byte)
     if (pwrite(fd, &byte, 1, (off_t)at) != 1) exit(1);
 }
 
-/* Every byte of the head and some of the data, one at a time; that nothing is read outside is the sanitizers' to say. */
+/* Every byte of the head and some of the data, one at a time; that nothing is read outside is the sanitizers' to say.
+ */
 static void damaged(view good, size_t data_offset)
 {
     static const uint8_t changes[] = { 0x01, 0x80, 0xFF };
@@ -145,7 +146,8 @@ static void one_model(const char *shape, const char *mix)
 int main(void)
 {
     err e = { 0 };
-    if (!CHECK(mkdtemp(folder) != NULL && kernels_bind(&kernels, NULL, &e) && team_new(&two, 2, NULL, 0, &e), "%s", e.text))
+    if (!CHECK(mkdtemp(folder) != NULL && kernels_bind(&kernels, NULL, &e) && team_new(&two, 2, NULL, 0, &e), "%s",
+               e.text))
         return check_done();
     snprintf(model_path, sizeof model_path, "%s/model", folder);
     snprintf(image_path, sizeof image_path, "%s/image", folder);
