@@ -7,6 +7,7 @@
 #include "base/limits.h"
 #include "base/utf8.h"
 
+#include <assert.h>
 #include <math.h>
 
 /* The head as copied, and where its sections lie. */
@@ -423,6 +424,7 @@ static bool take_extents(const struct checker *c, image *out)
 bool image_check(view bytes, arena *a, image *out, err *e)
 {
     struct checker c = { .arena = a, .e = e };
+    assert((uintptr_t)bytes.ptr % IMAGE_ALIGN == 0);
     uint8_t header[IMAGE_HEADER_BYTES];
     *out = (image){ .bytes = bytes };
     if (!read_header(bytes, &c)) return false;

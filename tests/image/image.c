@@ -150,6 +150,7 @@ static const struct row {
     { "2^64 - 1 heads", IMAGE_FIELDS_SECTION, 32 + 8 * IMAGE_HEADS, 8, UINT64_MAX, ERR_VALUE },
     { "heads that do not divide", IMAGE_FIELDS_SECTION, 32 + 8 * IMAGE_KV_HEADS, 8, 3, ERR_VALUE },
     { "rope over odd dimensions", IMAGE_FIELDS_SECTION, 32 + 8 * IMAGE_ROPE_DIMS, 8, 15, ERR_VALUE },
+    { "rope of window layers over less", IMAGE_FIELDS_SECTION, 32 + 8 * IMAGE_LOCAL_DIMS, 8, 14, ERR_VALUE },
     { "rope over more than a head", IMAGE_FIELDS_SECTION, 32 + 8 * IMAGE_ROPE_DIMS, 8, 18, ERR_VALUE },
     { "an epsilon that is no number", IMAGE_FIELDS_SECTION, 32 + 8 * IMAGE_EPS, 8, UINT64_C(0x7FF8000000000000),
       ERR_VALUE },
