@@ -33,7 +33,6 @@ libs  := -lm # kernels and base are what is tested there; libsodium of that proc
 endif
 CC := $(if $(filter fuzz,$(config)),clang,$(cross)gcc)
 AR := $(cross)ar
-comma := ,
 CFLAGS_ALL := $(flags) $(flags_$(config)) $(CFLAGS)
 LINK_ALL   := $(if $(filter sanitize,$(config)),-fsanitize=address$(comma)undefined) $(link) $(LDFLAGS)
 
