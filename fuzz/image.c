@@ -1,6 +1,6 @@
-/* Any bytes as an image: checked, and where that takes it, everything it points at is read. The input is laid over a good
- * image's bytes (XOR) behind its magic, so that most of what is tried is near the truth; a first byte of 0 takes the
- * input as it is. Corpus: tests/golden/image. */
+/* Any bytes as an image: checked, and where that takes it, everything it points at is read. The input is laid over a
+ * good image's bytes (XOR) behind its magic, so that most of what is tried is near the truth; a first byte of 0 takes
+ * the input as it is. Corpus: tests/golden/image. */
 #include "../tests/image/small.h"
 
 #include <assert.h>
@@ -23,7 +23,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
     }
     if (len < 4) return 0;
     bool raw = bytes[0] == 0;
-    size_t at = (size_t)bytes[1] | (size_t)bytes[2] << 8, cut = bytes[3], n = raw ? len - 1 : good_bytes - cut % 8 / 7 * cut;
+    size_t at = (size_t)bytes[1] | (size_t)bytes[2] << 8, cut = bytes[3],
+           n = raw ? len - 1 : good_bytes - cut % 8 / 7 * cut;
     uint8_t *made = small_room(n);
     memcpy(made, raw ? bytes + 1 : good, n);
     for (size_t b = 4; !raw && b < len; b++) made[(at + b) % n] ^= bytes[b];

@@ -7,13 +7,16 @@
 #include "base/limits.h"
 #include "base/utf8.h"
 
+#include <assert.h>
 #include <math.h>
 
 /* The head as copied, and where its sections lie. */
 struct checker {
-    view head;         /* everything before the data */
+    view head; /* everything before the data */
     size_t image_bytes;
-    struct { size_t offset, bytes; } sections[IMAGE_SECTIONS];
+    struct {
+        size_t offset, bytes;
+    } sections[IMAGE_SECTIONS];
     size_t tensors, extents;
     arena *arena;
     err *e;
@@ -28,7 +31,7 @@ static const struct section_row {
     { "vocabulary", (size_t)1 << 40 }, /* its own counts bound it */
     { "chat template", GGUF_STRING_BYTES_MAX },
     { "tensor table", (size_t)GGUF_TENSORS_MAX * 4 * IMAGE_TENSOR_BYTES },
-    { "extents table", (size_t)LAYERS_MAX * EXPERTS_MAX * IMAGE_EXTENT_BYTES },
+    { "extents table", (size_t)LAYERS_MAX *EXPERTS_MAX *IMAGE_EXTENT_BYTES },
     { "data", SIZE_MAX / 2 },
 };
 
@@ -67,16 +70,17 @@ static bool read_sections(const uint8_t *p, struct checker *c)
         size_t where = IMAGE_AT_SECTIONS + 16 * i, align = i == IMAGE_DATA_SECTION ? IMAGE_EXTENT_ALIGN : IMAGE_ALIGN;
         uint64_t offset = le_u64(p + where), bytes = le_u64(p + where + 8);
         size_t want = round_up(at, align); /* at is at most the image's length, or SIZE_MAX / 2 */
-        if (offset != want || offset > c->image_bytes || bytes > c->image_bytes - offset || bytes > SECTIONS[i].bytes_max)
-            return fail(c->e, ERR_VALUE, where, "%s: %llu bytes at %llu, must be at %zu, inside %zu bytes and at most %zu",
-                        SECTIONS[i].name, (unsigned long long)bytes, (unsigned long long)offset, want, c->image_bytes,
+        if (offset != want || offset > c->image_bytes || bytes > c->image_bytes - offset ||
+            bytes > SECTIONS[i].bytes_max)
+            return fail(c->e, ERR_VALUE, where,
+                        "%s: %llu bytes at %llu, must be at %zu, inside %zu bytes and at most %zu", SECTIONS[i].name,
+                        (unsigned long long)bytes, (unsigned long long)offset, want, c->image_bytes,
                         SECTIONS[i].bytes_max);
         c->sections[i].offset = (size_t)offset;
         c->sections[i].bytes = (size_t)bytes;
         at = (size_t)(offset + bytes);
     }
-    if (at != c->image_bytes)
-        return fail(c->e, ERR_VALUE, at, "image: %zu bytes behind the data", c->image_bytes - at);
+    if (at != c->image_bytes) return fail(c->e, ERR_VALUE, at, "image: %zu bytes behind the data", c->image_bytes - at);
     for (size_t i = IMAGE_AT_SECTIONS + 16 * IMAGE_SECTIONS; i < IMAGE_HEADER_BYTES; i++)
         if (p[i] != 0) return fail(c->e, ERR_VALUE, i, "image: byte %zu of the header is %u, must be 0", i, p[i]);
     return true;
@@ -181,8 +185,8 @@ static bool take_kinds(const struct checker *c, view bytes, size_t count, const 
     for (size_t i = 0; i < count; i++) {
         kinds[i] = bytes.ptr[i];
         if (kinds[i] < 1 || kinds[i] > 6)
-            return fail(c->e, ERR_VALUE, (uint64_t)(bytes.ptr + i - c->head.ptr), "token %zu: type %d, known are 1..6", i,
-                        kinds[i]);
+            return fail(c->e, ERR_VALUE, (uint64_t)(bytes.ptr + i - c->head.ptr), "token %zu: type %d, known are 1..6",
+                        i, kinds[i]);
     }
     *out = kinds;
     return true;
@@ -223,15 +227,17 @@ static bool take_vocab(const struct checker *c, image *out)
     uint32_t has = le_u32(p + 20);
     uint64_t texts = le_u64(p + 24), merges = le_u64(p + 32);
     if (n < 1 || n > VOCAB_MAX || m > MERGES_MAX || model > TOKEN_BYTES_MAX || pre > TOKEN_BYTES_MAX ||
-        map > CHARSMAP_BYTES_MAX || has > 3 || texts > VOCAB_BYTES_MAX || merges > (uint64_t)MERGES_MAX * MERGE_BYTES_MAX)
-        return fail(c->e, ERR_LIMIT, offset, "vocabulary: %zu tokens of %llu bytes, %zu merges of %llu, a map of %zu, names "
-                    "of %zu and %zu, parts %u: one is over its limit", n, (unsigned long long)texts, m,
-                    (unsigned long long)merges, map, model, pre, has);
+        map > CHARSMAP_BYTES_MAX || has > 3 || texts > VOCAB_BYTES_MAX ||
+        merges > (uint64_t)MERGES_MAX * MERGE_BYTES_MAX)
+        return fail(c->e, ERR_LIMIT, offset,
+                    "vocabulary: %zu tokens of %llu bytes, %zu merges of %llu, a map of %zu, names "
+                    "of %zu and %zu, parts %u: one is over its limit",
+                    n, (unsigned long long)texts, m, (unsigned long long)merges, map, model, pre, has);
     size_t scores = (has & 1) != 0 ? 4 * n : 0, kinds = (has & 2) != 0 ? n : 0;
     /* Every term is under 2^39: the sum cannot wrap. */
-    size_t want = IMAGE_VOCAB_HEAD_BYTES + scores + 2 * n + 2 * m + kinds + model + pre + (size_t)texts + (size_t)merges + map;
-    if (want != all)
-        return fail(c->e, ERR_VALUE, offset, "vocabulary: %zu bytes, its counts ask for %zu", all, want);
+    size_t want = IMAGE_VOCAB_HEAD_BYTES + scores + 2 * n + 2 * m + kinds + model + pre + (size_t)texts +
+                  (size_t)merges + map;
+    if (want != all) return fail(c->e, ERR_VALUE, offset, "vocabulary: %zu bytes, its counts ask for %zu", all, want);
     v->token_count = n;
     v->merge_count = m;
     view score_bytes = cut(&left, scores), lengths = cut(&left, 2 * n), merge_lengths = cut(&left, 2 * m);
@@ -258,21 +264,31 @@ static bool take_numbers(const struct checker *c, size_t row, struct image_tenso
     const uint8_t *p = section(c, IMAGE_TENSORS_SECTION).ptr + row * IMAGE_TENSOR_BYTES;
     uint64_t offset = (uint64_t)(p - c->head.ptr);
     uint32_t layer = le_u32(p + 4), type = le_u32(p + 8), count = le_u32(p + 12);
-    uint64_t rows = le_u64(p + 16), cols = le_u64(p + 24), at = le_u64(p + 32), bytes = le_u64(p + 40), stride = le_u64(p + 48);
+    uint64_t rows = le_u64(p + 16), cols = le_u64(p + 24), at = le_u64(p + 32), bytes = le_u64(p + 40),
+             stride = le_u64(p + 48);
     const struct weight_kind *kind = weight_kind(type);
     if (p[2] > IMAGE_EXPERT || p[3] != 0 || (layer != IMAGE_OUTSIDE && layer >= LAYERS_MAX) || le_u64(p + 56) != 0)
         return fail(c->e, ERR_VALUE, offset, "tensor %zu: kind %u of layer %u is not known", row, p[2], layer);
     if (kind == NULL || (p[2] == IMAGE_ROWS && type != WEIGHT_F32))
-        return fail(c->e, ERR_UNSUPPORTED, offset + 8, "tensor %zu: weights of type %u are not computed here", row, type);
+        return fail(c->e, ERR_UNSUPPORTED, offset + 8, "tensor %zu: weights of type %u are not computed here", row,
+                    type);
     if (rows < 1 || rows > DIM_MAX || cols < 1 || cols > DIM_MAX || cols % kind->block_values != 0 || count < 1 ||
         count > EXPERTS_MAX || (p[2] <= IMAGE_MATRIX && count != 1) || at > c->image_bytes || bytes > c->image_bytes ||
         stride > c->image_bytes)
-        return fail(c->e, ERR_VALUE, offset, "tensor %zu: %u times %llu x %llu of %s at %llu, %llu bytes each %llu, cannot be",
-                    row, count, (unsigned long long)rows, (unsigned long long)cols, kind->name, (unsigned long long)at,
+        return fail(c->e, ERR_VALUE, offset,
+                    "tensor %zu: %u times %llu x %llu of %s at %llu, %llu bytes each %llu, cannot be", row, count,
+                    (unsigned long long)rows, (unsigned long long)cols, kind->name, (unsigned long long)at,
                     (unsigned long long)bytes, (unsigned long long)stride);
-    *t = (struct image_tensor){ .kind = (enum image_kind)p[2], .slot = le_u16(p), .layer = layer, .type = kind->type,
-                                .count = count, .rows = (size_t)rows, .cols = (size_t)cols, .offset = (size_t)at,
-                                .bytes = (size_t)bytes, .stride = (size_t)stride };
+    *t = (struct image_tensor){ .kind = (enum image_kind)p[2],
+                                .slot = le_u16(p),
+                                .layer = layer,
+                                .type = kind->type,
+                                .count = count,
+                                .rows = (size_t)rows,
+                                .cols = (size_t)cols,
+                                .offset = (size_t)at,
+                                .bytes = (size_t)bytes,
+                                .stride = (size_t)stride };
     memcpy(t->hash, p + 64, IMAGE_HASH_BYTES);
     return true;
 }
@@ -293,8 +309,8 @@ static bool placed_badly(const struct checker *c, size_t row, const struct image
     size_t want = bytes_wanted(t);
     if (t->offset == want_offset && t->bytes == want && t->stride == want_stride) return false;
     err_set(c->e, ERR_VALUE, c->sections[IMAGE_TENSORS_SECTION].offset + row * IMAGE_TENSOR_BYTES + 32,
-            "tensor %zu: %zu bytes at %zu, %zu apart, must be %zu at %zu, %zu apart", row, t->bytes, t->offset, t->stride,
-            want, want_offset, want_stride);
+            "tensor %zu: %zu bytes at %zu, %zu apart, must be %zu at %zu, %zu apart", row, t->bytes, t->offset,
+            t->stride, want, want_offset, want_stride);
     return true;
 }
 
@@ -315,8 +331,8 @@ static bool check_group(const struct checker *c, size_t row, struct image_tensor
     }
     size_t all = extent * t[0].count; /* under 2^47 * 2^10 */
     if (begin > c->image_bytes || all > c->image_bytes - begin)
-        return fail(c->e, ERR_TRUNCATED, c->image_bytes, "tensor %zu: %zu experts of %zu bytes at %zu pass the end", row,
-                    t[0].count, extent, begin);
+        return fail(c->e, ERR_TRUNCATED, c->image_bytes, "tensor %zu: %zu experts of %zu bytes at %zu pass the end",
+                    row, t[0].count, extent, begin);
     *at = begin + all;
     return true;
 }
@@ -334,12 +350,14 @@ static bool check_places(const struct checker *c, struct image_tensor *tensors)
         size_t begin = round_up(at, IMAGE_ALIGN), want = bytes_wanted(t), all = want * t->count;
         if (placed_badly(c, i, t, begin, want)) return false;
         if (begin > c->image_bytes || all > c->image_bytes - begin)
-            return fail(c->e, ERR_TRUNCATED, c->image_bytes, "tensor %zu: %zu bytes at %zu pass the end", i, all, begin);
+            return fail(c->e, ERR_TRUNCATED, c->image_bytes, "tensor %zu: %zu bytes at %zu pass the end", i, all,
+                        begin);
         at = begin + all;
         i++;
     }
     if (round_up(at, IMAGE_ALIGN) != c->image_bytes)
-        return fail(c->e, ERR_VALUE, at, "data: ends at %zu, the image at %zu", round_up(at, IMAGE_ALIGN), c->image_bytes);
+        return fail(c->e, ERR_VALUE, at, "data: ends at %zu, the image at %zu", round_up(at, IMAGE_ALIGN),
+                    c->image_bytes);
     return true;
 }
 
@@ -351,8 +369,8 @@ static bool check_order(const struct checker *c, const struct image_tensor *tens
         uint32_t before = a->layer + 1, here = b->layer + 1; /* IMAGE_OUTSIDE becomes 0 */
         if (before > here || (before == here && a->slot >= b->slot))
             return fail(c->e, ERR_VALUE, c->sections[IMAGE_TENSORS_SECTION].offset + i * IMAGE_TENSOR_BYTES,
-                        "tensor %zu: slot %u of layer %u stands behind slot %u of layer %u", i, b->slot, b->layer, a->slot,
-                        a->layer);
+                        "tensor %zu: slot %u of layer %u stands behind slot %u of layer %u", i, b->slot, b->layer,
+                        a->slot, a->layer);
     }
     return true;
 }
@@ -385,8 +403,9 @@ static bool take_extents(const struct checker *c, image *out)
                 le_u64(p + 16) != t->stride || le_u64(p + 56) != 0)
                 return fail(c->e, ERR_VALUE, (uint64_t)(p - c->head.ptr),
                             "extent %zu: not where expert %zu of layer %u is", row, x, t->layer);
-            out->extents[row] = (struct image_extent){ .layer = t->layer, .expert = (uint32_t)x,
-                                                       .offset = t->offset + x * t->stride, .bytes = t->stride };
+            out->extents[row] = (struct image_extent){
+                .layer = t->layer, .expert = (uint32_t)x, .offset = t->offset + x * t->stride, .bytes = t->stride
+            };
             memcpy(out->extents[row].hash, p + 24, IMAGE_HASH_BYTES);
         }
         i += 2; /* up and down lie in the same extents */
@@ -394,8 +413,10 @@ static bool take_extents(const struct checker *c, image *out)
     size_t want = 0;
     for (size_t i = 0; i < out->tensor_count; i++)
         if (out->tensors[i].kind == IMAGE_EXPERT) want += out->tensors[i].count;
-    return want / 3 == c->extents || fail(c->e, ERR_VALUE, IMAGE_AT_EXTENTS, "extents table: %zu rows, the tensors have %zu "
-                                          "experts", c->extents, want / 3);
+    return want / 3 == c->extents || fail(c->e, ERR_VALUE, IMAGE_AT_EXTENTS,
+                                          "extents table: %zu rows, the tensors have %zu "
+                                          "experts",
+                                          c->extents, want / 3);
 }
 
 /* ---- all ---- */
@@ -403,6 +424,7 @@ static bool take_extents(const struct checker *c, image *out)
 bool image_check(view bytes, arena *a, image *out, err *e)
 {
     struct checker c = { .arena = a, .e = e };
+    assert((uintptr_t)bytes.ptr % IMAGE_ALIGN == 0);
     uint8_t header[IMAGE_HEADER_BYTES];
     *out = (image){ .bytes = bytes };
     if (!read_header(bytes, &c)) return false;
@@ -415,5 +437,6 @@ bool image_check(view bytes, arena *a, image *out, err *e)
     out->data_offset = c.sections[IMAGE_DATA_SECTION].offset;
     memcpy(out->identity, header + IMAGE_AT_IDENTITY, IMAGE_HASH_BYTES);
     out->chat_template = section(&c, IMAGE_TEMPLATE_SECTION);
-    return check_gaps(&c) && take_fields(&c, out) && take_vocab(&c, out) && take_tensors(&c, out) && take_extents(&c, out);
+    return check_gaps(&c) && take_fields(&c, out) && take_vocab(&c, out) && take_tensors(&c, out) &&
+           take_extents(&c, out);
 }

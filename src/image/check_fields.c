@@ -92,11 +92,11 @@ static bool check_attention(const uint64_t f[static IMAGE_FIELDS], size_t offset
     if (f[IMAGE_HEADS] % f[IMAGE_KV_HEADS] != 0)
         return fail(e, ERR_VALUE, offset, "key/value heads: %zu, must divide the %zu heads", (size_t)f[IMAGE_KV_HEADS],
                     (size_t)f[IMAGE_HEADS]);
-    const enum image_field dims[] = { IMAGE_ROPE_DIMS, IMAGE_LOCAL_DIMS };
-    for (size_t i = 0; i < 2; i++)
-        if (f[dims[i]] % 2 != 0 || f[dims[i]] > f[IMAGE_KEY_DIM])
-            return fail(e, ERR_VALUE, offset, "%s: %zu, must be even and at most the key's %zu", FIELDS[dims[i]].name,
-                        (size_t)f[dims[i]], (size_t)f[IMAGE_KEY_DIM]);
+    if (f[IMAGE_ROPE_DIMS] % 2 != 0 || f[IMAGE_ROPE_DIMS] > f[IMAGE_KEY_DIM] ||
+        f[IMAGE_LOCAL_DIMS] != f[IMAGE_ROPE_DIMS])
+        return fail(e, ERR_VALUE, offset,
+                    "rope dimensions: %zu, of window layers %zu, must be the same, even and at most the key's %zu",
+                    (size_t)f[IMAGE_ROPE_DIMS], (size_t)f[IMAGE_LOCAL_DIMS], (size_t)f[IMAGE_KEY_DIM]);
     if (f[IMAGE_WINDOW] > 0 && f[IMAGE_WINDOW_PERIOD] == 0)
         return fail(e, ERR_VALUE, offset, "window period: 0, a window needs one");
     if (real_of(f[IMAGE_TEMPERATURE_SCALE]) > 0 && f[IMAGE_TEMPERATURE_TOK] == 0)
@@ -108,12 +108,13 @@ static bool check_latent(const uint64_t f[static IMAGE_FIELDS], size_t offset, e
 {
     if (f[IMAGE_KV_RANK] == 0) return true;
     bool fits = f[IMAGE_KV_HEADS] == 1 && f[IMAGE_KEY_DIM] == f[IMAGE_KV_RANK] + f[IMAGE_ROPE_DIMS] &&
-                f[IMAGE_LOCAL_DIMS] == f[IMAGE_ROPE_DIMS] && f[IMAGE_VALUE_DIM] == f[IMAGE_KV_RANK] &&
-                f[IMAGE_NOPE_DIM] > 0 && f[IMAGE_NOPE_DIM] + f[IMAGE_ROPE_DIMS] <= HEAD_DIM_MAX &&
-                f[IMAGE_LATENT_VALUE_DIM] > 0;
-    return fits || fail(e, ERR_VALUE, offset, "latent attention: %zu cached heads of %zu and %zu values do not fit a rank "
-                        "of %zu and %zu that turn", (size_t)f[IMAGE_KV_HEADS], (size_t)f[IMAGE_KEY_DIM],
-                        (size_t)f[IMAGE_VALUE_DIM], (size_t)f[IMAGE_KV_RANK], (size_t)f[IMAGE_ROPE_DIMS]);
+                f[IMAGE_VALUE_DIM] == f[IMAGE_KV_RANK] && f[IMAGE_NOPE_DIM] > 0 &&
+                f[IMAGE_NOPE_DIM] + f[IMAGE_ROPE_DIMS] <= HEAD_DIM_MAX && f[IMAGE_LATENT_VALUE_DIM] > 0;
+    return fits || fail(e, ERR_VALUE, offset,
+                        "latent attention: %zu cached heads of %zu and %zu values do not fit a rank "
+                        "of %zu and %zu that turn",
+                        (size_t)f[IMAGE_KV_HEADS], (size_t)f[IMAGE_KEY_DIM], (size_t)f[IMAGE_VALUE_DIM],
+                        (size_t)f[IMAGE_KV_RANK], (size_t)f[IMAGE_ROPE_DIMS]);
 }
 
 static bool check_experts(const uint64_t f[static IMAGE_FIELDS], size_t offset, err *e)
@@ -122,10 +123,13 @@ static bool check_experts(const uint64_t f[static IMAGE_FIELDS], size_t offset, 
     if (count == 0) return true;
     bool fits = f[IMAGE_TOP_K] >= 1 && f[IMAGE_TOP_K] <= count && f[IMAGE_EXPERT_FFN] >= 1 &&
                 f[IMAGE_DENSE_LAYERS] <= f[IMAGE_LAYERS] && groups >= 1 && used >= 1 && used <= groups &&
-                count % groups == 0 && (groups == 1 || count / groups >= 2) && used * (count / groups) >= f[IMAGE_TOP_K];
-    return fits || fail(e, ERR_VALUE, offset, "experts: %zu of width %zu in %zu groups, %zu groups and %zu experts used, "
-                        "%zu layers without, do not fit each other", (size_t)count, (size_t)f[IMAGE_EXPERT_FFN],
-                        (size_t)groups, (size_t)used, (size_t)f[IMAGE_TOP_K], (size_t)f[IMAGE_DENSE_LAYERS]);
+                count % groups == 0 && (groups == 1 || count / groups >= 2) &&
+                used * (count / groups) >= f[IMAGE_TOP_K];
+    return fits || fail(e, ERR_VALUE, offset,
+                        "experts: %zu of width %zu in %zu groups, %zu groups and %zu experts used, "
+                        "%zu layers without, do not fit each other",
+                        (size_t)count, (size_t)f[IMAGE_EXPERT_FFN], (size_t)groups, (size_t)used,
+                        (size_t)f[IMAGE_TOP_K], (size_t)f[IMAGE_DENSE_LAYERS]);
 }
 
 bool image_check_fields(const uint64_t fields[static IMAGE_FIELDS], size_t offset, err *e)

@@ -1,5 +1,5 @@
-/* An image as a file that is made in place: PATH.part is given all its room on the disk first, filled through a map, and
- * takes its name only when it is whole and on disk. */
+/* An image as a file that is made in place: PATH.part is given all its room on the disk first, filled through a map,
+ * and takes its name only when it is whole and on disk. */
 #ifndef HEARTH_IMAGE_FILE_H
 #define HEARTH_IMAGE_FILE_H
 
@@ -10,7 +10,7 @@
 
 struct image_file {
     char path[4096], part[4104];
-    int fd; /* -1: closed */
+    int fd;         /* -1: closed */
     uint8_t *bytes; /* zeros, to be written */
     size_t len_bytes;
 };

@@ -35,14 +35,14 @@ enum {
     IMAGE_TENSOR_BYTES = 96,
     IMAGE_EXTENT_BYTES = 64,
     IMAGE_VOCAB_HEAD_BYTES = 88,
-    IMAGE_ALIGN = 64,            /* of sections and tensors: a tile's */
-    IMAGE_EXTENT_ALIGN = 4096,   /* of data and of experts: what direct reads from a disk ask for */
+    IMAGE_ALIGN = 64,          /* of sections and tensors: a tile's */
+    IMAGE_EXTENT_ALIGN = 4096, /* of data and of experts: what direct reads from a disk ask for */
     IMAGE_HASH_BYTES = 32,
     IMAGE_HASH_STATE_BYTES = 512, /* room for any hash's state */
-    IMAGE_LEAF_ROWS = 1024       /* rows that one leaf of a tensor's hash covers: leaves are hashed on all threads */
+    IMAGE_LEAF_ROWS = 1024        /* rows that one leaf of a tensor's hash covers: leaves are hashed on all threads */
 };
 
-#define IMAGE_MAGIC "HEARTHIM"
+#define IMAGE_MAGIC   "HEARTHIM"
 #define IMAGE_OUTSIDE UINT32_MAX /* the layer of what is in none */
 
 /* ORDER image_section: header offsets 64 + 16 * section. */
@@ -58,29 +58,70 @@ enum image_section {
 
 /* Header, byte offsets. */
 enum {
-    IMAGE_AT_VERSION = 8,     /* u32 */
-    IMAGE_AT_HEADER = 12,     /* u32, IMAGE_HEADER_BYTES */
-    IMAGE_AT_BYTES = 16,      /* u64, of the whole image */
-    IMAGE_AT_TENSORS = 24,    /* u32, rows of the table */
-    IMAGE_AT_EXTENTS = 28,    /* u32 */
-    IMAGE_AT_IDENTITY = 32,   /* IMAGE_HASH_BYTES; zeros: not computed */
-    IMAGE_AT_SECTIONS = 64    /* u64 offset, u64 bytes, IMAGE_SECTIONS times; zeros to the header's end */
+    IMAGE_AT_VERSION = 8,   /* u32 */
+    IMAGE_AT_HEADER = 12,   /* u32, IMAGE_HEADER_BYTES */
+    IMAGE_AT_BYTES = 16,    /* u64, of the whole image */
+    IMAGE_AT_TENSORS = 24,  /* u32, rows of the table */
+    IMAGE_AT_EXTENTS = 28,  /* u32 */
+    IMAGE_AT_IDENTITY = 32, /* IMAGE_HASH_BYTES; zeros: not computed */
+    IMAGE_AT_SECTIONS = 64  /* u64 offset, u64 bytes, IMAGE_SECTIONS times; zeros to the header's end */
 };
 
 /* Hyperparameters by number. A count is a u64, a real number the bits of its f64. A new one goes to the end and raises
  * IMAGE_VERSION. ORDER image_field: FIELDS in check_fields.c, FIELDS in model/packed.c */
 enum image_field {
-    IMAGE_LAYERS, IMAGE_WIDTH, IMAGE_VOCAB, IMAGE_FFN_WIDTH, IMAGE_HEADS, IMAGE_KV_HEADS, IMAGE_KEY_DIM,
-    IMAGE_VALUE_DIM, IMAGE_CTX_TOK, IMAGE_EPS,
-    IMAGE_ROPE_BASE, IMAGE_ROPE_DIMS, IMAGE_ROPE_SCALING, IMAGE_ROPE_FACTOR, IMAGE_ROPE_CTX_TOK, IMAGE_ROPE_BETA_FAST,
-    IMAGE_ROPE_BETA_SLOW, IMAGE_ROPE_MAGNITUDE, IMAGE_ROPE_LOG_MULTIPLIER,
-    IMAGE_LOCAL_BASE, IMAGE_LOCAL_DIMS, IMAGE_LOCAL_SCALING, IMAGE_LOCAL_FACTOR, IMAGE_LOCAL_CTX_TOK,
-    IMAGE_LOCAL_BETA_FAST, IMAGE_LOCAL_BETA_SLOW, IMAGE_LOCAL_MAGNITUDE, IMAGE_LOCAL_LOG_MULTIPLIER,
-    IMAGE_WINDOW, IMAGE_WINDOW_PERIOD, IMAGE_ATTENTION_SCALE, IMAGE_ATTENTION_CAP, IMAGE_LOGIT_CAP,
-    IMAGE_EMBEDDING_SCALE, IMAGE_RESIDUAL_SCALE, IMAGE_LOGIT_DIVISOR, IMAGE_TEMPERATURE_SCALE, IMAGE_TEMPERATURE_TOK,
-    IMAGE_KV_RANK, IMAGE_Q_RANK, IMAGE_NOPE_DIM, IMAGE_LATENT_VALUE_DIM,
-    IMAGE_EXPERTS, IMAGE_TOP_K, IMAGE_EXPERT_FFN, IMAGE_SHARED_WIDTH, IMAGE_DENSE_LAYERS, IMAGE_ROUTER,
-    IMAGE_RENORMALISE, IMAGE_EXPERT_SCALE, IMAGE_GROUPS, IMAGE_GROUPS_USED,
+    IMAGE_LAYERS,
+    IMAGE_WIDTH,
+    IMAGE_VOCAB,
+    IMAGE_FFN_WIDTH,
+    IMAGE_HEADS,
+    IMAGE_KV_HEADS,
+    IMAGE_KEY_DIM,
+    IMAGE_VALUE_DIM,
+    IMAGE_CTX_TOK,
+    IMAGE_EPS,
+    IMAGE_ROPE_BASE,
+    IMAGE_ROPE_DIMS,
+    IMAGE_ROPE_SCALING,
+    IMAGE_ROPE_FACTOR,
+    IMAGE_ROPE_CTX_TOK,
+    IMAGE_ROPE_BETA_FAST,
+    IMAGE_ROPE_BETA_SLOW,
+    IMAGE_ROPE_MAGNITUDE,
+    IMAGE_ROPE_LOG_MULTIPLIER,
+    IMAGE_LOCAL_BASE,
+    IMAGE_LOCAL_DIMS,
+    IMAGE_LOCAL_SCALING,
+    IMAGE_LOCAL_FACTOR,
+    IMAGE_LOCAL_CTX_TOK,
+    IMAGE_LOCAL_BETA_FAST,
+    IMAGE_LOCAL_BETA_SLOW,
+    IMAGE_LOCAL_MAGNITUDE,
+    IMAGE_LOCAL_LOG_MULTIPLIER,
+    IMAGE_WINDOW,
+    IMAGE_WINDOW_PERIOD,
+    IMAGE_ATTENTION_SCALE,
+    IMAGE_ATTENTION_CAP,
+    IMAGE_LOGIT_CAP,
+    IMAGE_EMBEDDING_SCALE,
+    IMAGE_RESIDUAL_SCALE,
+    IMAGE_LOGIT_DIVISOR,
+    IMAGE_TEMPERATURE_SCALE,
+    IMAGE_TEMPERATURE_TOK,
+    IMAGE_KV_RANK,
+    IMAGE_Q_RANK,
+    IMAGE_NOPE_DIM,
+    IMAGE_LATENT_VALUE_DIM,
+    IMAGE_EXPERTS,
+    IMAGE_TOP_K,
+    IMAGE_EXPERT_FFN,
+    IMAGE_SHARED_WIDTH,
+    IMAGE_DENSE_LAYERS,
+    IMAGE_ROUTER,
+    IMAGE_RENORMALISE,
+    IMAGE_EXPERT_SCALE,
+    IMAGE_GROUPS,
+    IMAGE_GROUPS_USED,
     IMAGE_FIELDS
 };
 
@@ -114,8 +155,8 @@ struct image_tensor {
     uint32_t slot, layer;
     enum weight_type type; /* IMAGE_ROWS: F32 */
     size_t count, rows, cols;
-    size_t offset;         /* of the first matrix, from the image's first byte */
-    size_t bytes, stride;  /* of one matrix; from one to the next */
+    size_t offset;                  /* of the first matrix, from the image's first byte */
+    size_t bytes, stride;           /* of one matrix; from one to the next */
     uint8_t hash[IMAGE_HASH_BYTES]; /* of the contents in file layout; zeros: not computed */
 };
 
@@ -132,24 +173,25 @@ struct image_extent {
 struct image_tensor_source {
     enum image_kind kind;
     uint32_t slot, layer;
-    enum weight_type type;  /* the file's */
+    enum weight_type type; /* the file's */
     size_t count, rows, cols;
     const uint8_t *bytes;
-    view name;              /* for errors */
-    size_t first_row;       /* of `bytes` in the named tensor, for errors */
+    view name;        /* for errors */
+    size_t first_row; /* of `bytes` in the named tensor, for errors */
 };
 
 /* Everything an image is made of. Borrowed; needs to live until image_write returns. */
 struct image_source {
-    view arch;                         /* 1..IMAGE_ARCH_BYTES */
+    view arch; /* 1..IMAGE_ARCH_BYTES */
     uint64_t fields[IMAGE_FIELDS];
-    const struct image_vocab *vocab;   /* NULL: none */
+    const struct image_vocab *vocab; /* NULL: none */
     view chat_template;
     const struct image_tensor_source *tensors;
     size_t tensor_count;
 };
 
-/* A cryptographic hash, brought by whoever has one. add and end are called from several threads, on different states. */
+/* A cryptographic hash, brought by whoever has one. add and end are called from several threads, on different states.
+ */
 struct image_hasher {
     void (*begin)(void *state); /* IMAGE_HASH_STATE_BYTES, aligned to 64 */
     void (*add)(void *state, const void *bytes, size_t len_bytes);
@@ -158,7 +200,9 @@ struct image_hasher {
 
 struct image_layout {
     size_t bytes; /* of the whole image: what the destination must hold */
-    struct { size_t offset, bytes; } sections[IMAGE_SECTIONS];
+    struct {
+        size_t offset, bytes;
+    } sections[IMAGE_SECTIONS];
     struct image_tensor *tensors; /* without hashes */
     size_t extent_count;
 };
@@ -171,7 +215,8 @@ typedef void image_progress(void *arg, size_t done_bytes, size_t all_bytes);
 
 /* Packs into out[layout->bytes], which holds zeros. `hasher` NULL leaves hashes and identity zero. Same source, same
  * bytes, whatever the team. Errors: ERR_VALUE, naming the tensor and the row with a scale that is NaN or infinite;
- * ERR_MEMORY. Needs no file, no clock and no system call but futex and memory: it may run in a process without rights. */
+ * ERR_MEMORY. Needs no file, no clock and no system call but futex and memory: it may run in a process without rights.
+ */
 bool image_write(const struct image_source *src, const struct image_layout *layout, uint8_t *out, team *t,
                  const struct image_hasher *hasher, image_progress *progress, void *progress_arg, err *e);
 

@@ -21,7 +21,8 @@ struct verify_job {
 static void note_bad(struct verify_job *job, size_t at)
 {
     size_t seen = atomic_load(&job->bad);
-    while (at < seen && !atomic_compare_exchange_weak(&job->bad, &seen, at)) {}
+    while (at < seen && !atomic_compare_exchange_weak(&job->bad, &seen, at)) {
+    }
 }
 
 static bool all_zero(const uint8_t *p, size_t count)
@@ -47,8 +48,8 @@ static bool row_good(const struct verify_job *job, const matrix *w, size_t row, 
     return good;
 }
 
-/* What a matrix's tiles hold beside its rows: the last tile's missing rows, and the bytes behind each tile's last block.
- * No result depends on them; they are zeros so that there is one image of a model. */
+/* What a matrix's tiles hold beside its rows: the last tile's missing rows, and the bytes behind each tile's last
+ * block. No result depends on them; they are zeros so that there is one image of a model. */
 static bool rest_zero(const matrix *w)
 {
     const struct weight_kind *kind = weight_kind(w->type);
@@ -87,7 +88,8 @@ static void leaf_task(void *arg, size_t task, size_t thread)
     if (t->kind != IMAGE_ROWS) w.tile_bytes = tile_bytes_of(t->type, t->cols);
     if (job->hasher != NULL) job->hasher->begin(state);
     for (size_t row = first; row < min_size(first + IMAGE_LEAF_ROWS, t->rows); row++)
-        if (!(t->kind == IMAGE_ROWS ? floats_good(job, data + row * 4 * t->cols, state) : row_good(job, &w, row, state)))
+        if (!(t->kind == IMAGE_ROWS ? floats_good(job, data + row * 4 * t->cols, state)
+                                    : row_good(job, &w, row, state)))
             note_bad(job, task);
     if (t->kind != IMAGE_ROWS && first + IMAGE_LEAF_ROWS >= t->rows && !rest_zero(&w)) note_bad(job, task);
     if (job->hasher != NULL) job->hasher->end(state, job->hashes + task * IMAGE_HASH_BYTES);
@@ -109,7 +111,9 @@ static void extent_task(void *arg, size_t at, size_t thread)
 static bool verify_tensor(const image *i, size_t at, team *t, const struct image_hasher *hasher, err *e)
 {
     const struct image_tensor *tensor = &i->tensors[at];
-    struct verify_job job = { .i = i, .t = tensor, .hasher = hasher, .leaves = ceil_div(tensor->rows, IMAGE_LEAF_ROWS) };
+    struct verify_job job = {
+        .i = i, .t = tensor, .hasher = hasher, .leaves = ceil_div(tensor->rows, IMAGE_LEAF_ROWS)
+    };
     size_t leaves = tensor->count * job.leaves;
     uint8_t hash[IMAGE_HASH_BYTES];
     _Alignas(64) uint8_t state[IMAGE_HASH_STATE_BYTES];
@@ -126,7 +130,8 @@ static bool verify_tensor(const image *i, size_t at, team *t, const struct image
     size_t bad = atomic_load(&job.bad);
     if (bad != SIZE_MAX)
         return fail(e, ERR_VALUE, tensor->offset + bad / job.leaves * tensor->stride,
-                    "tensor %zu: near row %zu a value or scale is NaN or infinite, or a byte of no row is not 0", at, bad % job.leaves * IMAGE_LEAF_ROWS);
+                    "tensor %zu: near row %zu a value or scale is NaN or infinite, or a byte of no row is not 0", at,
+                    bad % job.leaves * IMAGE_LEAF_ROWS);
     if (hasher != NULL && memcmp(hash, tensor->hash, sizeof hash) != 0)
         return fail(e, ERR_VALUE, tensor->offset, "tensor %zu: its contents are not those that were packed", at);
     return true;
@@ -138,8 +143,10 @@ static bool verify_extents(const image *i, team *t, const struct image_hasher *h
     atomic_store(&job.bad, SIZE_MAX);
     team_run(t, i->extent_count, extent_task, &job);
     size_t bad = atomic_load(&job.bad);
-    return bad == SIZE_MAX || fail(e, ERR_VALUE, i->extents[bad].offset, "extent %zu: its contents are not those that were "
-                                   "packed", bad);
+    return bad == SIZE_MAX || fail(e, ERR_VALUE, i->extents[bad].offset,
+                                   "extent %zu: its contents are not those that were "
+                                   "packed",
+                                   bad);
 }
 
 /* The definition of the identity in words stands in docs/format/image.md; the writer has its own code for it. */
@@ -185,7 +192,8 @@ static bool verify_gaps(const image *i, err *e)
                 return fail(e, ERR_VALUE, at, "data: byte %u between tensors, must be 0", i->bytes.ptr[at]);
         if (t == NULL) break;
         at = t->offset + (t->count - 1) * t->stride + t->bytes;
-        if (t->kind == IMAGE_EXPERT) n += 2, at = t->offset + t->count * t->stride; /* the extents' hashes cover these */
+        if (t->kind == IMAGE_EXPERT)
+            n += 2, at = t->offset + t->count * t->stride; /* the extents' hashes cover these */
     }
     return true;
 }

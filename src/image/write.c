@@ -30,8 +30,10 @@ static bool plan_vocab(const struct image_vocab *v, size_t *out, err *e)
 {
     size_t texts, merges, n = v->token_count, m = v->merge_count;
     if (n < 1 || n > VOCAB_MAX || m > MERGES_MAX || v->charsmap.len_bytes > CHARSMAP_BYTES_MAX)
-        return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "vocabulary: %zu tokens, %zu merges, a map of %zu bytes, allowed 1..%d, "
-                    "%d and %d", n, m, v->charsmap.len_bytes, VOCAB_MAX, MERGES_MAX, CHARSMAP_BYTES_MAX);
+        return fail(e, ERR_LIMIT, ERR_NO_OFFSET,
+                    "vocabulary: %zu tokens, %zu merges, a map of %zu bytes, allowed 1..%d, "
+                    "%d and %d",
+                    n, m, v->charsmap.len_bytes, VOCAB_MAX, MERGES_MAX, CHARSMAP_BYTES_MAX);
     if (v->model.len_bytes > TOKEN_BYTES_MAX || v->pre.len_bytes > TOKEN_BYTES_MAX)
         return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "vocabulary: names of %zu and %zu bytes, allowed %d",
                     v->model.len_bytes, v->pre.len_bytes, TOKEN_BYTES_MAX);
@@ -50,8 +52,13 @@ static bool plan_tensor(const struct image_tensor_source *s, struct image_tensor
 {
     const struct weight_kind *kind = weight_kind(s->type);
     assert(kind != NULL && s->cols % kind->block_values == 0 && s->rows > 0 && s->count > 0);
-    *t = (struct image_tensor){ .kind = s->kind, .slot = s->slot, .layer = s->layer, .count = s->count, .rows = s->rows,
-                                .cols = s->cols, .type = s->kind == IMAGE_ROWS ? WEIGHT_F32 : s->type };
+    *t = (struct image_tensor){ .kind = s->kind,
+                                .slot = s->slot,
+                                .layer = s->layer,
+                                .count = s->count,
+                                .rows = s->rows,
+                                .cols = s->cols,
+                                .type = s->kind == IMAGE_ROWS ? WEIGHT_F32 : s->type };
     size_t values;
     bool fits = mul_size(s->rows, s->cols, &values) && values <= SIZE_MAX / 64;
     t->bytes = !fits ? 0 : s->kind == IMAGE_ROWS ? 4 * values : tile_count(s->rows) * tile_bytes_of(s->type, s->cols);
@@ -72,7 +79,8 @@ static bool place_experts(struct image_tensor *t, size_t *at, err *e)
     extent = round_up(extent, IMAGE_EXTENT_ALIGN);
     size_t begin = round_up(*at, IMAGE_EXTENT_ALIGN);
     if (!mul_size(extent, t[0].count, &all) || !add_size(begin, all, at) || *at > SIZE_MAX / 2)
-        return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "experts of layer %u: more bytes than there are addresses", t[0].layer);
+        return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "experts of layer %u: more bytes than there are addresses",
+                    t[0].layer);
     for (size_t i = 0; i < 3; i++) {
         t[i].offset += begin;
         t[i].stride = extent;
@@ -161,9 +169,11 @@ static void write_vocab(const struct image_vocab *v, uint8_t *at)
     size_t texts = 0, merges = 0;
     for (size_t i = 0; i < v->token_count; i++) texts += v->texts[i].len_bytes;
     for (size_t i = 0; i < v->merge_count; i++) merges += v->merges[i].len_bytes;
-    const uint32_t numbers[] = { (uint32_t)v->token_count, (uint32_t)v->merge_count, (uint32_t)v->model.len_bytes,
-                                 (uint32_t)v->pre.len_bytes, (uint32_t)v->charsmap.len_bytes,
-                                 (v->scores != NULL ? 1u : 0u) | (v->kinds != NULL ? 2u : 0u) };
+    const uint32_t numbers[] = {
+        (uint32_t)v->token_count,        (uint32_t)v->merge_count,
+        (uint32_t)v->model.len_bytes,    (uint32_t)v->pre.len_bytes,
+        (uint32_t)v->charsmap.len_bytes, (v->scores != NULL ? 1u : 0u) | (v->kinds != NULL ? 2u : 0u)
+    };
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) put_u32(&at, numbers[i]);
     le_put_u64(at, texts);
     le_put_u64(at + 8, merges);
@@ -246,16 +256,17 @@ struct pack_job {
     const struct weight_kind *kind;
     uint8_t *out;
     const struct image_hasher *hasher;
-    uint8_t *hashes;         /* of leaves, or of extents */
-    size_t row_bytes;        /* of the file */
-    size_t tiles, leaves;    /* of one matrix */
-    _Atomic size_t bad_row;  /* lowest row of all matrices with a bad scale, or SIZE_MAX */
+    uint8_t *hashes;        /* of leaves, or of extents */
+    size_t row_bytes;       /* of the file */
+    size_t tiles, leaves;   /* of one matrix */
+    _Atomic size_t bad_row; /* lowest row of all matrices with a bad scale, or SIZE_MAX */
 };
 
 static void note_bad(struct pack_job *job, size_t row)
 {
     size_t seen = atomic_load(&job->bad_row);
-    while (row < seen && !atomic_compare_exchange_weak(&job->bad_row, &seen, row)) {}
+    while (row < seen && !atomic_compare_exchange_weak(&job->bad_row, &seen, row)) {
+    }
 }
 
 static void pack_task(void *arg, size_t task, size_t thread)
@@ -330,8 +341,13 @@ static bool hash_tensor(struct pack_job *job, team *t, uint8_t *out, err *e)
 static bool pack_tensor(const struct image_tensor_source *s, const struct image_tensor *planned, uint8_t *out, team *t,
                         const struct image_hasher *hasher, uint8_t *table_row, err *e)
 {
-    struct pack_job job = { .s = s, .t = planned, .kind = weight_kind(s->type), .out = out, .hasher = hasher,
-                            .tiles = tile_count(s->rows), .leaves = ceil_div(s->rows, IMAGE_LEAF_ROWS) };
+    struct pack_job job = { .s = s,
+                            .t = planned,
+                            .kind = weight_kind(s->type),
+                            .out = out,
+                            .hasher = hasher,
+                            .tiles = tile_count(s->rows),
+                            .leaves = ceil_div(s->rows, IMAGE_LEAF_ROWS) };
     job.row_bytes = s->cols / job.kind->block_values * job.kind->block_bytes;
     atomic_store(&job.bad_row, SIZE_MAX);
     if (planned->kind == IMAGE_ROWS) {
@@ -344,8 +360,8 @@ static bool pack_tensor(const struct image_tensor_source *s, const struct image_
     return hasher == NULL || hash_tensor(&job, t, table_row + 64, e);
 }
 
-/* What a model is, whatever the layout it is packed in: fields, vocabulary, template, and every tensor's shape, type and
- * contents in file layout. */
+/* What a model is, whatever the layout it is packed in: fields, vocabulary, template, and every tensor's shape, type
+ * and contents in file layout. */
 static void write_identity(const struct image_source *src, const struct image_layout *l, uint8_t *out,
                            const struct image_hasher *hasher)
 {

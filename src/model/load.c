@@ -48,7 +48,8 @@ static bool bind_texts(model *m, const struct image *i, err *e)
     m->weights_bytes = m->weights.len_bytes;
     memcpy(m->identity, i->identity, sizeof m->identity);
     if (!hyper_of_image(i, &m->hyper, e)) return false;
-    if (i->chat_template.len_bytes > 0 && !arena_copy(&m->arena, i->chat_template, &m->chat_template, "chat template", e))
+    if (i->chat_template.len_bytes > 0 &&
+        !arena_copy(&m->arena, i->chat_template, &m->chat_template, "chat template", e))
         return false;
     if (!i->has_vocab) return true;
     struct vocab_source src = vocab_of_image(&i->vocab);

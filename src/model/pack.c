@@ -6,7 +6,8 @@
 #include "model/slots.h"
 #include "model/vocab.h"
 
-#define PACKING_ARENA_BYTES ((size_t)1 << 32) /* addresses, not memory: a file's head and a vocabulary at its limits */
+#define PACKING_ARENA_BYTES ((size_t)1 << 32) /* addresses, not memory: a file's head and a vocabulary at its limits   \
+                                               */
 
 static bool plan(struct packing *p, err *e)
 {
@@ -14,8 +15,8 @@ static bool plan(struct packing *p, err *e)
     struct vocab_source vocab;
     bool there;
     if (!hyper_read(&p->files.dir, &p->hyper, e)) return false;
-    struct image_tensor_source *tensors = ARENA_ARRAY(&p->arena, struct image_tensor_source,
-                                                      SLOTS_OUTSIDE + p->hyper.layers * SLOTS_PER_LAYER, "tensor slots", e);
+    struct image_tensor_source *tensors = ARENA_ARRAY(
+        &p->arena, struct image_tensor_source, SLOTS_OUTSIDE + p->hyper.layers * SLOTS_PER_LAYER, "tensor slots", e);
     if (tensors == NULL || !slots_resolve(&p->hyper, &p->files, tensors, &s->tensor_count, e) ||
         !gguf_str(&p->files.dir, "tokenizer.chat_template", GGUF_OPTIONAL, &s->chat_template, e) ||
         !vocab_of_file(&p->files.dir, &vocab, &there, &p->arena, e))

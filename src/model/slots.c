@@ -27,7 +27,7 @@ enum dim {
     DIM_SHARED_FFN,
     DIM_Q_RANK,
     DIM_KV_RANK,
-    DIM_KV_A,    /* kv_rank and what turns */
+    DIM_KV_A, /* kv_rank and what turns */
     DIM_NOPE,
     DIM_VALUE,
     DIM_LATENT_Q /* all heads' queries, as the file has them */
@@ -35,12 +35,25 @@ enum dim {
 
 static size_t dim_size(const struct hyper *h, enum dim d)
 {
-    const size_t sizes[] = { 1, h->width, h->vocab, h->ffn_width, h->heads * h->key_dim, h->kv_heads * h->key_dim,
+    const size_t sizes[] = { 1,
+                             h->width,
+                             h->vocab,
+                             h->ffn_width,
+                             h->heads * h->key_dim,
+                             h->kv_heads * h->key_dim,
                              h->kv_heads * h->value_dim,
-                             h->heads * (h->latent.kv_rank > 0 ? h->latent.value_dim : h->value_dim), h->key_dim,
+                             h->heads * (h->latent.kv_rank > 0 ? h->latent.value_dim : h->value_dim),
+                             h->key_dim,
                              h->rope.dims / 2,
-                             h->heads, h->experts.count, h->experts.ffn_width, h->experts.shared_width,
-                             h->latent.q_rank, h->latent.kv_rank, h->key_dim, h->latent.nope_dim, h->latent.value_dim,
+                             h->heads,
+                             h->experts.count,
+                             h->experts.ffn_width,
+                             h->experts.shared_width,
+                             h->latent.q_rank,
+                             h->latent.kv_rank,
+                             h->key_dim,
+                             h->latent.nope_dim,
+                             h->latent.value_dim,
                              h->heads * (h->latent.nope_dim + h->rope.dims) };
     return sizes[d];
 }
@@ -59,7 +72,7 @@ enum need {
     MAY_EXPERTS,
     IF_SHARED,
     MAY_SHARED,
-    IF_PLAIN,      /* attention is not latent */
+    IF_PLAIN, /* attention is not latent */
     IF_LATENT,
     IF_LATENT_Q,   /* latent, queries straight from the hidden state */
     IF_LATENT_Q_AB /* latent, queries through a rank of their own */
@@ -74,26 +87,39 @@ static bool wanted(const struct hyper *h, size_t layer, enum need need, bool *re
     *required = need != MAY && need != MAY_DENSE && need != MAY_EXPERTS && need != MAY_SHARED &&
                 !(need == IF_HEAD_NORM && a->qk_norm == QK_NORM_IF_THERE);
     bool latent = h->latent.kv_rank > 0, q_rank = h->latent.q_rank > 0;
-    const bool has[] = { true,  true,   a->norms != NORM_POST, a->norms != NORM_PRE, norms, a->qk_norm == QK_NORM_FULL,
-                         !experts, !experts, experts, experts, shared, shared, !latent, latent,
-                         latent && !q_rank, latent && q_rank };
+    const bool has[] = { true,
+                         true,
+                         a->norms != NORM_POST,
+                         a->norms != NORM_PRE,
+                         norms,
+                         a->qk_norm == QK_NORM_FULL,
+                         !experts,
+                         !experts,
+                         experts,
+                         experts,
+                         shared,
+                         shared,
+                         !latent,
+                         latent,
+                         latent && !q_rank,
+                         latent && q_rank };
     return has[need];
 }
 
 struct slot {
-    const char *name;  /* behind "blk.N."; NULL: the architecture's ffn_norm */
+    const char *name; /* behind "blk.N."; NULL: the architecture's ffn_norm */
     enum need need;
     enum dim rows, cols;
     enum { TO_MATRIX, TO_ROWS, TO_EXPERTS, TO_HEADS } to;
-    size_t offset;     /* in struct layer; of those outside, in struct model */
-    const char *fused; /* the tensor that holds this and others where the architecture says so */
+    size_t offset;      /* in struct layer; of those outside, in struct model */
+    const char *fused;  /* the tensor that holds this and others where the architecture says so */
     enum dim before[2]; /* rows of the fused tensor that stand before; DIM_ONE: none */
 };
 
-#define MATRIX(field) TO_MATRIX, offsetof(struct layer, field)
-#define ROWS(field) TO_ROWS, offsetof(struct layer, field)
+#define MATRIX(field)  TO_MATRIX, offsetof(struct layer, field)
+#define ROWS(field)    TO_ROWS, offsetof(struct layer, field)
 #define EXPERTS(field) TO_EXPERTS, offsetof(struct layer, field)
-#define HEADS(field) TO_HEADS, offsetof(struct layer, field)
+#define HEADS(field)   TO_HEADS, offsetof(struct layer, field)
 
 /* A slot's number in an image is its place here: new ones go to the end, and nothing moves while IMAGE_VERSION stays.
  */
@@ -162,11 +188,12 @@ static void slot_name(const struct hyper *h, const struct slot *s, uint32_t laye
     bool fused = s->fused != NULL && h->arch->fused;
     if (layer != IMAGE_OUTSIDE)
         snprintf(out, NAME_BYTES, s->name == NULL ? "blk.%u.%s.weight" : "blk.%u.%s", layer,
-                 s->name == NULL ? h->arch->ffn_norm : fused ? s->fused : s->name);
+                 s->name == NULL ? h->arch->ffn_norm
+                 : fused         ? s->fused
+                                 : s->name);
     else if (s->offset == offsetof(model, rope_factors) && h->rope.scaling == ROPE_LONG)
         snprintf(out, NAME_BYTES, "rope_factors_short.weight");
-    else
-        snprintf(out, NAME_BYTES, "%s", s->name);
+    else snprintf(out, NAME_BYTES, "%s", s->name);
 }
 
 static size_t slot_count(const struct hyper *h, const struct slot *s)
@@ -216,8 +243,8 @@ static bool check_shape(const gguf_tensor *t, size_t count, size_t rows, size_t 
     if (kind == NULL)
         return fail(e, ERR_UNSUPPORTED, ERR_NO_OFFSET, "%.*s: weights of type %s are not computed", name_bytes,
                     (const char *)t->name.ptr, gguf_kind(t->type)->name);
-    bool shape = t->dims[0] == cols && (exact_rows ? t->dims[1] == rows : t->dims[1] >= rows) &&
-                 t->dims[2] == count && t->dims[3] == 1;
+    bool shape = t->dims[0] == cols && (exact_rows ? t->dims[1] == rows : t->dims[1] >= rows) && t->dims[2] == count &&
+                 t->dims[3] == 1;
     if (!shape)
         return fail(e, ERR_VALUE, ERR_NO_OFFSET, "%.*s: shape %zu x %zu x %zu x %zu, the model needs %zu x %zu x %zu",
                     name_bytes, (const char *)t->name.ptr, t->dims[0], t->dims[1], t->dims[2], t->dims[3], cols, rows,
@@ -244,13 +271,17 @@ static bool resolve_slot(void *arg, const struct slot *s, uint32_t layer, size_t
     char name[NAME_BYTES];
     slot_name(h, s, layer, name);
     const gguf_tensor *t = gguf_tensor_find(&r->files->dir, name);
-    if (t == NULL)
-        return !required || fail(e, ERR_MISSING, ERR_NO_OFFSET, "%s: the file has no such tensor", name);
+    if (t == NULL) return !required || fail(e, ERR_MISSING, ERR_NO_OFFSET, "%s: the file has no such tensor", name);
     r->used[t - r->files->dir.tensors] = true;
     bool fused = layer != IMAGE_OUTSIDE && s->fused != NULL && h->arch->fused;
-    struct image_tensor_source source = { .kind = slot_kind(s), .slot = (uint32_t)number, .layer = layer,
-                                          .type = (enum weight_type)t->type, .count = slot_count(h, s),
-                                          .rows = dim_size(h, s->rows), .cols = dim_size(h, s->cols), .name = t->name };
+    struct image_tensor_source source = { .kind = slot_kind(s),
+                                          .slot = (uint32_t)number,
+                                          .layer = layer,
+                                          .type = (enum weight_type)t->type,
+                                          .count = slot_count(h, s),
+                                          .rows = dim_size(h, s->rows),
+                                          .cols = dim_size(h, s->cols),
+                                          .name = t->name };
     if (fused) source.first_row = rows_before(h, s);
     /* The last slot of a fused tensor must end where it ends. */
     bool last = !fused || s->offset == offsetof(struct layer, v) || s->offset == offsetof(struct layer, up);
@@ -296,7 +327,10 @@ struct binder {
 
 static void bind_matrix(const struct binder *b, const struct image_tensor *t, const struct slot *s, uint8_t *at)
 {
-    matrix w = { .type = t->type, .rows = t->rows, .cols = t->cols, .tile_bytes = tile_bytes_of(t->type, t->cols),
+    matrix w = { .type = t->type,
+                 .rows = t->rows,
+                 .cols = t->cols,
+                 .tile_bytes = tile_bytes_of(t->type, t->cols),
                  .tiles = image_data(b->i, t) };
     if (s->to == TO_MATRIX) *(matrix *)(void *)at = w;
     else *(struct expert_matrix *)(void *)at = (struct expert_matrix){ .first = w, .bytes = t->stride };

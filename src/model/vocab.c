@@ -103,10 +103,9 @@ bool vocab_of_file(const gguf_dir *dir, struct vocab_source *out, bool *there, a
     if (!gguf_array(dir, "tokenizer.ggml.tokens", GGUF_OPTIONAL, GGUF_ITEMS_STRING, 1, VOCAB_MAX, &tokens, e))
         return false;
     *there = tokens != NULL;
-    return tokens == NULL ||
-           (gguf_str(dir, "tokenizer.ggml.model", GGUF_REQUIRED, &out->model, e) &&
-            gguf_str(dir, "tokenizer.ggml.pre", GGUF_OPTIONAL, &out->pre, e) && arrays(dir, out, tokens, a, e) &&
-            special_ids(dir, out, e) && flags(dir, out, e));
+    return tokens == NULL || (gguf_str(dir, "tokenizer.ggml.model", GGUF_REQUIRED, &out->model, e) &&
+                              gguf_str(dir, "tokenizer.ggml.pre", GGUF_OPTIONAL, &out->pre, e) &&
+                              arrays(dir, out, tokens, a, e) && special_ids(dir, out, e) && flags(dir, out, e));
 }
 
 /* ---- images ---- */
@@ -114,11 +113,23 @@ bool vocab_of_file(const gguf_dir *dir, struct vocab_source *out, bool *there, a
 struct image_vocab vocab_to_image(const struct vocab_source *s)
 {
     const int32_t ids[IMAGE_IDS] = { s->bos, s->eos, s->eot, s->eom, s->unk, s->sep, s->pad, s->cls, s->mask };
-    const enum tri questions[IMAGE_QUESTIONS] = { s->add_bos, s->add_eos, s->add_sep, s->add_space_prefix,
-                                                  s->remove_extra_whitespaces, s->escape_whitespaces, s->lowercase,
-                                                  s->normalize_nfc, s->ignore_merges };
-    struct image_vocab v = { .model = s->model, .pre = s->pre, .token_count = s->token_count, .texts = s->texts,
-                             .scores = s->scores, .kinds = s->kinds, .merge_count = s->merge_count, .merges = s->merges,
+    const enum tri questions[IMAGE_QUESTIONS] = { s->add_bos,
+                                                  s->add_eos,
+                                                  s->add_sep,
+                                                  s->add_space_prefix,
+                                                  s->remove_extra_whitespaces,
+                                                  s->escape_whitespaces,
+                                                  s->lowercase,
+                                                  s->normalize_nfc,
+                                                  s->ignore_merges };
+    struct image_vocab v = { .model = s->model,
+                             .pre = s->pre,
+                             .token_count = s->token_count,
+                             .texts = s->texts,
+                             .scores = s->scores,
+                             .kinds = s->kinds,
+                             .merge_count = s->merge_count,
+                             .merges = s->merges,
                              .charsmap = s->charsmap };
     memcpy(v.ids, ids, sizeof ids);
     for (size_t i = 0; i < IMAGE_QUESTIONS; i++) v.questions[i] = (int8_t)questions[i];
@@ -130,13 +141,32 @@ struct vocab_source vocab_of_image(const struct image_vocab *v)
     const int32_t *id = v->ids;
     enum tri q[IMAGE_QUESTIONS];
     for (size_t i = 0; i < IMAGE_QUESTIONS; i++) q[i] = (enum tri)v->questions[i];
-    return (struct vocab_source){ .model = v->model, .pre = v->pre, .token_count = v->token_count, .texts = v->texts,
-                                  .scores = v->scores, .kinds = v->kinds, .merge_count = v->merge_count,
-                                  .merges = v->merges, .charsmap = v->charsmap, .bos = id[0], .eos = id[1],
-                                  .eot = id[2], .eom = id[3], .unk = id[4], .sep = id[5], .pad = id[6], .cls = id[7],
-                                  .mask = id[8], .add_bos = q[0], .add_eos = q[1], .add_sep = q[2],
-                                  .add_space_prefix = q[3], .remove_extra_whitespaces = q[4],
-                                  .escape_whitespaces = q[5], .lowercase = q[6], .normalize_nfc = q[7],
+    return (struct vocab_source){ .model = v->model,
+                                  .pre = v->pre,
+                                  .token_count = v->token_count,
+                                  .texts = v->texts,
+                                  .scores = v->scores,
+                                  .kinds = v->kinds,
+                                  .merge_count = v->merge_count,
+                                  .merges = v->merges,
+                                  .charsmap = v->charsmap,
+                                  .bos = id[0],
+                                  .eos = id[1],
+                                  .eot = id[2],
+                                  .eom = id[3],
+                                  .unk = id[4],
+                                  .sep = id[5],
+                                  .pad = id[6],
+                                  .cls = id[7],
+                                  .mask = id[8],
+                                  .add_bos = q[0],
+                                  .add_eos = q[1],
+                                  .add_sep = q[2],
+                                  .add_space_prefix = q[3],
+                                  .remove_extra_whitespaces = q[4],
+                                  .escape_whitespaces = q[5],
+                                  .lowercase = q[6],
+                                  .normalize_nfc = q[7],
                                   .ignore_merges = q[8] };
 }
 

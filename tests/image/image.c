@@ -46,8 +46,8 @@ static void compare_tensor(const struct image_tensor_source *s, const image *i, 
     uint8_t row[1024];
     size_t row_bytes = s->cols / kind->block_values * kind->block_bytes, bad = 0;
     CHECK(t->kind == s->kind && t->slot == s->slot && t->layer == s->layer && t->count == s->count &&
-              t->rows == s->rows && t->cols == s->cols, "%.*s: its row of the table", (int)s->name.len_bytes,
-          (const char *)s->name.ptr);
+              t->rows == s->rows && t->cols == s->cols,
+          "%.*s: its row of the table", (int)s->name.len_bytes, (const char *)s->name.ptr);
     for (size_t c = 0; c < t->count; c++) {
         const uint8_t *data = image_data(i, t) + c * t->stride;
         matrix w = { .type = t->type, .rows = t->rows, .cols = t->cols, .tiles = data };
@@ -78,7 +78,8 @@ static void there_and_back(const struct small *s, const uint8_t *bytes, size_t l
           i.extent_count);
     for (size_t t = 0; t < SMALL_TENSORS; t++) compare_tensor(&s->tensors[t], &i, &i.tensors[t]);
     for (size_t x = 0; x < 3; x++)
-        CHECK(i.extents[x].offset % IMAGE_EXTENT_ALIGN == 0 && i.extents[x].offset == i.tensors[6].offset + x * i.tensors[6].stride,
+        CHECK(i.extents[x].offset % IMAGE_EXTENT_ALIGN == 0 &&
+                  i.extents[x].offset == i.tensors[6].offset + x * i.tensors[6].stride,
               "extent %zu", x);
     CHECK(image_verify(&i, teams[1], &SMALL_HASHER, &e), "%s", e.text);
 }
@@ -101,7 +102,8 @@ static void damaged_everywhere(const uint8_t *bytes, size_t len)
             else if (!image_verify(&i, teams[0], &SMALL_HASHER, &e)) found++;
             else unseen++;
             for (size_t t = 0; e.code == ERR_NONE && t < i.tensor_count; t++)
-                outside += i.tensors[t].offset + (i.tensors[t].count - 1) * i.tensors[t].stride + i.tensors[t].bytes > len;
+                outside += i.tensors[t].offset + (i.tensors[t].count - 1) * i.tensors[t].stride + i.tensors[t].bytes >
+                           len;
             bad[at] ^= changes[c];
         }
     CHECK(unseen == 0 && outside == 0, "%zu changes unseen, %zu tensors outside", unseen, outside);
@@ -148,9 +150,12 @@ static const struct row {
     { "2^64 - 1 heads", IMAGE_FIELDS_SECTION, 32 + 8 * IMAGE_HEADS, 8, UINT64_MAX, ERR_VALUE },
     { "heads that do not divide", IMAGE_FIELDS_SECTION, 32 + 8 * IMAGE_KV_HEADS, 8, 3, ERR_VALUE },
     { "rope over odd dimensions", IMAGE_FIELDS_SECTION, 32 + 8 * IMAGE_ROPE_DIMS, 8, 15, ERR_VALUE },
+    { "rope of window layers over less", IMAGE_FIELDS_SECTION, 32 + 8 * IMAGE_LOCAL_DIMS, 8, 14, ERR_VALUE },
     { "rope over more than a head", IMAGE_FIELDS_SECTION, 32 + 8 * IMAGE_ROPE_DIMS, 8, 18, ERR_VALUE },
-    { "an epsilon that is no number", IMAGE_FIELDS_SECTION, 32 + 8 * IMAGE_EPS, 8, UINT64_C(0x7FF8000000000000), ERR_VALUE },
-    { "an infinite rope base", IMAGE_FIELDS_SECTION, 32 + 8 * IMAGE_ROPE_BASE, 8, UINT64_C(0x7FF0000000000000), ERR_VALUE },
+    { "an epsilon that is no number", IMAGE_FIELDS_SECTION, 32 + 8 * IMAGE_EPS, 8, UINT64_C(0x7FF8000000000000),
+      ERR_VALUE },
+    { "an infinite rope base", IMAGE_FIELDS_SECTION, 32 + 8 * IMAGE_ROPE_BASE, 8, UINT64_C(0x7FF0000000000000),
+      ERR_VALUE },
     { "an epsilon of 53 bits", IMAGE_FIELDS_SECTION, 32 + 8 * IMAGE_EPS, 8, UINT64_C(0x3EE0000000000001), ERR_VALUE },
     { "a scaling without a name", IMAGE_FIELDS_SECTION, 32 + 8 * IMAGE_ROPE_SCALING, 8, 4, ERR_VALUE },
     { "more experts used than there are", IMAGE_FIELDS_SECTION, 32 + 8 * IMAGE_TOP_K, 8, 4, ERR_VALUE },
@@ -214,7 +219,12 @@ static void changed_rows(const uint8_t *bytes, size_t len)
 
 static void bad_scales(struct small *s)
 {
-    static const struct { const char *says; size_t tensor, at; uint8_t byte; const char *want; } scales[] = {
+    static const struct {
+        const char *says;
+        size_t tensor, at;
+        uint8_t byte;
+        const char *want;
+    } scales[] = {
         { "a scale of a matrix", 2, 36 * 17 + 1, 0x7C, "q: row 20 " }, /* rows are counted in the named tensor */
         { "a value of a norm", 1, 2 * 5 + 1, 0xFC, "norm: row 0 " },
         { "the scale of the last expert's last block", 8, 17 * (3 * 64 - 1), 0xFF, "downs: row 191 " },
@@ -226,7 +236,8 @@ static void bad_scales(struct small *s)
         *at = scales[i].byte;
         arena_rewind(&room, 0);
         uint8_t *made = small_pack(s, NULL, teams[1], &room, &len, &e);
-        CHECK(made == NULL && strncmp(e.text, scales[i].want, strlen(scales[i].want)) == 0, "%s: %s", scales[i].says, e.text);
+        CHECK(made == NULL && strncmp(e.text, scales[i].want, strlen(scales[i].want)) == 0, "%s: %s", scales[i].says,
+              e.text);
         free(made);
         *at = was;
     }
@@ -261,7 +272,9 @@ int main(void)
     if (!CHECK(arena_new(&room, 1 << 24, &e), "%s", e.text)) return check_done();
     for (size_t i = 0; i < 3; i++) {
         arena_rewind(&room, 0);
-        made[i] = team_new(&teams[i], team_sizes[i], NULL, 0, &e) ? small_pack(&s, &SMALL_HASHER, teams[i], &room, &len, &e) : NULL;
+        made[i] = team_new(&teams[i], team_sizes[i], NULL, 0, &e)
+                      ? small_pack(&s, &SMALL_HASHER, teams[i], &room, &len, &e)
+                      : NULL;
         if (!CHECK(made[i] != NULL, "%s", e.text)) return check_done();
         CHECK(memcmp(made[0], made[i], len) == 0, "%zu threads make other bytes", team_sizes[i]);
     }

@@ -29,17 +29,21 @@ static inline uint64_t small_real(double value)
 
 static inline void small_fields(uint64_t f[static IMAGE_FIELDS])
 {
-    static const struct { enum image_field at; uint64_t value; } counts[] = {
-        { IMAGE_LAYERS, 2 }, { IMAGE_WIDTH, 64 }, { IMAGE_VOCAB, 20 }, { IMAGE_FFN_WIDTH, 96 }, { IMAGE_HEADS, 4 },
-        { IMAGE_KV_HEADS, 2 }, { IMAGE_KEY_DIM, 16 }, { IMAGE_VALUE_DIM, 16 }, { IMAGE_CTX_TOK, 128 },
-        { IMAGE_ROPE_DIMS, 16 }, { IMAGE_ROPE_CTX_TOK, 128 }, { IMAGE_LOCAL_DIMS, 16 }, { IMAGE_LOCAL_CTX_TOK, 128 },
-        { IMAGE_EXPERTS, 3 }, { IMAGE_TOP_K, 2 }, { IMAGE_EXPERT_FFN, 32 }, { IMAGE_DENSE_LAYERS, 1 },
-        { IMAGE_GROUPS, 1 }, { IMAGE_GROUPS_USED, 1 },
+    static const struct {
+        enum image_field at;
+        uint64_t value;
+    } counts[] = {
+        { IMAGE_LAYERS, 2 },          { IMAGE_WIDTH, 64 },     { IMAGE_VOCAB, 20 },         { IMAGE_FFN_WIDTH, 96 },
+        { IMAGE_HEADS, 4 },           { IMAGE_KV_HEADS, 2 },   { IMAGE_KEY_DIM, 16 },       { IMAGE_VALUE_DIM, 16 },
+        { IMAGE_CTX_TOK, 128 },       { IMAGE_ROPE_DIMS, 16 }, { IMAGE_ROPE_CTX_TOK, 128 }, { IMAGE_LOCAL_DIMS, 16 },
+        { IMAGE_LOCAL_CTX_TOK, 128 }, { IMAGE_EXPERTS, 3 },    { IMAGE_TOP_K, 2 },          { IMAGE_EXPERT_FFN, 32 },
+        { IMAGE_DENSE_LAYERS, 1 },    { IMAGE_GROUPS, 1 },     { IMAGE_GROUPS_USED, 1 },
     };
     static const enum image_field ones[] = {
-        IMAGE_ROPE_FACTOR, IMAGE_ROPE_BETA_FAST, IMAGE_ROPE_BETA_SLOW, IMAGE_ROPE_MAGNITUDE, IMAGE_LOCAL_FACTOR,
-        IMAGE_LOCAL_BETA_FAST, IMAGE_LOCAL_BETA_SLOW, IMAGE_LOCAL_MAGNITUDE, IMAGE_ATTENTION_SCALE,
-        IMAGE_EMBEDDING_SCALE, IMAGE_RESIDUAL_SCALE, IMAGE_LOGIT_DIVISOR, IMAGE_EXPERT_SCALE,
+        IMAGE_ROPE_FACTOR,     IMAGE_ROPE_BETA_FAST,  IMAGE_ROPE_BETA_SLOW,  IMAGE_ROPE_MAGNITUDE,
+        IMAGE_LOCAL_FACTOR,    IMAGE_LOCAL_BETA_FAST, IMAGE_LOCAL_BETA_SLOW, IMAGE_LOCAL_MAGNITUDE,
+        IMAGE_ATTENTION_SCALE, IMAGE_EMBEDDING_SCALE, IMAGE_RESIDUAL_SCALE,  IMAGE_LOGIT_DIVISOR,
+        IMAGE_EXPERT_SCALE,
     };
     memset(f, 0, IMAGE_FIELDS * sizeof *f); /* 0 is also the bits of 0.0 */
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) f[counts[i].at] = counts[i].value;
@@ -66,9 +70,15 @@ static inline void small_make(struct small *s)
     }
     s->merges[0] = view_of("a b");
     s->merges[1] = view_of("ab a");
-    s->vocab = (struct image_vocab){ .model = view_of("llama"), .pre = view_of("default"), .token_count = SMALL_TOKENS,
-                                     .texts = s->texts, .scores = s->scores, .kinds = s->kinds,
-                                     .merge_count = SMALL_MERGES, .merges = s->merges, .charsmap = view_of("map") };
+    s->vocab = (struct image_vocab){ .model = view_of("llama"),
+                                     .pre = view_of("default"),
+                                     .token_count = SMALL_TOKENS,
+                                     .texts = s->texts,
+                                     .scores = s->scores,
+                                     .kinds = s->kinds,
+                                     .merge_count = SMALL_MERGES,
+                                     .merges = s->merges,
+                                     .charsmap = view_of("map") };
     for (size_t i = 0; i < IMAGE_IDS; i++) s->vocab.ids[i] = (int32_t)(i % 6) - 1;
     for (size_t i = 0; i < IMAGE_QUESTIONS; i++) s->vocab.questions[i] = (int8_t)((int)(i % 3) - 1);
     const struct image_tensor_source tensors[SMALL_TENSORS] = {
@@ -83,8 +93,10 @@ static inline void small_make(struct small *s)
         { IMAGE_EXPERT, 35, 1, WEIGHT_MXFP4, 3, 64, 32, s->file + 14000, view_of("downs"), 0 },
     };
     memcpy(s->tensors, tensors, sizeof tensors);
-    s->source = (struct image_source){ .arch = view_of("llama"), .vocab = &s->vocab,
-                                       .chat_template = view_of("{{ messages }}"), .tensors = s->tensors,
+    s->source = (struct image_source){ .arch = view_of("llama"),
+                                       .vocab = &s->vocab,
+                                       .chat_template = view_of("{{ messages }}"),
+                                       .tensors = s->tensors,
                                        .tensor_count = SMALL_TENSORS };
     small_fields(s->source.fields);
 }
