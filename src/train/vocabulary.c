@@ -74,8 +74,8 @@ static bool train(const struct settings *s, const struct texts *t, team *crew, a
     struct vocab_source v;
     if (!vocab_train(&v, &settings, crew, a, e)) return false;
     if (v.token_count < s->vocab)
-        return fail(e, ERR_VALUE, ERR_NO_OFFSET, "tokenizer: %zu bytes of text support %zu tokens, vocab is %zu", t->bytes,
-                    v.token_count, s->vocab);
+        return fail(e, ERR_VALUE, ERR_NO_OFFSET, "tokenizer: %zu bytes of text support %zu tokens, vocab is %zu",
+                    t->bytes, v.token_count, s->vocab);
     *out = (struct vocabulary_report){ v.token_count, v.merge_count, t->bytes };
     return write(s, &v, a, e);
 }

@@ -1,5 +1,5 @@
-/* The vocabulary of a model that is made: byte-level BPE trained on the configuration's texts, three control tokens, the
- * chat template that tasks and conversations are rendered with; written as a GGUF file without tensors. */
+/* The vocabulary of a model that is made: byte-level BPE trained on the configuration's texts, three control tokens,
+ * the chat template that tasks and conversations are rendered with; written as a GGUF file without tensors. */
 #ifndef HEARTH_TRAIN_VOCABULARY_H
 #define HEARTH_TRAIN_VOCABULARY_H
 

@@ -96,9 +96,12 @@ static bool write_inputs(err *e)
                 n += (size_t)snprintf(text + n, sizeof text - n, "word%u ", prng_u32(1, i * 4 + p, w) % 50);
             n += (size_t)snprintf(text + n, sizeof text - n, "\n\n");
         }
-        if (i == 3) n += (size_t)snprintf(text + n, sizeof text - n, "This sentence stands in the secret file, and so it must "
-                                                                      "never be learnt by anybody.\n\n");
-        if (i % 2 == 0) n += (size_t)snprintf(text + n, sizeof text - n, "A paragraph that stands on every second page.\n\n");
+        if (i == 3)
+            n += (size_t)snprintf(text + n, sizeof text - n,
+                                  "This sentence stands in the secret file, and so it must "
+                                  "never be learnt by anybody.\n\n");
+        if (i % 2 == 0)
+            n += (size_t)snprintf(text + n, sizeof text - n, "A paragraph that stands on every second page.\n\n");
     }
     if (!write_text(in("a.txt"), text, e)) return false;
     if (!write_text(in("b.jsonl"), "{\"text\": \"one line of text that is no chat at all\"}\n"
@@ -289,8 +292,8 @@ static void refused_checkpoint(const char *says, const char *config, const char 
 {
     struct run r;
     err e = { 0 };
-    CHECK(open_run(&r, config, 1, NULL, &e) && !run_load(&r, checkpoint, &e) && strstr(e.text, part) != NULL, "%s: \"%s\"",
-          says, e.text);
+    CHECK(open_run(&r, config, 1, NULL, &e) && !run_load(&r, checkpoint, &e) && strstr(e.text, part) != NULL,
+          "%s: \"%s\"", says, e.text);
     run_close(&r);
 }
 
@@ -319,7 +322,8 @@ static void test_refusals(void)
 {
     err e = { 0 };
     CHECK(write_config("longer.conf", "longer", 13, &e), "%s", e.text);
-    refused_checkpoint("a checkpoint of another configuration", "longer.conf", in("run/last.check"), "another configuration");
+    refused_checkpoint("a checkpoint of another configuration", "longer.conf", in("run/last.check"),
+                       "another configuration");
     for (size_t at = 0; at < 100000; at += 9999) {
         flip(in("run/last.check"), in("bad.check"), at, &e);
         refused_checkpoint("a flipped bit", "toy.conf", in("bad.check"), "");
