@@ -403,6 +403,6 @@ bool template_render(const chat_template *t, const json_value *vars, const struc
     c.out = &b;
     if ((c.root = render_take(&c, t->name_count, sizeof *c.root)) == NULL || !bind_variables(&c, vars)) return false;
     if (!run(&c, t->body)) return false;
-    *out = (struct rendered){ { b.bytes, b.len }, b.runs, b.run_count };
+    *out = (struct rendered){ b.len == 0 ? view_of("") : (view){ b.bytes, b.len }, b.runs, b.run_count };
     return true;
 }
