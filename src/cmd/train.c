@@ -54,6 +54,36 @@ static void ask_stop(int signal_number)
 
 enum { HELD_OUT_TOK = 1 << 15 }; /* tokens of one held-out measurement: as much work as a few steps */
 
+struct burn_job {
+    const struct gemm_kernels *k;
+    double done[256];
+};
+
+static void burn_tile(void *arg, size_t tile, size_t thread)
+{
+    struct burn_job *job = arg;
+    real sink = 1;
+    (void)thread;
+    job->done[tile] = job->k->burn(1 << 18, &sink);
+}
+
+/* Operations a second of all threads at once, in registers alone: the best of some tries, because a busy machine only
+ * ever shows less. */
+static double peak_rate(const struct run *r)
+{
+    struct burn_job job = { .k = r->trainer.net.gemm };
+    size_t threads = team_threads(r->team);
+    double best = 0;
+    for (int i = 0; i < 8; i++) {
+        double start = clock_seconds(), done = 0;
+        team_run(r->team, threads, burn_tile, &job);
+        double took = clock_seconds() - start;
+        for (size_t t = 0; t < threads; t++) done += job.done[t];
+        if (done / took > best) best = done / took;
+    }
+    return best;
+}
+
 static double megabytes(size_t bytes)
 {
     return (double)bytes * 1e-6;
@@ -62,6 +92,7 @@ static double megabytes(size_t bytes)
 /* The time estimate is a step really made: weights are thrown away with the process. */
 static bool dry_run(struct run *r, err *e)
 {
+    double peak = peak_rate(r);
     const struct settings *s = &r->settings;
     struct step_result out;
     uint64_t steps = s->optimizer.schedule.steps;
@@ -75,28 +106,29 @@ static bool dry_run(struct run *r, err *e)
     double start = clock_seconds();
     if (!run_step(r, &out, e)) return false;
     double took = clock_seconds() - start;
-    printf("a step              %.2f s, %.0f tokens/s, %.1f GFLOP/s\n", took, (double)s->step_tok / took,
-           6e-9 * (double)r->layout.active_values * (double)s->step_tok / took);
+    double rate = 6 * (double)r->layout.active_values * (double)s->step_tok / took;
+    printf("a step              %.2f s, %.0f tokens/s, %.1f GFLOP/s, %.0f %% of the %.1f that %zu threads of %s can do\n",
+           took, (double)s->step_tok / took, 1e-9 * rate, 100 * rate / peak, 1e-9 * peak, team_threads(r->team),
+           r->trainer.net.gemm->tier);
     printf("the run             %llu steps, %.1f million tokens, %.1f hours\n", (unsigned long long)steps,
            (double)steps * (double)s->step_tok * 1e-6, took * (double)steps / 3600);
     return true;
 }
 
-static void print_step(const struct run *r, const struct step_result *s, const struct held_out_result *held,
-                       double took)
+static void print_step(const struct run *r, const struct step_result *s, const struct held_out_result *held, double took,
+                       double peak)
 {
+    double rate = 6 * (double)r->layout.active_values * (double)r->settings.step_tok / took;
     uint64_t steps = r->settings.optimizer.schedule.steps, step = r->trainer.step;
     printf("step %llu of %llu  loss %.4f", (unsigned long long)step, (unsigned long long)steps, s->loss);
     if (held != NULL) printf("  held out %.4f, %.4f bits a byte", held->loss, held->bits_per_byte);
-    printf("  norm %.2f  rate %.2e  %.0f tok/s  %.1f GFLOP/s  %.1f h left\n", s->grad_norm, s->rate,
-           (double)r->settings.step_tok / took,
-           6e-9 * (double)r->layout.active_values * (double)r->settings.step_tok / took,
-           took * (double)(steps - step) / 3600);
+    printf("  norm %.2f  rate %.2e  %.0f tok/s, %.0f %% of peak  %.1f h left\n", s->grad_norm, s->rate,
+           (double)r->settings.step_tok / took, 100 * rate / peak, took * (double)(steps - step) / 3600);
     fflush(stdout);
 }
 
 /* What follows a step: held-out loss, log, checkpoints, at their intervals and at the end. */
-static bool after_step(struct run *r, const struct step_result *s, double took, bool last, err *e)
+static bool after_step(struct run *r, const struct step_result *s, double took, double peak, bool last, err *e)
 {
     const struct settings *set = &r->settings;
     struct held_out_result held;
@@ -104,7 +136,7 @@ static bool after_step(struct run *r, const struct step_result *s, double took, 
     bool measured = set->eval_steps > 0 && (step % set->eval_steps == 0 || run_done(r));
     if (measured && !run_held_out(r, HELD_OUT_TOK / set->row_tok, &held, e)) return false;
     if (measured || step % set->log_steps == 0 || last) {
-        print_step(r, s, measured ? &held : NULL, took);
+        print_step(r, s, measured ? &held : NULL, took, peak);
         if ((measured || step % set->log_steps == 0) && !run_log(r, s, measured ? &held : NULL, e)) return false;
     }
     if (set->keep_steps > 0 && step % set->keep_steps == 0 && !run_checkpoint(r, true, e)) return false;
@@ -115,7 +147,7 @@ static bool after_step(struct run *r, const struct step_result *s, double took, 
 static bool train(struct run *r, const struct train_options *o, err *e)
 {
     bool found;
-    double begin = clock_seconds();
+    double begin = clock_seconds(), peak = peak_rate(r);
     if (!run_resume(r, &found, e)) return false;
     if (found) say("going on from step %llu", (unsigned long long)r->trainer.step);
     signal(SIGINT, ask_stop);
@@ -128,7 +160,7 @@ static bool train(struct run *r, const struct train_options *o, err *e)
         done++;
         bool last = run_done(r) || stop_asked || (o->slice_steps > 0 && done >= o->slice_steps) ||
                     (o->slice_minutes > 0 && now - begin > 60.0 * (double)o->slice_minutes);
-        if (!after_step(r, &s, now - start, last, e)) return false;
+        if (!after_step(r, &s, now - start, peak, last, e)) return false;
         if (last) break;
     }
     return true;

@@ -21,7 +21,17 @@ static void block_ref(const struct gemm *g, size_t m0, size_t m1, size_t n0, siz
     }
 }
 
-const struct gemm_kernels gemm_ref = { "ref", block_ref, 32, 32, 1 };
+static double burn_ref(size_t rounds, real *out)
+{
+    enum { CHAINS = 8 };
+    real acc[CHAINS] = { 0 };
+    for (size_t r = 0; r < rounds; r++)
+        for (size_t i = 0; i < CHAINS; i++) acc[i] = real_fma(acc[i], (real)0.5, (real)i);
+    for (size_t i = 0; i < CHAINS; i++) *out += acc[i];
+    return 2.0 * CHAINS * (double)rounds;
+}
+
+const struct gemm_kernels gemm_ref = { "ref", block_ref, 32, 32, 1, burn_ref };
 
 /* Columns are the outer cut: a block packs its columns of b once and meets every row of its part of a. */
 size_t gemm_tiles(const struct gemm_kernels *k, const struct gemm *g)

@@ -75,4 +75,19 @@ static void tile_kernel(size_t rows, size_t steps, const float *a, bool turned, 
     }
 }
 
-const struct gemm_kernels gemm_neon = { "neon", block_vector, GEMM_M_BLOCK, GEMM_N_BLOCK, GEMM_SCRATCH };
+static double burn(size_t rounds, real *out)
+{
+    enum { CHAINS = 24, LANES = 4 };
+    float32x4_t acc[CHAINS], half = vdupq_n_f32(0.5f), one = vdupq_n_f32(*out);
+#pragma GCC unroll 24
+    for (size_t i = 0; i < CHAINS; i++) acc[i] = vdupq_n_f32((float)i); /* alike, they would become one */
+    for (size_t r = 0; r < rounds; r++) {
+#pragma GCC unroll 24
+        for (size_t i = 0; i < CHAINS; i++) acc[i] = vfmaq_f32(one, acc[i], half);
+    }
+#pragma GCC unroll 24
+    for (size_t i = 0; i < CHAINS; i++) *out += vgetq_lane_f32(acc[i], 0);
+    return 2.0 * CHAINS * LANES * (double)rounds;
+}
+
+const struct gemm_kernels gemm_neon = { "neon", block_vector, GEMM_M_BLOCK, GEMM_N_BLOCK, GEMM_SCRATCH, burn };

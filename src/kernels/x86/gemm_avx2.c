@@ -57,4 +57,19 @@ static void tile_kernel(size_t rows, size_t steps, const float *a, bool turned, 
     }
 }
 
-const struct gemm_kernels gemm_avx2 = { "avx2", block_vector, GEMM_M_BLOCK, GEMM_N_BLOCK, GEMM_SCRATCH };
+static double burn(size_t rounds, real *out)
+{
+    enum { CHAINS = 12, LANES = 8 };
+    __m256 acc[CHAINS], half = _mm256_set1_ps(0.5f), one = _mm256_set1_ps(*out);
+#pragma GCC unroll 24
+    for (size_t i = 0; i < CHAINS; i++) acc[i] = _mm256_set1_ps((float)i); /* alike, they would become one */
+    for (size_t r = 0; r < rounds; r++) {
+#pragma GCC unroll 24
+        for (size_t i = 0; i < CHAINS; i++) acc[i] = _mm256_fmadd_ps(acc[i], half, one);
+    }
+#pragma GCC unroll 24
+    for (size_t i = 0; i < CHAINS; i++) *out += _mm256_cvtss_f32(acc[i]);
+    return 2.0 * CHAINS * LANES * (double)rounds;
+}
+
+const struct gemm_kernels gemm_avx2 = { "avx2", block_vector, GEMM_M_BLOCK, GEMM_N_BLOCK, GEMM_SCRATCH, burn };

@@ -64,4 +64,19 @@ static void tile_kernel(size_t rows, size_t steps, const float *a, bool turned, 
     }
 }
 
-const struct gemm_kernels gemm_avx512 = { "avx512", block_vector, GEMM_M_BLOCK, GEMM_N_BLOCK, GEMM_SCRATCH };
+static double burn(size_t rounds, real *out)
+{
+    enum { CHAINS = 24, LANES = 16 };
+    __m512 acc[CHAINS], half = _mm512_set1_ps(0.5f), one = _mm512_set1_ps(*out);
+#pragma GCC unroll 24
+    for (size_t i = 0; i < CHAINS; i++) acc[i] = _mm512_set1_ps((float)i); /* alike, they would become one */
+    for (size_t r = 0; r < rounds; r++) {
+#pragma GCC unroll 24
+        for (size_t i = 0; i < CHAINS; i++) acc[i] = _mm512_fmadd_ps(acc[i], half, one);
+    }
+#pragma GCC unroll 24
+    for (size_t i = 0; i < CHAINS; i++) *out += _mm512_reduce_add_ps(acc[i]);
+    return 2.0 * CHAINS * LANES * (double)rounds;
+}
+
+const struct gemm_kernels gemm_avx512 = { "avx512", block_vector, GEMM_M_BLOCK, GEMM_N_BLOCK, GEMM_SCRATCH, burn };
