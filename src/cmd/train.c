@@ -52,7 +52,7 @@ static void ask_stop(int signal_number)
     stop_asked = 1;
 }
 
-enum { HELD_OUT_ROWS = 256 };
+enum { HELD_OUT_TOK = 1 << 15 }; /* tokens of one held-out measurement: as much work as a few steps */
 
 static double megabytes(size_t bytes)
 {
@@ -102,7 +102,7 @@ static bool after_step(struct run *r, const struct step_result *s, double took, 
     struct held_out_result held;
     uint64_t step = r->trainer.step;
     bool measured = set->eval_steps > 0 && (step % set->eval_steps == 0 || run_done(r));
-    if (measured && !run_held_out(r, HELD_OUT_ROWS, &held, e)) return false;
+    if (measured && !run_held_out(r, HELD_OUT_TOK / set->row_tok, &held, e)) return false;
     if (measured || step % set->log_steps == 0 || last) {
         print_step(r, s, measured ? &held : NULL, took);
         if ((measured || step % set->log_steps == 0) && !run_log(r, s, measured ? &held : NULL, e)) return false;

@@ -3,6 +3,7 @@
 
 #include "base/checked.h"
 
+/* Exact or not at all: rounding an integer to f64 would print other digits than Python. */
 static bool too_large(context *c)
 {
     return raise_limit(c, "a number over 64 bits is not computed with");
@@ -22,6 +23,7 @@ static bool divide_integers(context *c, int64_t a, int64_t b, int64_t *quotient,
     return true;
 }
 
+/* Without libm: floor of what fits 64 bits; larger ones are whole already. */
 static double floor_double(double d)
 {
     if (d < -9e15 || d > 9e15 || d != d) return d; /* whole already, or no number */
@@ -29,6 +31,7 @@ static double floor_double(double d)
     return whole > d ? whole - 1 : whole;
 }
 
+/* By multiplication, so that the result does not depend on a libm. Chat templates do not use it. */
 static bool power(context *c, const value *a, const value *b, value *out)
 {
     int64_t base, exponent, result = 1;
@@ -47,6 +50,7 @@ static bool power(context *c, const value *a, const value *b, value *out)
     return true;
 }
 
+/* Overflow is an error; Python would go on with big integers. */
 static bool arithmetic_integers(context *c, uint8_t op, int64_t a, int64_t b, value *out)
 {
     int64_t n = 0, rest = 0;
@@ -70,6 +74,7 @@ static bool arithmetic_integers(context *c, uint8_t op, int64_t a, int64_t b, va
     return true;
 }
 
+/* Division by zero is an error also for floats, as in Python. */
 static bool arithmetic_doubles(context *c, uint8_t op, double a, double b, value *out)
 {
     bool divides = op == TOK_DIV || op == TOK_FLOOR_DIV || op == TOK_MOD;
@@ -84,6 +89,7 @@ static bool arithmetic_doubles(context *c, uint8_t op, double a, double b, value
     return true;
 }
 
+/* A string or list as often as asked; the limits end it. */
 static bool repeat(context *c, const value *what, int64_t times, value *out)
 {
     struct builder b = { 0 };
@@ -100,6 +106,7 @@ static bool repeat(context *c, const value *what, int64_t times, value *out)
     return true;
 }
 
+/* A new list: those added stay as they are. */
 static bool join_lists(context *c, const value *a, const value *b, value *out)
 {
     const struct list *x = a->as.list, *y = b->as.list;
@@ -111,6 +118,7 @@ static bool join_lists(context *c, const value *a, const value *b, value *out)
     return true;
 }
 
+/* By kinds: text, lists, then numbers; the result of numbers is as trusted as the less trusted of them. */
 bool value_arithmetic(context *c, uint8_t op, const value *a, const value *b, value *out)
 {
     static const char *const signs[] = { [TOK_ADD] = "+",        [TOK_SUB] = "-", [TOK_MUL] = "*", [TOK_DIV] = "/",
@@ -141,6 +149,7 @@ bool value_arithmetic(context *c, uint8_t op, const value *a, const value *b, va
     return good;
 }
 
+/* The comparison operators, and the tests named after them. */
 bool value_test_order(context *c, uint8_t op, const value *a, const value *b, bool *out)
 {
     int order;

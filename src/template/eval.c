@@ -8,6 +8,7 @@
 
 /* ---- names ---- */
 
+/* From the innermost scope outwards; scopes hold few names, so a search is faster than a table. */
 static const value *lookup(const context *c, uint32_t name)
 {
     for (const struct scope *s = c->scope; s != NULL; s = s->parent)
@@ -52,6 +53,7 @@ static bool eval_literal(context *c, const struct node *n, value *out)
     return true;
 }
 
+/* An unknown name is a value, not an error: only using it is. */
 static bool eval_name(context *c, const struct node *n, value *out)
 {
     *out = *lookup(c, n->name);
@@ -61,6 +63,7 @@ static bool eval_name(context *c, const struct node *n, value *out)
 
 /* ---- displays ---- */
 
+/* Its brackets are the template's own when it is printed, whatever its items are. */
 static bool eval_list(context *c, const struct node *n, value *out)
 {
     value item;
@@ -71,6 +74,7 @@ static bool eval_list(context *c, const struct node *n, value *out)
     return true;
 }
 
+/* A key given twice keeps the last value, as in Python. */
 static bool eval_dict(context *c, const struct node *n, value *out)
 {
     value key, item;
@@ -84,6 +88,7 @@ static bool eval_dict(context *c, const struct node *n, value *out)
 
 /* ---- attributes and subscripts ---- */
 
+/* A method that is not called at once (x.upper is defined) becomes a value with its object. */
 static bool bind_method(context *c, const value *object, const struct builtin *method, value *out)
 {
     struct bound *b = render_take(c, 1, sizeof *b);
@@ -94,6 +99,7 @@ static bool bind_method(context *c, const value *object, const struct builtin *m
     return true;
 }
 
+/* Before the first and behind the last there is nothing defined. */
 static bool loop_item(const struct loop *l, size_t index, value *out)
 {
     if (index >= l->count) {
@@ -105,6 +111,7 @@ static bool loop_item(const struct loop *l, size_t index, value *out)
     return true;
 }
 
+/* Computed when asked for: most loops ask for one or two of these. */
 static bool loop_field(const struct loop *l, view name, value *out)
 {
     const struct {
@@ -189,6 +196,7 @@ static const struct builtin *method_of(const context *c, const value *object, ui
                                   : builtin_method((enum kind)object->kind, known->text);
 }
 
+/* a.b: the method first, then the key. */
 static bool eval_attribute(context *c, const struct node *n, value *out)
 {
     value object;
@@ -206,6 +214,7 @@ static bool index_in(int64_t index, size_t count, size_t *out)
     return *out < count;
 }
 
+/* a[b]: the key or index first, then, for text, the attribute of that name; what is not there is undefined. */
 bool value_item(context *c, const value *object, const value *key, value *out)
 {
     size_t index, count = 0;
@@ -275,6 +284,7 @@ static bool slice_indices(context *c, const value bounds[static 3], size_t lengt
     return true;
 }
 
+/* Step 1 is a part; other steps put characters together one by one. */
 static bool slice_string(context *c, const value *s, int64_t start, int64_t step, size_t count, value *out)
 {
     if (count == 0 || step == 1) {
@@ -293,6 +303,8 @@ static bool slice_string(context *c, const value *s, int64_t start, int64_t step
     return true;
 }
 
+/* Lists give lists, tuples tuples; a range gives a list, which prints differently from Python's and is never printed.
+ */
 bool value_slice(context *c, const value *object, const value bounds[static 3], value *out)
 {
     size_t n, count;
@@ -356,6 +368,7 @@ static bool eval_sign(context *c, const struct node *n, value *out)
     return value_arithmetic(c, n->op == OP_NEGATE ? TOK_SUB : TOK_ADD, &zero, &v, out);
 }
 
+/* "~" prints each operand: the one operator that takes anything. */
 static bool eval_concat(context *c, const struct node *n, value *out)
 {
     struct builder b = { 0 };
@@ -386,6 +399,7 @@ static bool eval_and_or(context *c, const struct node *n, value *out)
     return value_truth(out) == (n->op == OP_OR) || eval(c, n->as.child[1], out);
 }
 
+/* Without an else the other branch is undefined, which prints as nothing. */
 static bool eval_condition(context *c, const struct node *n, value *out)
 {
     value v;
@@ -412,6 +426,7 @@ static bool eval_compare(context *c, const struct node *n, value *out)
 
 /* ---- calls ---- */
 
+/* The same name twice is an error, also when one came from a "**". */
 static bool add_named(context *c, struct named *named, size_t *count, view name, const value *v)
 {
     for (size_t i = 0; i < *count; i++)
@@ -460,6 +475,7 @@ static bool gather(context *c, const struct node *args, struct call *call)
     return true;
 }
 
+/* Filters and tests are called alike; one that does not exist is an error only where it is reached. */
 static bool eval_filter(context *c, const struct node *n, value *out)
 {
     struct call call = { .self = { .kind = MISSING } };
@@ -497,6 +513,7 @@ static bool eval_call(context *c, const struct node *n, value *out)
     return value_call(c, &function, &call, out);
 }
 
+/* The call of a call block: one more named argument, `caller`. */
 bool eval_call_with(context *c, const struct node *n, const value *caller, value *out)
 {
     value function;
@@ -511,6 +528,7 @@ bool eval_call_with(context *c, const struct node *n, const value *caller, value
     return value_call(c, &function, &call, out);
 }
 
+/* Everything that can stand before parentheses. */
 bool value_call(context *c, const value *callee, struct call *call, value *out)
 {
     struct list *cycle;
@@ -534,6 +552,7 @@ bool value_call(context *c, const value *callee, struct call *call, value *out)
     }
 }
 
+/* Pays a step, goes one level deeper, and remembers the place for errors. */
 bool eval(context *c, const struct node *n, value *out)
 {
     static bool (*const table[])(context *, const struct node *, value *) = {

@@ -5,6 +5,7 @@
 
 static struct node *unary(parser *p, bool filters);
 
+/* Python's forms: 1_000, 0x1F, 0b11, 0o17, 1e3. Decimal integers of any size keep their digits. */
 static struct node *number_literal(parser *p)
 {
     char digits[JSON_NUMBER_BYTES_MAX];
@@ -53,6 +54,7 @@ static struct node *string_literal(parser *p)
     return parse_literal(p, first->at, of_view(text, ORIGIN_TEMPLATE));
 }
 
+/* Words that are constants; and the three special names that make a macro take what it has no parameter for. */
 struct node *parse_name(parser *p)
 {
     static const struct {
@@ -90,6 +92,7 @@ static struct node *display(parser *p, bool dict)
     return p->e->code == ERR_NONE ? n : NULL;
 }
 
+/* What an expression can begin with, signs apart. */
 static struct node *primary(parser *p)
 {
     struct node *n;
@@ -146,6 +149,7 @@ static bool arguments(parser *p, struct node **out)
     return true;
 }
 
+/* Positional, named, *list, **object, in that order. */
 static struct node *call(parser *p, struct node *callee)
 {
     struct node *n = parse_node(p, OP_CALL, p->t->at);
@@ -173,6 +177,7 @@ static struct node *subscript(parser *p, struct node *object, uint32_t at)
     return n;
 }
 
+/* A name, or a number: a.0 is a[0]. */
 static struct node *attribute(parser *p, struct node *object)
 {
     uint32_t at = p->t++->at;
@@ -184,6 +189,7 @@ static struct node *attribute(parser *p, struct node *object)
     return n;
 }
 
+/* Subscripts, attributes and calls, as many as follow. */
 static struct node *postfix(parser *p, struct node *n)
 {
     while (n != NULL) {
@@ -218,6 +224,7 @@ static struct node *named_call(parser *p, enum op op, struct node *input)
     return n;
 }
 
+/* A filter is a call with what stands before it as its first argument. */
 struct node *parse_filter(parser *p, struct node *input)
 {
     struct node *n = named_call(p, OP_FILTER, input);
@@ -251,6 +258,7 @@ static struct node *test(parser *p, struct node *input)
     return not ;
 }
 
+/* A sign binds tighter than a filter: -1|abs is 1. */
 static struct node *unary(parser *p, bool filters)
 {
     struct node *n;
@@ -362,11 +370,13 @@ static struct node *binary(parser *p, enum level level)
     return left;
 }
 
+/* In a for or if tag an "if" belongs to the tag. */
 struct node *parse_no_condition(parser *p)
 {
     return binary(p, LEVEL_OR);
 }
 
+/* The loosest level: a if b else c, which nests to the right. */
 struct node *parse_expression(parser *p)
 {
     if (!parse_deeper(p)) return NULL;

@@ -53,6 +53,7 @@ static bool merge(context *c, struct keyed *a, struct keyed *spare, size_t middl
     return true;
 }
 
+/* Merge sort, bottom up: stable, as Python's, and without recursion. */
 static bool sort_keyed(context *c, struct keyed *a, size_t count, bool reverse)
 {
     struct keyed *spare = render_take(c, count, sizeof *spare);
@@ -118,6 +119,7 @@ static bool filter_dictsort(context *c, const struct call *k, value *out) /* cas
            sort_keyed(c, a, count, value_truth(&k->arg[2])) && list_of(c, a, count, out);
 }
 
+/* Pairs of a key and its items, which also answer to .grouper and .list. */
 static bool filter_groupby(context *c, const struct call *k, value *out) /* attribute default case_sensitive */
 {
     struct keyed *a;
@@ -143,6 +145,7 @@ static bool filter_groupby(context *c, const struct call *k, value *out) /* attr
     return true;
 }
 
+/* The first of equal keys stays. */
 static bool filter_unique(context *c, const struct call *k, value *out) /* case_sensitive attribute */
 {
     struct keyed *a;
@@ -162,6 +165,7 @@ static bool filter_unique(context *c, const struct call *k, value *out) /* case_
     return true;
 }
 
+/* The first of equal ones; undefined for nothing. */
 static bool filter_extreme(context *c, const struct call *k, value *out) /* case_sensitive attribute; variant: -1, 1 */
 {
     struct keyed *a;
@@ -178,6 +182,7 @@ static bool filter_extreme(context *c, const struct call *k, value *out) /* case
 
 /* ---- choosing and changing items ---- */
 
+/* An attribute of each item, or a filter over each. */
 static bool filter_map(context *c, const struct call *k, value *out)
 {
     const value *all;
@@ -246,6 +251,7 @@ static bool filter_choose(context *c, const struct call *k, value *out)
     return true;
 }
 
+/* Rows of `linecount`; the last is filled up only where a filling is given. */
 static bool filter_batch(context *c, const struct call *k, value *out) /* linecount fill_with */
 {
     const value *all;
@@ -267,6 +273,7 @@ static bool filter_batch(context *c, const struct call *k, value *out) /* lineco
     return true;
 }
 
+/* Columns as even as they can be, the longer ones first. */
 static bool filter_slice(context *c, const struct call *k, value *out) /* slices fill_with */
 {
     const value *all;
@@ -345,6 +352,7 @@ static bool filter_sum(context *c, const struct call *k, value *out) /* attribut
     return true;
 }
 
+/* Items as str prints them, or one attribute of each. */
 static bool filter_join(context *c, const struct call *k, value *out) /* d attribute */
 {
     value separator = of_text(""), list = k->self, item;
@@ -360,6 +368,7 @@ static bool filter_join(context *c, const struct call *k, value *out) /* d attri
     return string_join(c, &separator, &list, out);
 }
 
+/* For what is not defined; with `boolean` for everything that is false. */
 static bool filter_default(context *c, const struct call *k, value *out) /* default_value boolean */
 {
     (void)c;

@@ -43,6 +43,7 @@ static size_t digits(uint64_t n, unsigned base, bool upper, char out[static 72])
     return len;
 }
 
+/* Groups of three digits before the point. */
 static size_t with_commas(char *text, size_t len, size_t capacity)
 {
     size_t whole = 0;
@@ -96,6 +97,7 @@ static bool put_padded(context *c, struct builder *b, const value *body, size_t 
     return true;
 }
 
+/* One value by one spec, for both languages of patterns. */
 static bool put_conversion(context *c, struct builder *b, const value *v, const struct spec *s)
 {
     char text[1024];
@@ -171,6 +173,7 @@ static bool percent_conversion(context *c, struct builder *b, const value *forma
     return put_conversion(c, b, v, &s);
 }
 
+/* The operator %: a tuple gives several arguments, an object named ones, anything else is the one argument. */
 bool string_percent(context *c, const value *format, const value *args, value *out)
 {
     struct builder b = { 0 };
@@ -249,6 +252,7 @@ static bool field_value(context *c, const struct call *call, view field, size_t 
     return true;
 }
 
+/* One "{...}" of str.format, the inside of which is [at, end). */
 static bool put_field(context *c, struct builder *b, const value *format, size_t at, size_t end,
                       const struct call *call, size_t *automatic)
 {
@@ -272,6 +276,7 @@ static bool put_field(context *c, struct builder *b, const value *format, size_t
     return put_conversion(c, b, &v, &s);
 }
 
+/* Doubled braces are text; what stands between single ones is a field. */
 bool string_format(context *c, const value *format, const struct call *call, value *out)
 {
     struct builder b = { 0 };
@@ -370,6 +375,7 @@ static bool put_time(context *c, struct builder *b, const struct civil *t, char 
     return string_put(c, b, view_of(text), ORIGIN_TEMPLATE);
 }
 
+/* The date is the template's: what it shows is no message. */
 bool string_strftime(context *c, view format, value *out)
 {
     struct builder b = { 0 };

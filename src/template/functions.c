@@ -44,6 +44,7 @@ bool builtin_run(context *c, const struct builtin *b, struct call *call, value *
 
 /* ---- functions ---- */
 
+/* Only described: a loop over it takes no memory, and indexing none either. */
 static bool function_range(context *c, const struct call *k, value *out)
 {
     int64_t bounds[3] = { 0, 0, 1 };
@@ -68,6 +69,7 @@ static bool function_dict(context *c, const struct call *k, value *out)
     return dict_from_call(c, (enum kind)k->row->variant, k, out);
 }
 
+/* How a template refuses a conversation: its message is the error. */
 static bool function_raise(context *c, const struct call *k, value *out)
 {
     struct builder b = { 0 };
@@ -91,6 +93,7 @@ static bool function_cycler(context *c, const struct call *k, value *out)
     return value_list_add(c, out->as.list, &index);
 }
 
+/* Nothing the first time, then the separator. */
 static bool function_joiner(context *c, const struct call *k, value *out)
 {
     value separator = given(&k->arg[0]) ? k->arg[0] : of_text(", "), used = of_bool(false), nothing = of_text("");

@@ -5,6 +5,7 @@
 
 /* ---- lists ---- */
 
+/* Jinja's own sandbox forbids changing lists; templates of Kimi K2 do it, and a rendering's values are its own. */
 static bool list_append(context *c, const struct call *k, value *out)
 {
     *out = of_kind(NONE);
@@ -35,6 +36,7 @@ static bool list_insert(context *c, const struct call *k, value *out)
     return true;
 }
 
+/* The others move up in place: a loop that walks the list keeps to the length it began with. */
 static void take_out(struct list *l, size_t at)
 {
     memmove(l->items + at, l->items + at + 1, (l->count - at - 1) * sizeof *l->items);
@@ -53,6 +55,7 @@ static bool list_pop(context *c, const struct call *k, value *out)
     return true;
 }
 
+/* The first place, and how many there are. */
 static bool list_find(context *c, const struct call *k, size_t *at, size_t *hits)
 {
     const struct list *l = k->self.as.list;
@@ -136,6 +139,7 @@ static bool views(context *c, const struct call *k, value *out)
     return dict_items(c, k->self.as.dict, k->row->variant, out);
 }
 
+/* None where there is no such key, not undefined. */
 static bool get(context *c, const struct call *k, value *out)
 {
     size_t index;
@@ -155,6 +159,7 @@ static bool setdefault(context *c, const struct call *k, value *out)
     return found || value_dict_put(c, d, &k->arg[0], out);
 }
 
+/* The order of the others stays. */
 static bool dict_pop(context *c, const struct call *k, value *out)
 {
     size_t index;
@@ -230,6 +235,7 @@ static bool cycle(context *c, const struct call *k, value *out)
     return true;
 }
 
+/* True where the arguments are not those of the round before. */
 static bool changed(context *c, const struct call *k, value *out)
 {
     value now;

@@ -18,6 +18,7 @@ void *parse_null(const parser *p, uint32_t at, const char *reason)
     return NULL;
 }
 
+/* The one message about syntax: what would have been right, and what stands there. */
 struct node *parse_expected(const parser *p, const char *what)
 {
     char reason[120];
@@ -44,6 +45,7 @@ struct node *parse_node2(parser *p, enum op op, uint32_t at, struct node *a, str
     return n;
 }
 
+/* Literals are the template's own text. */
 struct node *parse_literal(parser *p, uint32_t at, value v)
 {
     struct node *n = parse_node(p, OP_LITERAL, at);
@@ -71,6 +73,7 @@ bool parse_intern(parser *p, view text, uint32_t *out)
     return true;
 }
 
+/* Bounds the C stack while parsing, and so the depth of the tree. */
 bool parse_deeper(parser *p)
 {
     if (++p->depth <= TEMPLATE_NEST_MAX) return true;
@@ -186,6 +189,7 @@ static struct node *parse_filter_block(parser *p, uint32_t at)
     return n;
 }
 
+/* An elif is the else of the one before, but no deeper in the tree. */
 static struct node *parse_if(parser *p, uint32_t at)
 {
     static const char *const ends[] = { "elif", "else", "endif", NULL };
@@ -204,6 +208,7 @@ static struct node *parse_if(parser *p, uint32_t at)
     }
 }
 
+/* The test of a loop sees its target, its else does not. */
 static struct node *parse_for(parser *p, uint32_t at)
 {
     static const char *const ends[] = { "else", "endfor", NULL };
@@ -255,6 +260,7 @@ static bool macro_body(parser *p, struct node *macro, const char *end)
     return good;
 }
 
+/* Bound where it stands, when it is reached: a macro cannot be called before. */
 static struct node *parse_macro(parser *p, uint32_t at)
 {
     struct node *n = parse_node(p, OP_MACRO, at);
@@ -300,6 +306,7 @@ static struct node *parse_generation(parser *p, uint32_t at)
     return scope(p, at, "endgeneration");
 }
 
+/* There is no inheritance here, so a block is its body. */
 static struct node *parse_block(parser *p, uint32_t at)
 {
     if (!parse_at(p, TOK_NAME)) return parse_expected(p, "the name of the block");
@@ -310,12 +317,14 @@ static struct node *parse_block(parser *p, uint32_t at)
     return n;
 }
 
+/* Outside of a loop it is an error of syntax, as in Jinja. */
 static struct node *parse_break(parser *p, uint32_t at)
 {
     bool goes_on = view_is(p->t[-1].text, "continue");
     return p->loops == 0 ? parse_null(p, at, "outside of a loop") : parse_node(p, goes_on ? OP_CONTINUE : OP_BREAK, at);
 }
 
+/* A tag is its first word. */
 static struct node *statement(parser *p)
 {
     static const struct {

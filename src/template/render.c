@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+/* Every error of a rendering ends here, with the place of the expression at hand. */
 void template_raise(context *c, enum err_code code, const char *format, ...)
 {
     char reason[200];
@@ -20,6 +21,7 @@ void template_raise(context *c, enum err_code code, const char *format, ...)
 
 static bool run(context *c, const struct node *list);
 
+/* Scopes live in the arena: a macro may keep the one it was defined in. */
 static struct scope *new_scope(context *c, struct scope *parent)
 {
     struct scope *s = render_take(c, 1, sizeof *s);
@@ -41,6 +43,7 @@ static bool run_in(context *c, const struct node *body, struct scope *scope, str
     return good;
 }
 
+/* The text of a body as a value: set blocks and filter blocks. */
 bool eval_capture(context *c, const struct node *n, value *out)
 {
     struct builder b = { 0 };
@@ -52,6 +55,7 @@ bool eval_capture(context *c, const struct node *n, value *out)
 
 /* ---- setting ---- */
 
+/* A target is a name, a field of a namespace, or a tuple of targets that takes items apart. */
 static bool assign(context *c, const struct node *target, const value *v)
 {
     const value *all;
@@ -74,6 +78,7 @@ static bool assign(context *c, const struct node *target, const value *v)
     return i == count || raise(c, "too many values to unpack (expected %zu)", i);
 }
 
+/* In the innermost scope; gone with it. Only a namespace reaches further out. */
 static bool run_set(context *c, const struct node *n)
 {
     value v;
@@ -95,6 +100,7 @@ static bool run_with(context *c, const struct node *n)
     return good && run_in(c, n->as.child[1], inner, NULL);
 }
 
+/* A generation or block tag: its body in a scope of its own. */
 static bool run_scope(context *c, const struct node *n)
 {
     struct scope *scope = new_scope(c, c->scope);
@@ -108,6 +114,7 @@ static bool run_data(context *c, const struct node *n)
     return string_put(c, c->out, view_in(&n->as.literal), ORIGIN_TEMPLATE);
 }
 
+/* Straight into the text, without a string in between. */
 static bool run_print(context *c, const struct node *n)
 {
     value v;
@@ -128,6 +135,7 @@ static bool run_if(context *c, const struct node *n)
     }
 }
 
+/* Noticed by run() after each statement, cleared by the loop. */
 static bool run_jump(context *c, const struct node *n)
 {
     c->jump = n->op == OP_BREAK ? JUMP_BREAK : JUMP_CONTINUE;
@@ -158,6 +166,7 @@ static bool filter_items(context *c, const struct node *n, struct scope *scope, 
     return true;
 }
 
+/* The loop object is one for all rounds: {% set outer = loop %} sees it move on. */
 static bool run_items(context *c, const struct node *n, struct scope *scope, struct loop *l)
 {
     value self = of_kind(LOOP), item;
@@ -206,6 +215,7 @@ static bool run_for(context *c, const struct node *n)
     return run_loop(c, n, &over, 1);
 }
 
+/* The loop again, one level deeper, over what it is called with; its text is the value. */
 bool loop_call(context *c, const struct loop *l, struct call *call, value *out)
 {
     struct builder b = { 0 };
@@ -225,6 +235,7 @@ bool loop_call(context *c, const struct loop *l, struct call *call, value *out)
 
 /* ---- macros ---- */
 
+/* A macro is its node and the scope it was defined in. */
 static bool macro_value(context *c, const struct node *n, bool is_caller, value *out)
 {
     struct macro *m = render_take(c, 1, sizeof *m);
@@ -241,6 +252,7 @@ static bool run_macro(context *c, const struct node *n)
     return macro_value(c, n, false, &v) && scope_bind(c, n->name, &v);
 }
 
+/* The body becomes a macro named caller. */
 static bool run_call_block(context *c, const struct node *n)
 {
     value caller, out;
@@ -306,6 +318,7 @@ static bool bind_parameters(context *c, const struct macro *m, const struct call
     return bind_rest(c, m, call, plain, used);
 }
 
+/* Its text is the value, with the origins it was printed with. */
 bool macro_call(context *c, const struct macro *m, struct call *call, value *out)
 {
     struct builder b = { 0 };
@@ -345,6 +358,7 @@ static bool run(context *c, const struct node *list)
     return true;
 }
 
+/* The caller lists them: the template cannot. */
 static bool trusted(const struct render_options *o, view name)
 {
     for (size_t i = 0; i < o->trusted_count; i++)
@@ -374,6 +388,7 @@ static bool bind_variables(context *c, const json_value *vars)
     return true;
 }
 
+/* The arena is the caller's: nothing is kept between renderings. */
 bool template_render(const chat_template *t, const json_value *vars, const struct render_options *options,
                      arena *scratch, struct rendered *out, err *e)
 {
@@ -388,6 +403,6 @@ bool template_render(const chat_template *t, const json_value *vars, const struc
     c.out = &b;
     if ((c.root = render_take(&c, t->name_count, sizeof *c.root)) == NULL || !bind_variables(&c, vars)) return false;
     if (!run(&c, t->body)) return false;
-    *out = (struct rendered){ { b.bytes, b.len }, b.runs, b.run_count };
+    *out = (struct rendered){ b.len == 0 ? view_of("") : (view){ b.bytes, b.len }, b.runs, b.run_count };
     return true;
 }

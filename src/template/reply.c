@@ -74,21 +74,22 @@ static bool means(const reply_parser *p, enum marker_kind kind)
     }
 }
 
-/* The marker at `at`: the first that matches whole; MATCH_PART where more bytes could make one. */
+/* The marker at `at`: the longest that matches whole; MATCH_PART where more bytes could make a longer one. */
 static enum match find_marker(const reply_parser *p, size_t at, const struct marker **out)
 {
-    enum match best = MATCH_NO;
+    size_t whole = 0, half = 0;
     if (!p->first_byte[p->held[at]]) return MATCH_NO;
     for (size_t i = 0; i < p->marker_count; i++) {
+        size_t n = p->markers[i].literal.text.len_bytes;
         if (!means(p, p->markers[i].kind)) continue;
         enum match m = reply_match(p, at, &p->markers[i].literal);
-        if (m == MATCH_PART) best = MATCH_PART;
-        if (m != MATCH_FULL) continue;
+        if (m == MATCH_PART) half = max_size(half, n);
+        if (m != MATCH_FULL || n <= whole) continue;
+        whole = n;
         *out = &p->markers[i];
-        return best == MATCH_PART && !p->final ? MATCH_PART
-                                               : MATCH_FULL; /* a longer one that comes first in the table */
     }
-    return best;
+    if (half > whole && (!p->final || whole == 0)) return MATCH_PART;
+    return whole > 0 ? MATCH_FULL : MATCH_NO;
 }
 
 /* ---- free text ---- */
@@ -96,6 +97,7 @@ static enum match find_marker(const reply_parser *p, size_t at, const struct mar
 static void start_segment(reply_parser *p, enum state state)
 {
     p->state = state;
+    p->long_blanks = false;
     p->segment_start = p->drop = p->new_block = true;
     p->scan = p->blanks = 0;
 }
@@ -140,12 +142,13 @@ static bool scan_text(reply_parser *p)
             p->len = p->scan = p->blanks;
             break;
         }
-        if (is_blank(p->held[p->scan++])) continue;
-        p->blanks = p->scan;
+        bool blank = is_blank(p->held[p->scan++]);
+        p->long_blanks = blank && (p->long_blanks || p->scan - p->blanks > REPLY_BLANKS_MAX);
+        if (blank && !p->long_blanks) continue;
+        p->blanks = p->scan; /* text; so is a run of blanks too long to hold */
         p->segment_start = false;
     }
-    if (p->final || p->scan - p->blanks > REPLY_BLANKS_MAX)
-        p->blanks = p->scan; /* nothing follows that they could touch */
+    if (p->final) p->blanks = p->scan; /* nothing follows that they could touch */
     size_t out = p->blanks;
     if (!p->final && out == p->len) out -= utf8_tail_bytes((view){ p->held, out });
     send_text(p, 0, out, p->state == IN_REASONING);
@@ -159,7 +162,7 @@ static bool scan_text(reply_parser *p)
 static void give_back(reply_parser *p, size_t to)
 {
     p->state = p->before;
-    p->segment_start = p->drop = false;
+    p->segment_start = p->drop = p->long_blanks = false;
     send_text(p, 0, to, p->state == IN_REASONING);
     consume(p, to);
     p->scan = p->blanks = 0;
@@ -213,9 +216,14 @@ static bool run_call(reply_parser *p)
         p->pos = p->len; /* half a closer belongs to it */
         result = STEP_DONE;
     }
+    /* The limit counts the call's bytes, not the bytes that happen to be here: the result must not depend on the cut.
+     */
     size_t most = p->before == IN_REASONING ? REASONING_CALL_BYTES : REPLY_HELD_MAX;
     if (p->fixed) most = min_size(most, p->capacity - FEED_BYTES);
-    if (result == STEP_MORE && p->len <= most) return false;
+    bool over = p->pos > most || (result == STEP_MORE && p->len > most);
+    if (over) p->pos = most;
+    if (result == STEP_MORE && !over) return false;
+    if (over) result = STEP_FAIL;
     if (result != STEP_DONE || !reply_call_finish(p)) {
         fail_call(p, REPLY_BAD_CALL);
         return true;
@@ -240,10 +248,10 @@ static struct span header_word(const reply_parser *p, size_t end, view mark)
 static bool run_header(reply_parser *p)
 {
     enum match m = MATCH_NO;
-    for (; p->scan < p->len; p->scan++)
+    for (; p->scan < p->len && p->scan <= HEADER_BYTES; p->scan++)
         if ((m = reply_match(p, p->scan, &p->message)) != MATCH_NO) break;
     if (m != MATCH_FULL) {
-        if (!p->final && p->len <= HEADER_BYTES) return false;
+        if (!p->final && p->scan <= HEADER_BYTES) return false;
         bool marked = p->len > 0 && p->held[0] == '<'; /* half a header says nothing */
         if (p->final && (p->cut || marked)) consume(p, p->len);
         p->before = IN_CONTENT;

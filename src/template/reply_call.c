@@ -146,7 +146,7 @@ static enum match python_match(view text)
 /* Reads what is due before a held value counts as a call and not as prose. */
 static enum match value_header(const reply_parser *p, enum part_kind kind)
 {
-    view text = { p->held + p->mark, p->len - p->mark };
+    view text = { p->held + p->mark, min_size(p->len - p->mark, HEADER_BYTES) };
     if (kind == PART_PYTHON) return python_match(text);
     if (kind == PART_JSON || kind == PART_GEMMA) { /* or an object written as text in JSON: decoded once */
         if (text.len_bytes == 0) return MATCH_PART;
@@ -183,7 +183,7 @@ static enum step step_value(reply_parser *p)
     const struct literal quote = { { gemma_quote, sizeof gemma_quote - 1 }, 0 };
     if (p->pos == p->mark) {
         enum match m = value_header(p, kind);
-        if (m == MATCH_PART && p->len - p->mark > HEADER_BYTES) m = MATCH_NO;
+        if (m == MATCH_PART && p->len - p->mark >= HEADER_BYTES) m = MATCH_NO; /* decided by these, whatever follows */
         if (m != MATCH_FULL) return m == MATCH_NO ? STEP_FAIL : STEP_MORE;
         p->header_done = true;
         p->quoted = p->escaped = false;

@@ -54,6 +54,7 @@ struct reply_parser {
     size_t blanks;      /* free text: from here to scan there are blanks alone */
     bool segment_start; /* nothing but blanks since the last marker */
     bool drop;          /* blanks that come now touch that marker */
+    bool long_blanks;   /* a run of more than REPLY_BLANKS_MAX: they are text */
     bool had_content, had_reasoning, new_block;
     bool in_section, cut, final;
     uint32_t calls;

@@ -49,6 +49,7 @@ static bool in_set(uint32_t code, const value *chars)
     return false;
 }
 
+/* With `chars` a set of characters, as in Python; without, white space of all Unicode. */
 bool string_strip(context *c, const value *s, const value *chars, unsigned sides, value *out)
 {
     size_t from = 0, to = s->len, len;
@@ -114,6 +115,7 @@ static bool rsplit_blanks(context *c, const value *s, uint64_t most, struct list
     return true;
 }
 
+/* Empty pieces stay; after `most` cuts the rest is one piece. */
 static bool split_at(context *c, const value *s, const value *separator, uint64_t most, struct list *l)
 {
     size_t start = 0, hit;
@@ -158,7 +160,7 @@ static bool split(context *c, const struct call *k, value *out) /* variant: from
     if (separator->kind != STRING) return raise(c, "must be str or None, not %s", value_kind(separator));
     if (separator->len == 0) return raise(c, "empty separator");
     if (!from_right) return split_at(c, &k->self, separator, limit, out->as.list);
-    return render_charge(c, k->self.len * separator->len / 128) &&
+    return render_charge(c, k->self.len * separator->len / 64) &&
            rsplit_at(c, &k->self, separator, limit, out->as.list);
 }
 
@@ -185,6 +187,7 @@ static bool partition(context *c, const struct call *k, value *out) /* variant: 
            add_part(c, l, &k->self, hit + separator.len, k->self.len);
 }
 
+/* All line ends of Unicode, "\r\n" as one; a line end at the end begins no line. */
 bool string_lines(context *c, const value *s, value *out)
 {
     if (!value_list_new(c, LIST, 0, out) || !render_charge(c, s->len / 16)) return false;
@@ -203,6 +206,7 @@ static bool splitlines(context *c, const struct call *k, value *out)
     return string_lines(c, &k->self, out);
 }
 
+/* Each item as str prints it. */
 bool string_join(context *c, const value *separator, const value *list, value *out)
 {
     struct builder b = { 0 };
@@ -235,6 +239,7 @@ static bool ends_here(const value *s, const value *affix, bool at_end)
            memcmp(s->as.bytes + (at_end ? s->len - affix->len : 0), affix->as.bytes, affix->len) == 0;
 }
 
+/* One affix, or a tuple of which any will do. */
 static bool has_affix(context *c, const struct call *k, value *out) /* variant: at the end */
 {
     bool at_end = k->row->variant;
@@ -252,6 +257,7 @@ static bool has_affix(context *c, const struct call *k, value *out) /* variant: 
 
 enum { SEARCH_LAST = 1, SEARCH_MUST = 2 };
 
+/* Gives characters, not bytes. */
 static bool search(context *c, const struct call *k, value *out)
 {
     bool last = k->row->variant & SEARCH_LAST, must = k->row->variant & SEARCH_MUST;
@@ -259,7 +265,7 @@ static bool search(context *c, const struct call *k, value *out)
     size_t hit;
     if (!arg_text(c, &k->arg[0], "substring", &wanted)) return false;
     view text = view_in(&k->self);
-    if (!render_charge(c, text.len_bytes * (last || wanted.len > 32 ? 1 + wanted.len : 1) / 128)) return false;
+    if (!render_charge(c, text.len_bytes * (last || wanted.len > 32 ? 1 + wanted.len : 1) / 64)) return false;
     bool found = last ? string_find_last(text, text.len_bytes, view_in(&wanted), &hit)
                       : string_find(text, 0, view_in(&wanted), &hit);
     if (!found && must) return raise(c, "substring not found");
@@ -279,6 +285,7 @@ static bool string_count(context *c, const struct call *k, value *out)
     return true;
 }
 
+/* The new text keeps its own origin: a template may put a control token where a user wrote a word. */
 bool string_replace(context *c, const value *s, const value *old, const value *new, int64_t count, value *out)
 {
     struct builder b = { 0 };
@@ -356,6 +363,7 @@ bool string_case(context *c, const value *s, enum letter_case to, value *out)
     return true;
 }
 
+/* All characters of a class, and at least one; for cases at least one letter that has one. */
 bool string_is(const value *s, enum letter_class what)
 {
     bool cased = false;
@@ -388,6 +396,7 @@ static bool letter_case(context *c, const struct call *k, value *out)
 
 /* ---- filling up ---- */
 
+/* Paid for by the character, because the widths are the template's. */
 bool string_pad(context *c, const value *s, int64_t left, int64_t right, const value *fill, value *out)
 {
     struct builder b = { 0 };

@@ -1,6 +1,7 @@
 /* The tests ("is string", "is odd"), a row each at the end. */
 #include "template/eval.h"
 
+/* A whole float will do, as in Python. */
 static bool remainder_of(context *c, const struct call *k, int64_t divisor, int64_t *out)
 {
     int64_t n;
@@ -111,6 +112,7 @@ static bool test_letters(context *c, const struct call *k, value *out)
     return render_charge(c, s.len / 16);
 }
 
+/* The same object; numbers, truths and text by value, because they have no identity here. */
 static bool test_sameas(context *c, const struct call *k, value *out)
 {
     bool same = k->self.kind == k->arg[0].kind;

@@ -63,6 +63,7 @@ static bool filter_pprint(context *c, const struct call *k, value *out)
     return true;
 }
 
+/* Unlike the method it takes any value, and turns it into text. */
 static bool filter_replace(context *c, const struct call *k, value *out) /* old new count */
 {
     value s, old, new;
@@ -92,6 +93,7 @@ static bool filter_escape(context *c, const struct call *k, value *out)
     return true;
 }
 
+/* Empty lines stay empty unless `blank`; the first line only with `first`. */
 static bool filter_indent(context *c, const struct call *k, value *out) /* width first blank */
 {
     struct builder b = { 0 };
@@ -122,6 +124,7 @@ static bool filter_center(context *c, const struct call *k, value *out)
     return value_to_string(c, &k->self, &padded.self) && padded.row->run(c, &padded, out);
 }
 
+/* Cuts at a blank, unless `killwords`; texts a little too long (`leeway`) stay whole. */
 static bool filter_truncate(context *c, const struct call *k, value *out) /* length killwords end leeway */
 {
     value s, end = of_text("..."), cut;
@@ -144,6 +147,7 @@ static bool filter_truncate(context *c, const struct call *k, value *out) /* len
     return true;
 }
 
+/* Runs of letters, digits and underscores. */
 static bool filter_wordcount(context *c, const struct call *k, value *out)
 {
     value s;
@@ -213,6 +217,7 @@ static bool filter_striptags(context *c, const struct call *k, value *out)
     return split.row->run(c, &split, &words) && string_join(c, &blank, &words, out);
 }
 
+/* Percent-encoding of UTF-8 bytes; each piece has the origin of its byte. */
 static bool quote(context *c, struct builder *b, const value *v, bool query)
 {
     value s;
@@ -345,6 +350,7 @@ static bool trimmed(context *c, const value *s, value *out)
     return string_strip(c, s, &none, STRIP_LEFT | STRIP_RIGHT, out);
 }
 
+/* What is no number gives the default: this filter never fails on text. */
 static bool filter_int(context *c, const struct call *k, value *out) /* default base */
 {
     int64_t base, n;
@@ -365,6 +371,7 @@ static bool filter_int(context *c, const struct call *k, value *out) /* default 
     return true;
 }
 
+/* As filter_int. */
 static bool filter_float(context *c, const struct call *k, value *out) /* default */
 {
     double d = 0;
@@ -421,6 +428,7 @@ static bool filter_round(context *c, const struct call *k, value *out) /* precis
 
 /* ---- JSON ---- */
 
+/* The arguments of json.dumps, in Hugging Face's order. */
 static bool filter_tojson(context *c, const struct call *k, value *out) /* ensure_ascii indent separators sort_keys */
 {
     struct json_style style = { .ascii = value_truth(&k->arg[0]), .sort = value_truth(&k->arg[3]) };

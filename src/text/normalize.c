@@ -125,12 +125,13 @@ bool spm_normalize(const tokenizer *t, const stretch *s, arena *scratch, view *o
         if (!t->remove_extra_whitespaces) after_blank = false;
         at += step.taken_bytes;
     }
+    size_t written_bytes = w.len_bytes;
     if (t->remove_extra_whitespaces) trim_end(t, &w);
-    assert(w.len_bytes <= room);
+    assert(written_bytes <= room);
     *out = (view){ w.text, w.len_bytes };
     *user_text = w.marks;
-    /* The room behind the text was never touched, so it reads as zero and can go back as it is. */
-    if (w.marks == NULL) scratch->used_bytes = (size_t)(w.text - scratch->base) + w.len_bytes;
+    /* The room behind what was written was never touched, so it reads as zero and can go back as it is. */
+    if (w.marks == NULL) scratch->used_bytes = (size_t)(w.text - scratch->base) + written_bytes;
     assert(scratch->used_bytes >= mark_begin);
     return true;
 }

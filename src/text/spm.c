@@ -2,6 +2,10 @@
  * joined first, the leftmost among equals (Sennrich et al., 2016, as the sentencepiece library runs it: there are no
  * merges, scores order them). A character that ends without a token becomes its bytes "<0x0A>", or the unknown token.
  *
+ * The stretch behind a control token is a text of its own and gets the blank in front again: authors encoded the turns
+ * of their chats one by one. Nothing is joined into an unused token (the library joins it and takes it apart at the
+ * end, which matters only where other tokens can be made through it alone).
+ *
  * A whole text is one word here. It is cut, without changing a single merge, between characters that are neighbours in
  * no token: nothing can ever be joined across. In written language that is nearly every begin of a word. */
 #include "base/checked.h"

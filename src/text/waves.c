@@ -90,7 +90,8 @@ static bool next_rank(struct radix_heap *h, const struct symbol *s)
     return false;
 }
 
-/* Ascending; nearly always they are already, for waves go from left to right. `spare` has room for count. */
+/* Ascending. They are already, for waves go from left to right, but where tokens of one score were made in different
+ * waves. `spare` has room for count. */
 static void sort_positions(uint32_t *at, size_t count, uint32_t *spare)
 {
     size_t sorted = 1;

@@ -49,7 +49,8 @@ static bool check(const char *path, view file, const struct run_identity *id, co
     uint8_t hash[WEIGHT_HASH_BYTES];
     crypto_generichash(hash, sizeof hash, file.ptr, want - sizeof hash, NULL, 0);
     if (memcmp(hash, file.ptr + want - sizeof hash, sizeof hash) != 0)
-        return fail(e, ERR_VALUE, want - sizeof hash, "%s: the hash does not fit the content: the file is damaged", path);
+        return fail(e, ERR_VALUE, want - sizeof hash, "%s: the hash does not fit the content: the file is damaged",
+                    path);
     return true;
 }
 
@@ -61,7 +62,8 @@ bool checkpoint_read(const char *path, const struct run_identity *id, struct tra
     if (good) {
         real *const runs[] = { t->params, t->m, t->v };
         t->step = le_u64(file.ptr + 72);
-        for (size_t i = 0; i < 3; i++) memcpy(runs[i], file.ptr + CHECKPOINT_HEAD_BYTES + i * run_bytes(t), run_bytes(t));
+        for (size_t i = 0; i < 3; i++)
+            memcpy(runs[i], file.ptr + CHECKPOINT_HEAD_BYTES + i * run_bytes(t), run_bytes(t));
     }
     file_unmap(&file);
     return good;

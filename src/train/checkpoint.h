@@ -1,5 +1,5 @@
-/* A run's whole state on disk, written atomically (base/file.h) and hashed: killed at any moment, a run goes on from the
- * last one to the same final bits.
+/* A run's whole state on disk, written atomically (base/file.h) and hashed: killed at any moment, a run goes on from
+ * the last one to the same final bits.
  *
  *   "HCHECK01"             8 bytes
  *   settings hash         32     values of the configuration that can change a weight (settings.h)
@@ -23,8 +23,8 @@ struct run_identity {
 /* Errors: ERR_IO (a full disk: the last good checkpoint stays). */
 bool checkpoint_write(const char *path, const struct run_identity *id, const struct trainer *t, err *e);
 
-/* Fills the trainer's runs and step. Errors: ERR_IO, ERR_TRUNCATED, ERR_VALUE (damaged; of another configuration or other
- * data: the text says which). The trainer is then unspecified. */
+/* Fills the trainer's runs and step. Errors: ERR_IO, ERR_TRUNCATED, ERR_VALUE (damaged; of another configuration or
+ * other data: the text says which). The trainer is then unspecified. */
 bool checkpoint_read(const char *path, const struct run_identity *id, struct trainer *t, err *e);
 
 /* BLAKE2b-256 of the weights as a checkpoint holds them: what the run log records. */

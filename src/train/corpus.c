@@ -188,18 +188,21 @@ static bool write_manifest(const struct maker *m, const struct corpus_report *r,
     if (text == NULL || !path_join(m->settings->shards, "manifest.tsv", path, e)) return false;
     sodium_bin2hex(hex[0], sizeof hex[0], r->train_hash, SHARD_HASH_BYTES);
     sodium_bin2hex(hex[1], sizeof hex[1], r->held_out_hash, SHARD_HASH_BYTES);
-    at += (size_t)snprintf(text, room, "train.shard\t%s\t%zu documents\t%zu tokens\nheld-out.shard\t%s\t%zu documents\t"
-                           "%zu tokens\npasses\tsource\tbytes\trecords\tparagraphs\tinvalid\tsame\tnear\tleaked\tdocuments"
-                           "\tbytes kept\ttokens\theld-out tokens\n", hex[0], r->documents, r->tokens, hex[1],
-                           r->held_out_documents, r->held_out_tokens);
+    at += (size_t)snprintf(
+        text, room,
+        "train.shard\t%s\t%zu documents\t%zu tokens\nheld-out.shard\t%s\t%zu documents\t"
+        "%zu tokens\npasses\tsource\tbytes\trecords\tparagraphs\tinvalid\tsame\tnear\tleaked\tdocuments"
+        "\tbytes kept\ttokens\theld-out tokens\n",
+        hex[0], r->documents, r->tokens, hex[1], r->held_out_documents, r->held_out_tokens);
     for (size_t i = 0; i < r->part_count && at + LINE <= room; i++) {
         const struct corpus_part *p = &r->parts[i];
         const struct text_counts *c = &p->counts;
         view name = p->path.len_bytes > 0 ? p->path : view_of("generated tasks");
         double passes = i < m->settings->source_count ? m->settings->sources[i].passes : 1;
         int n = snprintf(text + at, LINE, "%g\t%.*s\t%zu\t%zu\t%zu\t%zu\t%zu\t%zu\t%zu\t%zu\t%zu\t%zu\t%zu\n", passes,
-                         (int)name.len_bytes, (const char *)name.ptr, c->bytes_in, c->records, c->paragraphs, c->invalid,
-                         c->exact, c->near, c->leaked, c->documents, c->bytes_out, p->tokens, p->held_out_tokens);
+                         (int)name.len_bytes, (const char *)name.ptr, c->bytes_in, c->records, c->paragraphs,
+                         c->invalid, c->exact, c->near, c->leaked, c->documents, c->bytes_out, p->tokens,
+                         p->held_out_tokens);
         at += n < LINE ? (size_t)n : LINE - 1;
     }
     return file_write(path, &(view){ (uint8_t *)text, at }, 1, e);
@@ -235,7 +238,8 @@ bool corpus_make(const struct settings *s, const tokenizer *t, corpus_progress *
     struct maker m = { .settings = s, .t = t, .scratch = a, .end_of_text = tokenizer_facts(t)->bos };
     struct text_filter f;
     *out = (struct corpus_report){ .part_count = s->source_count + 1 };
-    if (m.end_of_text < 0) return fail(e, ERR_MISSING, ERR_NO_OFFSET, "tokenizer: no bos token to begin documents with");
+    if (m.end_of_text < 0)
+        return fail(e, ERR_MISSING, ERR_NO_OFFSET, "tokenizer: no bos token to begin documents with");
     if (s->source_count >= UINT16_MAX) return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "sources: %zu", s->source_count);
     out->parts = ARENA_ARRAY(a, struct corpus_part, out->part_count, "sources", e);
     if (out->parts == NULL || !text_filter_new(&f, e)) return false;

@@ -96,8 +96,8 @@ struct exporter {
     real *gates;                      /* full gates of all layers */
 };
 
-static void add_piece(struct exporter *x, const char *name, size_t layer, bool in_layer, uint32_t type, const real *from,
-                      size_t matrices, size_t rows, size_t cols, size_t matrix_stride)
+static void add_piece(struct exporter *x, const char *name, size_t layer, bool in_layer, uint32_t type,
+                      const real *from, size_t matrices, size_t rows, size_t cols, size_t matrix_stride)
 {
     struct piece *p = &x->pieces[x->count++];
     *p = (struct piece){ .type = type, .from = from, .matrices = matrices, .rows = rows, .cols = cols,
@@ -248,8 +248,8 @@ static void put_model(struct page *p, const struct run *r)
     const struct shape *s = &r->layout.shape;
     put(p, "| | |\n| --- | --- |\n| parameters | %zu, of which a token meets %zu |\n", r->layout.values,
         r->layout.active_values);
-    put(p, "| shape | %zu layers, width %zu, %zu query and %zu key/value heads of %zu, feed-forward %zu", s->layers, s->width,
-        s->heads, s->kv_heads, s->head_dim, s->ffn_width);
+    put(p, "| shape | %zu layers, width %zu, %zu query and %zu key/value heads of %zu, feed-forward %zu", s->layers,
+        s->width, s->heads, s->kv_heads, s->head_dim, s->ffn_width);
     if (s->experts > 0) put(p, ", %zu experts, %zu for a token, gate of rank %zu", s->experts, s->top_k, s->gate_rank);
     put(p, " |\n| vocabulary | %zu tokens |\n| context | %zu tokens, trained on rows of %zu |\n", s->vocab, s->ctx_tok,
         r->settings.row_tok);
@@ -273,11 +273,14 @@ bool export_card(struct run *r, const char *path, err *e)
     sodium_bin2hex(hex, sizeof hex, weights, sizeof weights);
     put(&p, "# %.*s\n\n", (int)r->settings.name.len_bytes, (const char *)r->settings.name.ptr);
     put_model(&p, r);
-    put(&p, "Held-out loss %.4f nats a token, %.4f bits a byte, %.1f %% of %zu targets right.\n\nWeights (f32): BLAKE2b-256 "
-        "%s\n\n## Make it again\n\n```\ntools/gather\nhearth data CONFIG\nhearth train CONFIG\nhearth train CONFIG --verify "
-        "run.log --from 0\n```\n\nwith this configuration:\n\n```\n%.*s```\n\n## Data\n\n", held.loss, held.bits_per_byte,
-        100.0 * (double)held.right / (double)held.targets, held.targets, hex, (int)r->config_text.len_bytes,
-        (const char *)r->config_text.ptr);
+    put(&p,
+        "Held-out loss %.4f nats a token, %.4f bits a byte, %.1f %% of %zu targets right.\n\nWeights (f32): "
+        "BLAKE2b-256 "
+        "%s\n\n## Make it again\n\n```\ntools/gather\nhearth data CONFIG\nhearth train CONFIG\nhearth train CONFIG "
+        "--verify "
+        "run.log --from 0\n```\n\nwith this configuration:\n\n```\n%.*s```\n\n## Data\n\n",
+        held.loss, held.bits_per_byte, 100.0 * (double)held.right / (double)held.targets, held.targets, hex,
+        (int)r->config_text.len_bytes, (const char *)r->config_text.ptr);
     put_file(&p, r->settings.shards, "manifest.tsv", &r->arena);
     put(&p, "\n## Log\n\n");
     put_file(&p, r->settings.folder, "run.log", &r->arena);

@@ -159,7 +159,8 @@ static void norm_weight_back_tile(void *arg, size_t tile, size_t thread)
     const struct norm_stage *s = arg;
     struct net *n = s->p->n;
     size_t d = n->layout.shape.width;
-    n->ops->norm_weight_back(s->dw, n->da, s->x, s->inv, d, s->p->tokens, tile * TILE_COLS, tile_end(tile, TILE_COLS, d));
+    n->ops->norm_weight_back(s->dw, n->da, s->x, s->inv, d, s->p->tokens, tile * TILE_COLS,
+                             tile_end(tile, TILE_COLS, d));
 }
 
 /* n->da is the gradient of a norm's output: adds that of its input to n->dx and writes that of its weight. */
@@ -355,7 +356,8 @@ static void loss_block(struct pass *p)
         if (p->grads == NULL) continue;
         struct gemm back[2] = {
             linear_back(n->logits, table, n->da + p->chunk_at * m->width, rows, m->width, m->vocab),
-            linear_weight_back(n->logits, x, layout_tensor(&n->layout, p->grads, TENSOR_EMBED), rows, m->width, m->vocab),
+            linear_weight_back(n->logits, x, layout_tensor(&n->layout, p->grads, TENSOR_EMBED), rows, m->width,
+                               m->vocab),
         };
         back[1].add = p->chunk_at > 0;
         run_gemms(n, back, 2);

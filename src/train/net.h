@@ -69,9 +69,9 @@ struct net {
     size_t scratch_reals;
 };
 
-/* Plans memory for microbatches of at most `tokens_max` tokens in rows of at most `row_tok_max`. gemm, ops and team must
- * outlive the net. Errors: ERR_MEMORY, ERR_LIMIT. An arena only reserves addresses, so planning a net to see what it
- * takes costs nothing: `--dry-run` does. */
+/* Plans memory for microbatches of at most `tokens_max` tokens in rows of at most `row_tok_max`. gemm, ops and team
+ * must outlive the net. Errors: ERR_MEMORY, ERR_LIMIT. An arena only reserves addresses, so planning a net to see what
+ * it takes costs nothing: `--dry-run` does. */
 bool net_make(struct net *n, const struct layout *l, size_t tokens_max, size_t row_tok_max,
               const struct gemm_kernels *gemm, const struct ops *ops, team *t, arena *a, err *e);
 

@@ -1,6 +1,6 @@
-/* Attention of a training microbatch. A tile is one packed row and one key/value head: it owns that head's dk and dv and
- * its query heads' outputs, so every sum over queries has one order: query heads of the group, then blocks of queries,
- * then queries. Scores exist for one block of QUERY_TOK queries at a time. */
+/* Attention of a training microbatch. A tile is one packed row and one key/value head: it owns that head's dk and dv
+ * and its query heads' outputs, so every sum over queries has one order: query heads of the group, then blocks of
+ * queries, then queries. Scores exist for one block of QUERY_TOK queries at a time. */
 #include "train/net_part.h"
 
 #include <string.h>

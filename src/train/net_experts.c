@@ -1,6 +1,6 @@
-/* The sparse feed-forward. Tokens are sorted by expert (stable, so by token inside an expert) and every expert meets its
- * rows in one product: no capacity, nothing dropped. A gate of rank r is kept as two factors; their full product, made
- * anew each pass, is what routes, so the gate that is exported is the gate that was trained. */
+/* The sparse feed-forward. Tokens are sorted by expert (stable, so by token inside an expert) and every expert meets
+ * its rows in one product: no capacity, nothing dropped. A gate of rank r is kept as two factors; their full product,
+ * made anew each pass, is what routes, so the gate that is exported is the gate that was trained. */
 #include "train/net_part.h"
 
 #include <string.h>

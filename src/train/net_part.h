@@ -1,4 +1,5 @@
-/* What the files of the network share and nobody else needs: net.c (blocks and order), net_attention.c, net_experts.c. */
+/* What the files of the network share and nobody else needs: net.c (blocks and order), net_attention.c, net_experts.c.
+ */
 #ifndef HEARTH_TRAIN_NET_PART_H
 #define HEARTH_TRAIN_NET_PART_H
 
@@ -48,7 +49,8 @@ static inline struct gemm linear_back(const real *dy, const real *w, real *dx, s
 }
 
 /* Its backward to w: dw = dy^T x, one chain over the rows. */
-static inline struct gemm linear_weight_back(const real *dy, const real *x, real *dw, size_t rows, size_t in, size_t out)
+static inline struct gemm linear_weight_back(const real *dy, const real *x, real *dw, size_t rows, size_t in,
+                                             size_t out)
 {
     return (struct gemm){ GEMM_TN, false, out, in, rows, dy, x, dw, out, in, in };
 }
@@ -64,14 +66,14 @@ static inline void run_tiles(struct pass *p, size_t all, size_t each, team_fn *f
     team_run(p->n->team, ceil_div(all, each), fn, p);
 }
 
-/* net_attention.c: s->o and s->lse from s->q, s->k and the values in s->qkv; and back: n->dq, n->dk and the value part of
- * n->dqkv from n->dout. scratch: attention_scratch(...) numbers a thread. */
+/* net_attention.c: s->o and s->lse from s->q, s->k and the values in s->qkv; and back: n->dq, n->dk and the value part
+ * of n->dqkv from n->dout. scratch: attention_scratch(...) numbers a thread. */
 void attention_forward(struct pass *p);
 void attention_backward(struct pass *p);
 size_t attention_scratch(size_t row_tok);
 
-/* net_experts.c: the feed-forward of a sparse layer, from s->b; adds to `out` (the next layer's x). Backward: n->dx holds the
- * gradient of the output on entry and keeps it; n->da receives that of s->b. */
+/* net_experts.c: the feed-forward of a sparse layer, from s->b; adds to `out` (the next layer's x). Backward: n->dx
+ * holds the gradient of the output on entry and keeps it; n->da receives that of s->b. */
 void experts_forward(struct pass *p, real *out);
 void experts_backward(struct pass *p);
 /* The auxiliary losses of the layer's forward. */

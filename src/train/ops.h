@@ -58,8 +58,8 @@ struct ops {
     void (*norm_weight_back)(real *dw, const real *dy, const real *x, const real *inv, size_t n, size_t rows, size_t c0,
                              size_t c1);
 
-    /* Every query and key head of tokens r0..r1-1: norm, then rope. q [T][heads * head_dim], k [T][kv_heads * head_dim],
-     * inv [T][heads + kv_heads]; wq, wk [head_dim]. */
+    /* Every query and key head of tokens r0..r1-1: norm, then rope. q [T][heads * head_dim], k [T][kv_heads *
+     * head_dim], inv [T][heads + kv_heads]; wq, wk [head_dim]. */
     void (*heads)(real *q, real *k, real *inv, const real *qkv, const real *wq, const real *wk, const struct heads *h,
                   size_t r0, size_t r1);
     /* Turns dq and dk back in place, then writes the query and key part of dqkv. */
@@ -70,8 +70,8 @@ struct ops {
                               const struct heads *h, size_t tokens, size_t c0, size_t c1);
 
     /* Row r of scores [rows][n]: p[j] = exp(s[j] * scale - lse) for lo[r] <= j < hi[r], else 0; lse[r * lse_stride]. */
-    void (*mask_softmax)(real *s, real *lse, size_t lse_stride, const size_t *lo, const size_t *hi, size_t n, real scale,
-                         size_t rows);
+    void (*mask_softmax)(real *s, real *lse, size_t lse_stride, const size_t *lo, const size_t *hi, size_t n,
+                         real scale, size_t rows);
     /* ds[j] = p[j] * (dp[j] - delta) * scale in place of dp; p is made again from s and lse, in place of s.
      * delta = sum of dout * out over head_dim. */
     void (*mask_softmax_back)(real *dp, real *s, const real *lse, size_t lse_stride, const size_t *lo, const size_t *hi,
@@ -92,11 +92,11 @@ struct ops {
     void (*cross_entropy)(real *logits, real *loss, int32_t *largest, const int32_t *target, size_t n, real scale,
                           size_t r0, size_t r1);
 
-    /* The top k of n experts by logit, ties to the lower index, then sorted by index: chosen[r][k]. `keep` leaves chosen
-     * as it is (finite differences need one routing). gate[r][k] = softmax over the chosen; prob[r][n] over all;
+    /* The top k of n experts by logit, ties to the lower index, then sorted by index: chosen[r][k]. `keep` leaves
+     * chosen as it is (finite differences need one routing). gate[r][k] = softmax over the chosen; prob[r][n] over all;
      * lse[r] = logsumexp. */
-    void (*router)(real *prob, real *lse, real *gate, int32_t *chosen, const real *logits, size_t n, size_t k, bool keep,
-                   size_t r0, size_t r1);
+    void (*router)(real *prob, real *lse, real *gate, int32_t *chosen, const real *logits, size_t n, size_t k,
+                   bool keep, size_t r0, size_t r1);
     /* dlogits from dgate, the balance loss sum_e load[e] * mean prob[e] and the z loss. load[e]: share of choices. */
     void (*router_back)(real *dlogits, const real *dgate, const real *gate, const int32_t *chosen, const real *prob,
                         const real *lse, const real *load, struct router_loss loss, size_t n, size_t k, size_t r0,

@@ -131,7 +131,8 @@ static void norm_back(real *dx, const real *dy, const real *x, const real *inv, 
     for (size_t r = r0; r < r1; r++) norm_row_back(dx + r * n, dy + r * n, x + r * n, w, inv[r], n);
 }
 
-INLINE void norm_weight_lanes(real *restrict dw, const real *restrict dy, const real *restrict x, real inv, size_t lanes)
+INLINE void norm_weight_lanes(real *restrict dw, const real *restrict dy, const real *restrict x, real inv,
+                              size_t lanes)
 {
     for (size_t l = 0; l < lanes; l++) dw[l] += dy[l] * (x[l] * inv);
 }
@@ -255,8 +256,8 @@ static real sum(const real *x, size_t n)
 }
 
 /* Partial sums go by index from lo, so where a row's window starts does not depend on how rows were packed. */
-static void mask_softmax(real *s, real *lse, size_t lse_stride, const size_t *lo, const size_t *hi, size_t n, real temper,
-                         size_t rows)
+static void mask_softmax(real *s, real *lse, size_t lse_stride, const size_t *lo, const size_t *hi, size_t n,
+                         real temper, size_t rows)
 {
     for (size_t r = 0; r < rows; r++) {
         real *row = s + r * n, *seen = row + lo[r];
@@ -281,8 +282,8 @@ INLINE void softmax_back_lanes(real *restrict dp, const real *restrict p, real d
  * sum_j p_j dp_j = sum_j p_j (dout . v_j) = dout . out, which needs one head's channels only (Dao et al., arXiv
  * 2205.14135, appendix B). */
 static void mask_softmax_back(real *dp, real *s, const real *lse, size_t lse_stride, const size_t *lo, const size_t *hi,
-                              const real *dout, const real *out, size_t out_stride, size_t head_dim, size_t n, real temper,
-                              size_t rows)
+                              const real *dout, const real *out, size_t out_stride, size_t head_dim, size_t n,
+                              real temper, size_t rows)
 {
     for (size_t r = 0; r < rows; r++) {
         real *p = s + r * n, *d = dp + r * n, delta = dot(dout + r * out_stride, out + r * out_stride, head_dim);
@@ -390,8 +391,8 @@ static void choose(int32_t *chosen, const real *x, size_t n, size_t k)
     for (; count < k; count++) chosen[count] = (int32_t)count;
 }
 
-static void router(real *prob, real *lse, real *gate, int32_t *chosen, const real *logits, size_t n, size_t k, bool keep,
-                   size_t r0, size_t r1)
+static void router(real *prob, real *lse, real *gate, int32_t *chosen, const real *logits, size_t n, size_t k,
+                   bool keep, size_t r0, size_t r1)
 {
     assert(k <= TOP_K_MAX && k <= n);
     for (size_t r = r0; r < r1; r++) {

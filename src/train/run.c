@@ -245,8 +245,9 @@ static bool read_line(view line, uint64_t *step, uint8_t hash[WEIGHT_HASH_BYTES]
     for (size_t i = 0; i < line.len_bytes && line.ptr[i] >= '0' && line.ptr[i] <= '9'; i++)
         *step = *step * 10 + (line.ptr[i] - '0');
     while (hex_at > 0 && line.ptr[hex_at - 1] != '\t') hex_at--;
-    return sodium_hex2bin(hash, WEIGHT_HASH_BYTES, (const char *)line.ptr + hex_at, line.len_bytes - hex_at, NULL, &bin_len,
-                          NULL) == 0 && bin_len == WEIGHT_HASH_BYTES;
+    return sodium_hex2bin(hash, WEIGHT_HASH_BYTES, (const char *)line.ptr + hex_at, line.len_bytes - hex_at, NULL,
+                          &bin_len, NULL) == 0 &&
+           bin_len == WEIGHT_HASH_BYTES;
 }
 
 static bool verify_lines(struct run *r, view log, uint64_t to, size_t *compared, uint64_t *bad_step, err *e)

@@ -1,7 +1,8 @@
 /* A training run: configuration, data, trainer, and the files of its folder.
  *
  *   FOLDER/last.check         the newest checkpoint; step-N.check every `keep` steps, for good
- *   FOLDER/run.log            a line a step that was logged: step, tokens, loss, held-out loss, norm, rate, weights' hash
+ *   FOLDER/run.log            a line a step that was logged: step, tokens, loss, held-out loss, norm, rate, weights'
+ * hash
  *
  * A run that starts finds last.check and goes on; lines of the log behind it are dropped and come again, the same. */
 #ifndef HEARTH_TRAIN_RUN_H

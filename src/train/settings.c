@@ -11,7 +11,7 @@
 enum key {
     K_NAME, K_AUTHOR, K_LICENCE, K_WIDTH, K_LAYERS, K_HEADS, K_KV_HEADS, K_HEAD_DIM, K_FFN_WIDTH, K_EXPERTS, K_TOP_K,
     K_GATE_RANK, K_CONTEXT, K_ROPE_BASE, K_NORM_EPS, K_BALANCE, K_Z,
-    K_TOKENIZER, K_SOURCE, K_HELD_OUT, K_HELD_OUT_SHARE, K_TASKS, K_SHARDS,
+    K_TOKENIZER, K_VOCAB, K_PRE, K_SOURCE, K_HELD_OUT, K_HELD_OUT_SHARE, K_TASKS, K_SHARDS,
     K_ROW_TOK, K_MICRO_ROWS, K_STEP_TOK, K_STEPS, K_WARMUP, K_DECAY, K_RATE, K_BETA1, K_BETA2, K_EPS, K_WEIGHT_DECAY,
     K_CLIP, K_GOLDFISH, K_SEED,
     K_FOLDER, K_CHECKPOINT, K_KEEP, K_LOG, K_EVAL, K_SAMPLE, K_COUNT
@@ -26,7 +26,8 @@ static const struct config_key KEYS[K_COUNT] = {
     { "model", "heads", CONFIG_INT, 1, HEADS_MAX, NULL, "query heads", NULL, false },
     { "model", "kv_heads", CONFIG_INT, 1, HEADS_MAX, NULL, "key and value heads, a divisor of heads", NULL, false },
     { "model", "head_dim", CONFIG_INT, 2, HEAD_DIM_MAX, NULL, "channels of a head", NULL, false },
-    { "model", "ffn_width", CONFIG_INT, 1, FFN_WIDTH_MAX, NULL, "inner width of the feed-forward, of one expert", NULL, false },
+    { "model", "ffn_width", CONFIG_INT, 1, FFN_WIDTH_MAX, NULL, "inner width of the feed-forward, of one expert", NULL,
+      false },
     { "model", "experts", CONFIG_INT, 0, EXPERTS_MAX, "0", "experts a layer; 0 is dense", NULL, false },
     { "model", "top_k", CONFIG_INT, 0, TOP_K_MAX, "0", "experts a token uses", NULL, false },
     { "model", "gate_rank", CONFIG_INT, 0, WIDTH_MAX, "0", "rank of the gate; 0 is full", NULL, false },
@@ -37,9 +38,13 @@ static const struct config_key KEYS[K_COUNT] = {
     { "model", "z", CONFIG_REAL, 0, 10, "0.001", "weight of the router's z loss", NULL, false },
 
     { "data", "tokenizer", CONFIG_TEXT, 0, 0, NULL, "a GGUF file whose vocabulary the model gets", NULL, false },
+    { "data", "vocab", CONFIG_INT, 260, VOCAB_MAX, "8192", "tokens of a vocabulary trained on the sources", NULL,
+      false },
+    { "data", "pre", CONFIG_TEXT, 0, 0, "qwen2", "its pre-tokenizer", NULL, false },
     { "data", "source", CONFIG_TEXT, 0, 0, NULL, "PASSES PATH: a text, and how often a round passes it", NULL, true },
     { "data", "held_out", CONFIG_TEXT, 0, 0, NULL, "a text whose paragraphs must not be learnt", NULL, true },
-    { "data", "held_out_share", CONFIG_REAL, 0, 0.5, "0.005", "of the documents, kept to measure the loss", NULL, false },
+    { "data", "held_out_share", CONFIG_REAL, 0, 0.5, "0.005", "of the documents, kept to measure the loss", NULL,
+      false },
     { "data", "tasks", CONFIG_INT, 0, 1e9, "0", "generated documents of checkable tasks", NULL, false },
     { "data", "shards", CONFIG_TEXT, 0, 0, NULL, "folder of the tokens, written by `hearth data`", NULL, false },
 
@@ -60,7 +65,8 @@ static const struct config_key KEYS[K_COUNT] = {
 
     { "run", "folder", CONFIG_TEXT, 0, 0, NULL, "checkpoints, log, curves, model", NULL, false },
     { "run", "checkpoint", CONFIG_INT, 1, 1e9, "100", "steps between checkpoints", NULL, false },
-    { "run", "keep", CONFIG_INT, 0, 1e9, "0", "steps between checkpoints that are never overwritten; 0: none", NULL, false },
+    { "run", "keep", CONFIG_INT, 0, 1e9, "0", "steps between checkpoints that are never overwritten; 0: none", NULL,
+      false },
     { "run", "log", CONFIG_INT, 1, 1e9, "10", "steps between hashes of the weights in the log", NULL, false },
     { "run", "eval", CONFIG_INT, 0, 1e9, "200", "steps between held-out losses; 0: none", NULL, false },
     { "run", "sample", CONFIG_INT, 0, 1e9, "0", "steps between samples; 0: none", NULL, false },
@@ -171,7 +177,8 @@ static bool check_together(const struct settings *s, err *e)
         return fail(e, ERR_VALUE, ERR_NO_OFFSET, "step_tok: %zu is not a multiple of micro_rows * row_tok, %zu",
                     s->step_tok, s->micro_rows * s->row_tok);
     if (s->row_tok > s->shape.ctx_tok)
-        return fail(e, ERR_VALUE, ERR_NO_OFFSET, "row_tok: %zu, the model's context is %zu", s->row_tok, s->shape.ctx_tok);
+        return fail(e, ERR_VALUE, ERR_NO_OFFSET, "row_tok: %zu, the model's context is %zu", s->row_tok,
+                    s->shape.ctx_tok);
     if (p->warmup + p->decay > p->steps)
         return fail(e, ERR_VALUE, ERR_NO_OFFSET, "warmup %llu and decay %llu are longer than the run, %llu steps",
                     (unsigned long long)p->warmup, (unsigned long long)p->decay, (unsigned long long)p->steps);
@@ -183,14 +190,28 @@ bool settings_read(view text, arena *a, struct settings *out, err *e)
     struct config c;
     if (!config_read(text, KEYS, K_COUNT, a, &c, e)) return false;
     *out = (struct settings){
-        .shape = read_shape(&c), .optimizer = read_optimizer(&c),
-        .name = c.values[K_NAME]->text, .author = c.values[K_AUTHOR]->text, .licence = c.values[K_LICENCE]->text,
-        .tokenizer = c.values[K_TOKENIZER]->text, .shards = c.values[K_SHARDS]->text,
-        .held_out_share = real_at(&c, K_HELD_OUT_SHARE), .tasks = (uint64_t)c.values[K_TASKS]->integer,
-        .row_tok = size_at(&c, K_ROW_TOK), .micro_rows = size_at(&c, K_MICRO_ROWS), .step_tok = size_at(&c, K_STEP_TOK),
-        .goldfish = (uint64_t)c.values[K_GOLDFISH]->integer, .seed = (uint64_t)c.values[K_SEED]->integer,
-        .checkpoint_steps = size_at(&c, K_CHECKPOINT), .keep_steps = size_at(&c, K_KEEP), .log_steps = size_at(&c, K_LOG),
-        .eval_steps = size_at(&c, K_EVAL), .sample_steps = size_at(&c, K_SAMPLE), .folder = c.values[K_FOLDER]->text,
+        .shape = read_shape(&c),
+        .optimizer = read_optimizer(&c),
+        .name = c.values[K_NAME]->text,
+        .author = c.values[K_AUTHOR]->text,
+        .licence = c.values[K_LICENCE]->text,
+        .tokenizer = c.values[K_TOKENIZER]->text,
+        .shards = c.values[K_SHARDS]->text,
+        .vocab = size_at(&c, K_VOCAB),
+        .pre = c.values[K_PRE]->text,
+        .held_out_share = real_at(&c, K_HELD_OUT_SHARE),
+        .tasks = (uint64_t)c.values[K_TASKS]->integer,
+        .row_tok = size_at(&c, K_ROW_TOK),
+        .micro_rows = size_at(&c, K_MICRO_ROWS),
+        .step_tok = size_at(&c, K_STEP_TOK),
+        .goldfish = (uint64_t)c.values[K_GOLDFISH]->integer,
+        .seed = (uint64_t)c.values[K_SEED]->integer,
+        .checkpoint_steps = size_at(&c, K_CHECKPOINT),
+        .keep_steps = size_at(&c, K_KEEP),
+        .log_steps = size_at(&c, K_LOG),
+        .eval_steps = size_at(&c, K_EVAL),
+        .sample_steps = size_at(&c, K_SAMPLE),
+        .folder = c.values[K_FOLDER]->text,
     };
     if (!read_texts(&c, a, out, e) || !check_together(out, e)) return false;
     hash_values(&c, out);

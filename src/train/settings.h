@@ -21,6 +21,8 @@ struct settings {
     view name, author, licence;
     /* data */
     view tokenizer, shards;      /* a GGUF file with a vocabulary; the folder that `hearth data` writes */
+    view pre;                    /* pre-tokenizer and size of a vocabulary that `hearth tokenizer train` makes */
+    size_t vocab;
     struct source *sources;
     size_t source_count;
     view *held_out;              /* files whose paragraphs must not be learnt */
@@ -36,8 +38,9 @@ struct settings {
     uint8_t hash[SETTINGS_HASH_BYTES]; /* of the values, not of the file's bytes: comments do not change a model */
 };
 
-/* Reads a configuration. Everything is in `a`, which `text` must not outlive. Errors: config_read's, and ERR_VALUE where
- * values do not go together (step_tok no multiple of micro_rows * row_tok, warm-up and decay longer than the run). */
+/* Reads a configuration. Everything is in `a`, which `text` must not outlive. Errors: config_read's, and ERR_VALUE
+ * where values do not go together (step_tok no multiple of micro_rows * row_tok, warm-up and decay longer than the
+ * run). */
 bool settings_read(view text, arena *a, struct settings *out, err *e);
 
 /* The keys, for help. */

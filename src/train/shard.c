@@ -14,8 +14,9 @@ static const char MAGIC[8] = "HSHARD01";
 
 /* ---- files ---- */
 
-bool shard_write(const char *path, const uint8_t vocab_hash[SHARD_HASH_BYTES], const uint32_t *tokens, size_t token_count,
-                 const struct doc *docs, size_t doc_count, arena *scratch, uint8_t hash[SHARD_HASH_BYTES], err *e)
+bool shard_write(const char *path, const uint8_t vocab_hash[SHARD_HASH_BYTES], const uint32_t *tokens,
+                 size_t token_count, const struct doc *docs, size_t doc_count, arena *scratch,
+                 uint8_t hash[SHARD_HASH_BYTES], err *e)
 {
     size_t mark = scratch->used_bytes, body_bytes;
     if (!mul_size(token_count, 4, &body_bytes)) return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "%s: too many tokens", path);
@@ -64,11 +65,12 @@ static bool read_docs(struct shard *s, const char *path, arena *a, err *e)
         s->docs[i] = (struct doc){ first, le_u32(at), le_u16(at + 4), le_u16(at + 6) };
         first += s->docs[i].count; /* at most 2^32 documents of 2^32 tokens */
         if (s->docs[i].count == 0 || first > s->token_count)
-            return fail(e, ERR_VALUE, SHARD_HEAD_BYTES + i * DOC_BYTES, "%s: document %zu: %zu tokens, %zu left", path, i,
-                        s->docs[i].count, s->token_count - (first - s->docs[i].count));
+            return fail(e, ERR_VALUE, SHARD_HEAD_BYTES + i * DOC_BYTES, "%s: document %zu: %zu tokens, %zu left", path,
+                        i, s->docs[i].count, s->token_count - (first - s->docs[i].count));
     }
     if (first != s->token_count)
-        return fail(e, ERR_VALUE, SHARD_HEAD_BYTES, "%s: documents hold %zu tokens of %zu", path, first, s->token_count);
+        return fail(e, ERR_VALUE, SHARD_HEAD_BYTES, "%s: documents hold %zu tokens of %zu", path, first,
+                    s->token_count);
     return true;
 }
 
@@ -99,8 +101,8 @@ bool shard_open(const char *path, const uint8_t vocab_hash[SHARD_HASH_BYTES], si
     bool good = read_head(out, path, vocab_hash, e) && check_hash(out, path, e) && read_docs(out, path, a, e);
     for (size_t i = 0; good && i < out->token_count; i++)
         if ((le_u32(out->tokens + 4 * i) & ~NO_LOSS_BIT) >= vocab)
-            good = fail(e, ERR_VALUE, (uint64_t)(out->tokens + 4 * i - out->file.ptr), "%s: token %zu: id %u, below %zu",
-                        path, i, le_u32(out->tokens + 4 * i) & ~NO_LOSS_BIT, vocab);
+            good = fail(e, ERR_VALUE, (uint64_t)(out->tokens + 4 * i - out->file.ptr),
+                        "%s: token %zu: id %u, below %zu", path, i, le_u32(out->tokens + 4 * i) & ~NO_LOSS_BIT, vocab);
     if (!good) shard_close(out);
     return good;
 }

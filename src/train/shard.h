@@ -44,8 +44,9 @@ bool shard_open(const char *path, const uint8_t vocab_hash[SHARD_HASH_BYTES], si
 void shard_close(struct shard *s);
 
 /* Writes one atomically; tokens and docs in memory order. Errors: ERR_IO, ERR_MEMORY. */
-bool shard_write(const char *path, const uint8_t vocab_hash[SHARD_HASH_BYTES], const uint32_t *tokens, size_t token_count,
-                 const struct doc *docs, size_t doc_count, arena *scratch, uint8_t hash[SHARD_HASH_BYTES], err *e);
+bool shard_write(const char *path, const uint8_t vocab_hash[SHARD_HASH_BYTES], const uint32_t *tokens,
+                 size_t token_count, const struct doc *docs, size_t doc_count, arena *scratch,
+                 uint8_t hash[SHARD_HASH_BYTES], err *e);
 
 /* The rows of one round, and which round. */
 struct stream {

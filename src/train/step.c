@@ -76,7 +76,8 @@ static void sum_microbatches(struct trainer *t, const struct step_batch *b, stru
 {
     size_t tokens = b->rows * b->row_tok, open = 0; /* open: subtrees on the stack */
     for (size_t i = 0; i < b->count; i++) {
-        struct batch micro = { b->rows, b->row_tok, b->tok + i * tokens, b->target + i * tokens, b->starts + i * tokens };
+        struct batch micro = { b->rows, b->row_tok, b->tok + i * tokens, b->target + i * tokens,
+                               b->starts + i * tokens };
         struct batch_result r = net_run(&t->net, &micro, t->params, t->grads[open], 1 / (double)out->targets,
                                         1 / (double)b->count);
         out->loss += r.loss;

@@ -2,7 +2,8 @@
  *
  * The tree over microbatch indices is the binary one: indices 2i and 2i + 1 are added, then pairs of pairs; where the
  * count is no power of two the subtrees that are left over are added from the right, each sum to the one left of it. It
- * depends on the count alone, so any worker that owns an aligned power of two of microbatches computes a subtree of it. */
+ * depends on the count alone, so any worker that owns an aligned power of two of microbatches computes a subtree of it.
+ */
 #ifndef HEARTH_TRAIN_STEP_H
 #define HEARTH_TRAIN_STEP_H
 

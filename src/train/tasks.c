@@ -38,16 +38,17 @@ static void put(struct out *o, const char *format, ...)
     if (n > 0) o->len += (size_t)n < o->size - o->len ? (size_t)n : o->size - o->len - 1;
 }
 
-static const char *const NAMES[] = { "Anna", "Ben", "Clara", "David", "Eva", "Frank", "Greta", "Hugo", "Ida", "Jonas", "Karin",
-                                     "Leo", "Maria", "Nils", "Olga", "Paul", "Rosa", "Simon", "Tina", "Viktor" };
+static const char *const NAMES[] = { "Anna", "Ben",  "Clara", "David", "Eva",  "Frank", "Greta",
+                                     "Hugo", "Ida",  "Jonas", "Karin", "Leo",  "Maria", "Nils",
+                                     "Olga", "Paul", "Rosa",  "Simon", "Tina", "Viktor" };
 static const char *const CITIES[] = { "Bern", "Oslo", "Rome", "Paris", "Vienna", "Lisbon", "Madrid", "Prague", "Dublin",
                                       "Athens", "Warsaw", "Berlin", "London", "Tallinn", "Riga", "Helsinki" };
-static const char *const WORDS[] = { "river", "stone", "window", "garden", "letter", "copper", "winter", "bridge", "candle",
-                                     "market", "silver", "forest", "engine", "mirror", "pencil", "basket", "harbor", "ladder",
-                                     "meadow", "needle", "orange", "pillow", "rabbit", "saddle", "tunnel", "valley", "wagon",
-                                     "yellow", "anchor", "button", "castle", "dragon" };
-static const char *const MONTHS[] = { "January", "February", "March", "April", "May", "June", "July", "August", "September",
-                                      "October", "November", "December" };
+static const char *const WORDS[] = { "river",  "stone",  "window", "garden", "letter", "copper", "winter", "bridge",
+                                     "candle", "market", "silver", "forest", "engine", "mirror", "pencil", "basket",
+                                     "harbor", "ladder", "meadow", "needle", "orange", "pillow", "rabbit", "saddle",
+                                     "tunnel", "valley", "wagon",  "yellow", "anchor", "button", "castle", "dragon" };
+static const char *const MONTHS[] = { "January", "February", "March",     "April",   "May",      "June",
+                                      "July",    "August",   "September", "October", "November", "December" };
 static const uint32_t MONTH_DAYS[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
 
 #define COUNT_OF(a) (uint32_t)(sizeof(a) / sizeof((a)[0]))

@@ -141,8 +141,8 @@ static uint64_t mix(uint64_t h)
     return h ^ h >> 33;
 }
 
-/* MinHash (Broder, "On the resemblance and containment of documents", 1997): the least hash of all 5-word shingles under
- * eight functions. Four bands of two minima; a paragraph is near one before where two bands agree. */
+/* MinHash (Broder, "On the resemblance and containment of documents", 1997): the least hash of all 5-word shingles
+ * under eight functions. Four bands of two minima; a paragraph is near one before where two bands agree. */
 static bool shingle_minima(view p, uint64_t minima[MINIMA])
 {
     uint64_t words[SHINGLE_WORDS] = { 0 }, word = 0;
@@ -220,7 +220,8 @@ static size_t clean(uint8_t *to, view from)
 static view next_paragraph(view *rest)
 {
     size_t end = 0;
-    while (end < rest->len_bytes && !(rest->ptr[end] == '\n' && end + 1 < rest->len_bytes && rest->ptr[end + 1] == '\n'))
+    while (end < rest->len_bytes &&
+           !(rest->ptr[end] == '\n' && end + 1 < rest->len_bytes && rest->ptr[end + 1] == '\n'))
         end++;
     view p = { rest->ptr, end };
     *rest = view_after(*rest, end + 2);

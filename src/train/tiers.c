@@ -1,4 +1,5 @@
-/* Which tier of the operations a CPU gets: the one of its products (kernels/gemm.h), so the CPU is asked in one place. */
+/* Which tier of the operations a CPU gets: the one of its products (kernels/gemm.h), so the CPU is asked in one place.
+ */
 #include "train/ops.h"
 
 #include "kernels/gemm.h"

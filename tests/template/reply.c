@@ -486,10 +486,178 @@ static void all_turns(void)
     printf("%zu rendered turns read back, %zu with calls their template drops\n", turns_read, turns_dropped);
 }
 
+static void count_calls(void *arg, const struct reply_event *event)
+{
+    *(size_t *)arg += event->type == REPLY_CALL_END;
+}
+
+/* Rows and rules that the reference has no case of: family, reply, what must come out. */
+static const char own[] =
+    "{\"id\": \"v3.2 section\", \"family\": \"deepseek-v3.2\", \"output\": "
+    "\"a\\n\\n<｜DSML｜function_calls>\\n<｜DSML｜invoke"
+    " name=\\\"f\\\">\\n<｜DSML｜parameter name=\\\"k\\\" "
+    "string=\\\"false\\\">1</｜DSML｜parameter>\\n</｜DSML｜invoke>\\n"
+    "</｜DSML｜function_calls>\", \"expect\": {\"content\": \"a\", \"reasoning\": \"\", \"tool_calls\": [{\"name\": "
+    "\"f\","
+    " \"arguments\": {\"k\": 1}}]}}\n"
+    "{\"id\": \"call id\", \"family\": \"mistral-call-id\", \"output\": "
+    "\"[TOOL_CALLS]f[CALL_ID]abcdefghi[ARGS]{}</s>\", \"expect\":"
+    " {\"content\": \"\", \"reasoning\": \"\", \"tool_calls\": [{\"name\": \"f\", \"arguments\": {}}]}}\n"
+    "{\"id\": \"attributes\", \"family\": \"minicpm5\", \"output\": \"<function name=\\\"f\\\"><param "
+    "name=\\\"k\\\">v</param>"
+    "</function><|im_end|>\", \"expect\": {\"content\": \"\", \"reasoning\": \"\", \"tool_calls\": [{\"name\": \"f\", "
+    "\"arguments\":"
+    " {\"k\": \"v\"}}]}}\n"
+    "{\"id\": \"arguments as text behind a name\", \"family\": \"functionary\", \"output\": "
+    "\"<function=f>\\\"{\\\\\\\"k\\\\\\\": 1}\\\""
+    "</function>\", \"expect\": {\"content\": \"\", \"reasoning\": \"\", \"tool_calls\": [{\"name\": \"f\", "
+    "\"arguments\": {\"k\":"
+    " 1}}]}}\n"
+    "{\"id\": \"ends inside a call by itself\", \"family\": \"hermes\", \"output\": \"a <tool_call>{\\\"name\\\": "
+    "\\\"f\\\", \", \"expect\":"
+    " {\"content\": \"a <tool_call>{\\\"name\\\": \\\"f\\\", \", \"reasoning\": \"\", \"tool_calls\": [], \"errors\":"
+    " [\"incomplete_call\"]}}\n"
+    "{\"id\": \"a name twice in the arguments\", \"family\": \"functionary\", \"output\": \"<function=f>{\\\"k\\\": 1, "
+    "\\\"k\\\": 2}</function>\","
+    " \"expect\": {\"content\": \"<function=f>{\\\"k\\\": 1, \\\"k\\\": 2}</function>\", \"reasoning\": \"\", "
+    "\"tool_calls\": [],"
+    " \"errors\": [\"bad_call\"]}}\n"
+    "{\"id\": \"a value not of its type\", \"family\": \"qwen3-coder\", \"tools\": [{\"name\": \"f\", \"params\": "
+    "{\"k\": \"integer\"}}],"
+    " \"output\": \"<tool_call>\\n<function=f>\\n<parameter=k>\\nx\\n</parameter>\\n</function>\\n</tool_call>\", "
+    "\"expect\": {\"content\":"
+    " \"<tool_call>\\n<function=f>\\n<parameter=k>\\nx\\n</parameter>\\n</function>\\n</tool_call>\", \"reasoning\": "
+    "\"\", \"tool_calls\":"
+    " [], \"errors\": [\"bad_call\"]}}\n"
+    "{\"id\": \"blanks kept\", \"family\": \"hermes\", \"output\": \"\\n a  b \\n\", \"expect\": {\"content\": \"\\n a "
+    " b \\n\", \"reasoning\":"
+    " \"\", \"tool_calls\": []}}\n";
+
+static void own_replies(void)
+{
+    view lines = view_of(own), line;
+    err e = { 0 };
+    while (json_line(&lines, &line)) {
+        const json_value *row;
+        arena_rewind(&files, 0);
+        if (CHECK(json_parse(line, &files, &row, &e), "%s", e.text)) check_reply(row);
+    }
+}
+
+/* The longest call that is held, one byte more, and a call that the arena has no room for. */
+static void limits_hold(void)
+{
+    static const char open[] = "<function=f>{\"k\": \"", close[] = "\"}</function>";
+    static uint8_t text[REPLY_HELD_MAX + 2];
+    static bool plain[sizeof text];
+    for (int by = 0; by < 3; by++) {
+        struct reply_setup setup = { .format = { .family = reply_family_named(view_of("functionary")) } };
+        size_t length = by < 2 ? (size_t)(REPLY_HELD_MAX + by) : 60000; /* held until its last byte */
+        arena small = { 0 }, *a = &files;
+        size_t calls = 0;
+        reply_parser *p;
+        err e = { 0 };
+        arena_rewind(&files, 0);
+        memset(text, 'x', length);
+        memcpy(text, open, sizeof open - 1);
+        memcpy(text + length - (sizeof close - 1), close, sizeof close - 1);
+        if (by == 2 && !CHECK(arena_new(&small, 1 << 16, &e), "%s", e.text)) return;
+        if (by == 2) a = &small;
+        if (!CHECK(reply_new(&setup, count_calls, &calls, a, &p, &e), "%s", e.text)) return;
+        for (size_t at = 0; at < length; at += 1000)
+            feed(p, &(struct input){ { text, length }, plain, false }, at, at + 1000 < length ? at + 1000 : length);
+        reply_finish(p, false);
+        CHECK(calls == (by == 0), "a call of %zu bytes in %zu bytes: %zu calls", length, a->size_bytes, calls);
+        arena_free(&small);
+    }
+}
+
+/* Replies around the limits that could make a result depend on where it was cut: whole, by byte and by 1,000 bytes. */
+static void long_replies(void)
+{
+    static const struct {
+        const char *says, *family, *before, *filling, *after;
+        int limit;
+    } rows[] = {
+        { "blanks before a marker", "hermes", "a", " ", "<think>b", REPLY_BLANKS_MAX },
+        { "blanks before a call", "functionary", "a", "\n", "<function=f>{}</function>", REPLY_BLANKS_MAX },
+        { "blanks before text", "hermes", "a", " ", "b", REPLY_BLANKS_MAX },
+        { "blanks in a call's header", "hermes", "<tool_call>{", " ", "\"name\": \"f\", \"arguments\": {}}</tool_call>",
+          1024 },
+        { "a header of a message", "harmony", "<|channel|>", "x", "<|message|>b<|return|>", 1024 },
+        { "the name of a tool", "functionary", "<function=", "f", ">{}</function>", REPLY_NAME_MAX },
+        { "blanks behind a raw value", "qwen3-coder", "<function=f><parameter=k>v</parameter>", " ", "</function>",
+          64 },
+    };
+    static uint8_t text[REPLY_BLANKS_MAX + 4096];
+    static bool plain[sizeof text];
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        arena_rewind(&files, 0);
+        struct heard whole = listener(), other = listener();
+        for (int by = -60; by <= 60; by += by < -2 || by > 1 ? 10 : 1) {
+            struct reply_setup setup = { .format = { .family = reply_family_named(view_of(rows[i].family)) } };
+            size_t n = 0;
+            add((char *)text, &n, rows[i].before, strlen(rows[i].before));
+            memset(text + n, rows[i].filling[0], (size_t)(rows[i].limit + by));
+            n += (size_t)(rows[i].limit + by);
+            add((char *)text, &n, rows[i].after, strlen(rows[i].after));
+            struct input in = { { text, n }, plain, false };
+            if (!listen(&setup, &in, n, false, true, &whole) || !listen(&setup, &in, n, true, true, &other)) return;
+            CHECK(whole.trace_len == other.trace_len && memcmp(whole.trace, other.trace, whole.trace_len) == 0,
+                  "%s, limit %+d, by byte", rows[i].says, by);
+            if (!listen(&setup, &in, 1000 < n ? 1000 : n, false, true, &other)) return;
+            CHECK(whole.trace_len == other.trace_len && memcmp(whole.trace, other.trace, whole.trace_len) == 0,
+                  "%s, limit %+d, in two", rows[i].says, by);
+        }
+    }
+}
+
+/* Conventions that no row has: a row is made for them from what they render, and reads the renderings back. */
+static void unknown_conventions(void)
+{
+    static const struct {
+        const char *says, *calls;
+    } rows[] = {
+        { "objects between tags of their own", "{% for c in m.tool_calls %}<<do>>{{ {'fn': c.function.name, 'with': "
+                                               "c.function.arguments}|tojson }}<</do>>\n{% endfor %}" },
+        { "a name and an object",
+          "{% for c in m.tool_calls %}@@{{ c.function.name }}=>{{ c.function.arguments|tojson }}@end\n{% endfor %}" },
+        { "a section around calls", "[[calls]]{% for c in m.tool_calls %}[[call {{ c.function.name }}]]{{ "
+                                    "c.function.arguments|tojson }}[[/call]]{% endfor %}[[/calls]]" },
+        { "an array", "<acts>[{% for c in m.tool_calls %}{{ {'name': c.function.name, 'input': "
+                      "c.function.arguments}|tojson }}{{ ', ' if not loop.last }}"
+                      "{% endfor %}]</acts>" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char source[1200];
+        const chat_template *t;
+        struct reply_format f;
+        err e = { 0 };
+        arena_rewind(&files, 0);
+        snprintf(source, sizeof source,
+                 "{%% for m in messages %%}<|{{ m.role }}|>{%% if m.reasoning_content %%}<mull>{{ m.reasoning_content "
+                 "}}</mull>{%% endif %%}"
+                 "{{ m.content }}{%% if m.tool_calls %%}%s{%% endif %%}<|stop|>{%% endfor %%}{%% if "
+                 "add_generation_prompt %%}<|assistant|>{%% endif %%}",
+                 rows[i].calls);
+        if (!CHECK(template_parse(view_of(source), &files, &t, &e), "%s", e.text)) continue;
+        reply_derive(t, &options, &files, &f);
+        CHECK(f.family != NULL && strcmp(reply_family_name(f.family), "generated") == 0 && f.calls && f.parallel &&
+                  f.reasoning && view_is(f.turn_end, "<|stop|>"),
+              "%s: %s, calls %d, parallel %d, reasoning %d, script %s", rows[i].says,
+              f.family == NULL ? "no row" : reply_family_name(f.family), f.calls, f.parallel, f.reasoning,
+              f.family == NULL || f.family->call == NULL ? "" : f.family->call);
+    }
+}
+
 int main(void)
 {
     err e = { 0 };
     if (!arena_new(&files, (size_t)1 << 28, &e) || !arena_new(&room, (size_t)1 << 28, &e)) return 1;
+    own_replies();
+    limits_hold();
+    long_replies();
+    unknown_conventions();
     all_replies();
     arena_rewind(&files, 0);
     all_turns();

@@ -88,14 +88,17 @@ static size_t merge_slowly(const struct made *m, const uint8_t *word, size_t len
     }
 }
 
-/* Scores instead of merges: any two neighbours whose texts make a token; ties (few distinct scores) are frequent. */
-static void make_scored(struct made *m, uint32_t distinct)
+/* Scores instead of merges: any two neighbours whose texts make a token. `grouped`: scores fall as tokens are made, but
+ * so many in a row are equal, so a wave is of several tokens, made at different times; else scores are random, of
+ * `distinct` values. */
+static void make_scored(struct made *m, size_t grouped, uint32_t distinct)
 {
     make(m, true);
     m->source.model = view_of("llama");
     m->source.merge_count = 0;
     m->source.add_space_prefix = TRI_NO;
-    for (size_t i = 0; i < m->source.token_count; i++) m->scores[i] = -(float)draw(distinct);
+    for (size_t i = 0; i < m->source.token_count; i++)
+        m->scores[i] = grouped > 0 ? -(float)(i / grouped) : -(float)draw(distinct);
     m->source.scores = m->scores;
 }
 
@@ -154,10 +157,12 @@ int main(void)
         make(&m, false);
         compare(&m, "shuffled ranks", merge_slowly, word_max, &a, &scratch);
         if (i % 4 > 1) continue;
-        make_scored(&m, 1000);
+        make_scored(&m, 0, 1000);
         compare(&m, "scores", join_slowly, word_max / 3, &a, &scratch);
-        make_scored(&m, 3);
+        make_scored(&m, 0, 3);
         compare(&m, "tied scores", join_slowly, word_max / 3, &a, &scratch);
+        make_scored(&m, 2 + i % 3, 0);
+        compare(&m, "groups of equal scores", join_slowly, word_max / 2, &a, &scratch);
     }
     arena_free(&a);
     arena_free(&scratch);

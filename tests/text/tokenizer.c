@@ -293,6 +293,29 @@ static void trips(void)
     }
 }
 
+/* Blank marks that are cut off the end leave nothing behind in scratch that a score could be read from. ("aa" as one token
+ * scores less than as two, so a sum lost in a large number shows.) */
+static void trimmed_blanks(void)
+{
+    make_tiny("t5");
+    tokenizer *t = make(&v.source);
+    for (size_t lead = 0; lead < 8; lead++) {
+        char text[128] = "ccccccc";
+        memcpy(text + lead, "aab aab", 8);
+        int32_t want[32], ids[32];
+        size_t want_count, count, len = strlen(text);
+        err e = { 0 };
+        CHECK(tokenizer_encode(t, view_of(text), false, want, 32, &want_count, &scratch, &e), "%s", e.text);
+        for (size_t blanks = 1; blanks <= 24; blanks++) {
+            memcpy(text + len + 3 * (blanks - 1), "\xE2\x96\x81", 3);
+            view padded = { (const uint8_t *)text, len + 3 * blanks };
+            bool good = tokenizer_encode(t, padded, false, ids, 32, &count, &scratch, &e);
+            CHECK(good && count == want_count && memcmp(ids, want, count * sizeof *ids) == 0,
+                  "%zu letters, %zu blanks: %zu ids, wanted %zu", lead, blanks, count, want_count);
+        }
+    }
+}
+
 static void facts(void)
 {
     uint8_t out[TOKEN_BYTES_MAX];
@@ -367,6 +390,7 @@ int main(void)
     guarded_spm();
     room_for_ids();
     trips();
+    trimmed_blanks();
     facts();
     merges_into_control();
     fillers();

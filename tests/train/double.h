@@ -1,6 +1,6 @@
 /* The network in double precision: the very sources of src/train and the definition of the products, compiled here once
- * more with real = double. Public names get a suffix, so that a program can hold both; one that is missing from the list
- * is a duplicate symbol at link time. */
+ * more with real = double. Public names get a suffix, so that a program can hold both; one that is missing from the
+ * list is a duplicate symbol at link time. */
 #ifndef HEARTH_TESTS_TRAIN_DOUBLE_H
 #define HEARTH_TESTS_TRAIN_DOUBLE_H
 

@@ -6,6 +6,7 @@
 #include "base/prng.h"
 #include "check.h"
 #include "format/gguf_write.h"
+#include "model/graph.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -96,9 +97,12 @@ static bool write_inputs(err *e)
                 n += (size_t)snprintf(text + n, sizeof text - n, "word%u ", prng_u32(1, i * 4 + p, w) % 50);
             n += (size_t)snprintf(text + n, sizeof text - n, "\n\n");
         }
-        if (i == 3) n += (size_t)snprintf(text + n, sizeof text - n, "This sentence stands in the secret file, and so it must "
-                                                                      "never be learnt by anybody.\n\n");
-        if (i % 2 == 0) n += (size_t)snprintf(text + n, sizeof text - n, "A paragraph that stands on every second page.\n\n");
+        if (i == 3)
+            n += (size_t)snprintf(text + n, sizeof text - n,
+                                  "This sentence stands in the secret file, and so it must "
+                                  "never be learnt by anybody.\n\n");
+        if (i % 2 == 0)
+            n += (size_t)snprintf(text + n, sizeof text - n, "A paragraph that stands on every second page.\n\n");
     }
     if (!write_text(in("a.txt"), text, e)) return false;
     if (!write_text(in("b.jsonl"), "{\"text\": \"one line of text that is no chat at all\"}\n"
@@ -162,21 +166,25 @@ static void final_hash(const char *config, size_t threads, const char *tier, uin
     run_close(&r);
 }
 
+enum { KILL_STEPS = 150 };
+
 /* A child trains until it is killed; the parent waits a random time. Whatever it was doing, the next one goes on. */
-static void test_kills(const uint8_t want[WEIGHT_HASH_BYTES])
+static void test_kills(void)
 {
-    uint8_t got[WEIGHT_HASH_BYTES];
+    uint8_t want[WEIGHT_HASH_BYTES], got[WEIGHT_HASH_BYTES];
     err e = { 0 };
     size_t kills = 0;
-    CHECK(write_config("killed.conf", "killed", 12, &e), "%s", e.text);
-    for (size_t i = 0; i < 20; i++) {
+    CHECK(write_config("whole.conf", "whole", KILL_STEPS, &e) && write_config("killed.conf", "killed", KILL_STEPS, &e),
+          "%s", e.text);
+    final_hash("whole.conf", 1, NULL, want);
+    for (size_t i = 0; kills < 20 && i < 200; i++) {
         pid_t child = fork();
         if (child == 0) {
             struct run r;
             err ce = { 0 };
             _exit(open_run(&r, "killed.conf", 1 + i % 2, NULL, &ce) && train(&r, &ce) ? 0 : 1);
         }
-        usleep(prng_u32(3, 1, i) % 40000);
+        usleep(prng_u32(3, 1, i) % 30000);
         kill(child, SIGKILL);
         int status;
         waitpid(child, &status, 0);
@@ -186,7 +194,7 @@ static void test_kills(const uint8_t want[WEIGHT_HASH_BYTES])
     final_hash("killed.conf", 1, NULL, got);
     CHECK(memcmp(want, got, sizeof got) == 0, "killed %zu times, the weights differ", kills);
     view a = { 0 }, b = { 0 };
-    CHECK(file_map(in("run/run.log"), &a, &e) && file_map(in("killed/run.log"), &b, &e) && view_equal(a, b),
+    CHECK(file_map(in("whole/run.log"), &a, &e) && file_map(in("killed/run.log"), &b, &e) && view_equal(a, b),
           "killed %zu times, the log differs", kills);
     file_unmap(&a);
     file_unmap(&b);
@@ -237,6 +245,59 @@ static void test_verify(void)
 
 /* ---- export ---- */
 
+enum { SAME_TOK = 32 };
+
+/* The inference room's logits of the exported f32 file, as losses: the sum of -log p(next token). */
+static double graph_loss(const model *m, team *t, const int32_t *tok, const int32_t *target, err *e)
+{
+    struct kernels k;
+    struct graph_settings set = { SAME_TOK, SAME_TOK, SAME_TOK, true };
+    struct step_token step[SAME_TOK];
+    graph *g = NULL;
+    kv_seq seq = { 0 };
+    kv_pool pool = { 0 };
+    arena a = { 0 };
+    double loss = 0;
+    const struct hyper *h = &m->hyper;
+    struct kv_shape shape = { KV_F32, h->layers, h->kv_heads, h->key_dim, h->value_dim };
+    if (!arena_new(&a, 1 << 20, e) || !kernels_bind(&k, NULL, e) || !kv_pool_new(&pool, &shape, 1, &a, e) ||
+        !kv_seq_new(&seq, &pool, PAGE_TOK, &a, e) || !graph_new(&g, m, &k, t, &set, e)) return -1;
+    for (size_t i = 0; i < SAME_TOK; i++) step[i] = (struct step_token){ &seq, tok[i], true };
+    if (!graph_step(g, step, SAME_TOK, e)) return -1;
+    for (size_t i = 0; i < SAME_TOK; i++) {
+        const float *x = graph_logits(g, i);
+        double top = (double)x[0], sum = 0;
+        for (size_t j = 1; j < m->hyper.vocab; j++) top = (double)x[j] > top ? (double)x[j] : top;
+        for (size_t j = 0; j < m->hyper.vocab; j++) sum += exp((double)x[j] - top);
+        if (target[i] >= 0) loss += top + log(sum) - (double)x[target[i]];
+    }
+    graph_free(g);
+    kv_pool_free(&pool);
+    arena_free(&a);
+    return loss;
+}
+
+/* One row as one document, by the trainer and by the inference room. */
+static void test_same_model(struct run *r)
+{
+    err e = { 0 };
+    model m = { 0 };
+    team *t = NULL;
+    for (size_t i = 0; i < SAME_TOK; i++) {
+        r->tok[i] = (int32_t)(prng_u32(4, 1, i) % 256);
+        r->target[i] = (int32_t)(prng_u32(4, 2, i) % 256);
+        r->starts[i] = 0;
+    }
+    struct batch b = { 1, SAME_TOK, r->tok, r->target, r->starts };
+    struct batch_result want = net_run(&r->trainer.net, &b, r->trainer.params, NULL, 0, 0);
+    if (!CHECK(team_new(&t, 1, NULL, 0, &e) && model_load(&m, in("toy.gguf"), t, NULL, NULL, &e), "%s", e.text)) return;
+    double got = graph_loss(&m, t, r->tok, r->target, &e);
+    CHECK(fabs(got - want.loss) < 1e-4 * want.loss, "loss of a row: %.6f by the graph, %.6f by the trainer; %s", got,
+          want.loss, e.text);
+    model_free(&m);
+    team_free(t);
+}
+
 static void test_export(void)
 {
     struct run r;
@@ -247,6 +308,7 @@ static void test_export(void)
     if (!CHECK(open_run(&r, "toy.conf", 1, NULL, &e) && run_load_last(&r, &found, &e) && found, "%s", e.text)) return;
     CHECK(export_gguf(&r, in("toy.gguf"), WEIGHT_F32, &e), "%s", e.text);
     CHECK(export_gguf(&r, in("toy-q8.gguf"), WEIGHT_Q8_0, &e), "%s", e.text);
+    test_same_model(&r);
     CHECK(export_card(&r, in("toy.md"), &e), "%s", e.text);
     CHECK(!export_gguf(&r, in("toy-q4k.gguf"), WEIGHT_Q4_K, &e) && access(in("toy-q4k.gguf"), F_OK) != 0,
           "rows of 32 are no block of 256: %s", e.text);
@@ -289,8 +351,8 @@ static void refused_checkpoint(const char *says, const char *config, const char 
 {
     struct run r;
     err e = { 0 };
-    CHECK(open_run(&r, config, 1, NULL, &e) && !run_load(&r, checkpoint, &e) && strstr(e.text, part) != NULL, "%s: \"%s\"",
-          says, e.text);
+    CHECK(open_run(&r, config, 1, NULL, &e) && !run_load(&r, checkpoint, &e) && strstr(e.text, part) != NULL,
+          "%s: \"%s\"", says, e.text);
     run_close(&r);
 }
 
@@ -319,7 +381,8 @@ static void test_refusals(void)
 {
     err e = { 0 };
     CHECK(write_config("longer.conf", "longer", 13, &e), "%s", e.text);
-    refused_checkpoint("a checkpoint of another configuration", "longer.conf", in("run/last.check"), "another configuration");
+    refused_checkpoint("a checkpoint of another configuration", "longer.conf", in("run/last.check"),
+                       "another configuration");
     for (size_t at = 0; at < 100000; at += 9999) {
         flip(in("run/last.check"), in("bad.check"), at, &e);
         refused_checkpoint("a flipped bit", "toy.conf", in("bad.check"), "");
@@ -350,7 +413,7 @@ int main(void)
     CHECK(write_config("ref.conf", "ref", 12, &e), "%s", e.text);
     final_hash("ref.conf", 3, "ref", got);
     CHECK(memcmp(want, got, sizeof want) == 0, "the definition on three threads gave other weights");
-    test_kills(want);
+    test_kills();
     test_verify();
     test_export();
     test_refusals();

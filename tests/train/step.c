@@ -1,5 +1,5 @@
-/* One optimizer step: the same bits for any number of threads and every tier, a schedule without corners, gradients that
- * are not finite refused, and a model that learns what can be learnt. With an argument: how fast a step is. */
+/* One optimizer step: the same bits for any number of threads and every tier, a schedule without corners, gradients
+ * that are not finite refused, and a model that learns what can be learnt. With an argument: how fast a step is. */
 #include "train/step.h"
 
 #include "base/prng.h"
@@ -91,7 +91,8 @@ static void test_bits(const char *says, const struct shape *s, size_t count)
             size_t bytes = want.layout.total * sizeof(real);
             CHECK(memcmp(want.trainer.params, got.trainer.params, bytes) == 0, "%s, %s, %zu threads: weights differ",
                   says, TIERS[t], threads);
-            CHECK(memcmp(want.trainer.m, got.trainer.m, bytes) == 0 && memcmp(want.trainer.v, got.trainer.v, bytes) == 0,
+            CHECK(memcmp(want.trainer.m, got.trainer.m, bytes) == 0 &&
+                      memcmp(want.trainer.v, got.trainer.v, bytes) == 0,
                   "%s, %s, %zu threads: optimizer state differs", says, TIERS[t], threads);
             run_free(&got);
         }
@@ -154,8 +155,10 @@ static void test_refusal(void)
 
 static void test_schedule(void)
 {
-    static const struct { uint64_t done; double want; } rows[] = {
-        { 0, 0.1 }, { 8, 0.9 }, { 9, 1 }, { 10, 1 }, { 79, 1 }, { 80, 1 }, { 81, 0.95 }, { 99, 0.05 }, { 100, 0 }, { 200, 0 },
+    static const struct { uint64_t done; double want;
+    } rows[] = {
+        { 0, 0.1 }, { 8, 0.9 },   { 9, 1 },     { 10, 1 },  { 79, 1 },
+        { 80, 1 },  { 81, 0.95 }, { 99, 0.05 }, { 100, 0 }, { 200, 0 },
     };
     struct schedule s = { 1, 10, 100, 20 };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
