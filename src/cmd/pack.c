@@ -82,6 +82,7 @@ static bool fill(const struct packing *p, const struct pack_options *set, team *
     return good;
 }
 
+/* The disk's room comes before the work: what can fail, fails while nothing is lost. */
 static bool pack(const char *in, const char *to, const struct pack_options *set, team *t, struct packed *out, err *e)
 {
     struct packing p;
@@ -98,6 +99,7 @@ static bool pack(const char *in, const char *to, const struct pack_options *set,
     return good;
 }
 
+/* The same checks as at a start, then all bytes. */
 static bool check(const char *in, team *t, struct packed *out, err *e)
 {
     arena room = { 0 };

@@ -86,6 +86,7 @@ static bool read_sections(const uint8_t *p, struct checker *c)
     return true;
 }
 
+/* Tables are as long as their counts say: from here on a row's address is its number times a constant. */
 static bool check_counts(const struct checker *c)
 {
     if (c->sections[IMAGE_FIELDS_SECTION].bytes != SECTIONS[IMAGE_FIELDS_SECTION].bytes_max)
@@ -110,6 +111,7 @@ static bool check_gaps(const struct checker *c)
     return true;
 }
 
+/* A section of the copy. read_sections has shown that it lies inside. */
 static view section(const struct checker *c, enum image_section s)
 {
     return (view){ c->head.ptr + c->sections[s].offset, c->sections[s].bytes };
@@ -117,6 +119,7 @@ static view section(const struct checker *c, enum image_section s)
 
 /* ---- hyperparameters ---- */
 
+/* The name is compared with a table later; here it only has to be a text that can stand in an error. */
 static bool take_fields(const struct checker *c, image *out)
 {
     view fields = out->fields_bytes = section(c, IMAGE_FIELDS_SECTION);
@@ -164,6 +167,7 @@ static bool take_texts(const struct checker *c, view lengths, view bytes, size_t
     return true;
 }
 
+/* A score orders a queue of merges: a NaN there would compare with nothing. */
 static bool take_scores(const struct checker *c, view bytes, size_t count, const float **out)
 {
     float *scores = ARENA_ARRAY(c->arena, float, count, "vocabulary scores", c->e);
@@ -178,6 +182,7 @@ static bool take_scores(const struct checker *c, view bytes, size_t count, const
     return true;
 }
 
+/* One byte each in the image, the enum's type in memory: widened here, so that nobody reads the copy as int32. */
 static bool take_kinds(const struct checker *c, view bytes, size_t count, const int32_t **out)
 {
     int32_t *kinds = ARENA_ARRAY(c->arena, int32_t, count, "token kinds", c->e);
@@ -192,6 +197,7 @@ static bool take_kinds(const struct checker *c, view bytes, size_t count, const 
     return true;
 }
 
+/* Ids index the vocabulary; 2^32 - 1 is the one number above it that is allowed, and means none. */
 static bool take_settings(const struct checker *c, const uint8_t *p, struct image_vocab *v)
 {
     uint64_t offset = (uint64_t)(p - c->head.ptr);
@@ -213,6 +219,8 @@ static bool take_settings(const struct checker *c, const uint8_t *p, struct imag
     return true;
 }
 
+/* Counts first, each against its limit; then their sum against the section's length; only then is anything sized by
+ * them. What the vocabulary means (merges that name tokens, texts that are unique) is tokenizer_new's to check. */
 static bool take_vocab(const struct checker *c, image *out)
 {
     view left = out->vocab_bytes = section(c, IMAGE_VOCAB_SECTION);
@@ -259,6 +267,8 @@ static bool take_vocab(const struct checker *c, image *out)
 /* Rows and columns of any tensor: the widest is a vocabulary's, or all heads of the widest heads. */
 enum { DIM_MAX = 1 << 21 };
 
+/* One row of the table: every number in a range of its own. How they fit each other is checked in check_places, which
+ * needs the bounds given here so that its products can not wrap. */
 static bool take_numbers(const struct checker *c, size_t row, struct image_tensor *t)
 {
     const uint8_t *p = section(c, IMAGE_TENSORS_SECTION).ptr + row * IMAGE_TENSOR_BYTES;
@@ -303,6 +313,8 @@ static size_t bytes_wanted(const struct image_tensor *t)
     return (t->rows + 15) / 16 * ((tile + 63) / 64 * 64);
 }
 
+/* There is one right place and one right size, so the check is an equality: an offset is never used to compute with
+ * before it is known to be that. */
 static bool placed_badly(const struct checker *c, size_t row, const struct image_tensor *t, size_t want_offset,
                          size_t want_stride)
 {
@@ -337,6 +349,7 @@ static bool check_group(const struct checker *c, size_t row, struct image_tensor
     return true;
 }
 
+/* Walks the table as the data lie. `at` is the end of what came before; it never passes the image's length. */
 static bool check_places(const struct checker *c, struct image_tensor *tensors)
 {
     size_t at = c->sections[IMAGE_DATA_SECTION].offset;
@@ -375,6 +388,7 @@ static bool check_order(const struct checker *c, const struct image_tensor *tens
     return true;
 }
 
+/* The order is checked before the places: places are walked in the order of the table. */
 static bool take_tensors(const struct checker *c, image *out)
 {
     out->tensor_count = c->tensors;

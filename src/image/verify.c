@@ -18,6 +18,7 @@ struct verify_job {
     _Atomic size_t bad;                /* lowest leaf (or extent) with a bad value, or SIZE_MAX */
 };
 
+/* The lowest place wins: one error whatever the team. */
 static void note_bad(struct verify_job *job, size_t at)
 {
     size_t seen = atomic_load(&job->bad);
@@ -76,6 +77,7 @@ static bool floats_good(const struct verify_job *job, const uint8_t *row, void *
     return weight_kind(WEIGHT_F32)->bad_block(row, cols) == cols;
 }
 
+/* The leaves are the writer's; the bytes come out of the tiles. */
 static void leaf_task(void *arg, size_t task, size_t thread)
 {
     struct verify_job *job = arg;
@@ -95,6 +97,7 @@ static void leaf_task(void *arg, size_t task, size_t thread)
     if (job->hasher != NULL) job->hasher->end(state, job->hashes + task * IMAGE_HASH_BYTES);
 }
 
+/* Extents are hashed as they stand, so this also looks at what lies between an expert's matrices. */
 static void extent_task(void *arg, size_t at, size_t thread)
 {
     struct verify_job *job = arg;
@@ -108,6 +111,7 @@ static void extent_task(void *arg, size_t at, size_t thread)
     if (memcmp(hash, x->hash, sizeof hash) != 0) note_bad(job, at);
 }
 
+/* Values are named before hashes: a damaged scale says more than a hash that differs. */
 static bool verify_tensor(const image *i, size_t at, team *t, const struct image_hasher *hasher, err *e)
 {
     const struct image_tensor *tensor = &i->tensors[at];

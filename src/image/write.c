@@ -14,6 +14,7 @@
 
 /* ---- the plan ---- */
 
+/* Lengths are stored in 16 bits, so each has to fit before any is written. */
 static bool plan_text(const view *texts, size_t count, size_t each_max, const char *what, size_t *bytes, err *e)
 {
     *bytes = 0;
@@ -26,6 +27,7 @@ static bool plan_text(const view *texts, size_t count, size_t each_max, const ch
     return true;
 }
 
+/* The limits are the checker's: what is packed here must be taken there. */
 static bool plan_vocab(const struct image_vocab *v, size_t *out, err *e)
 {
     size_t texts, merges, n = v->token_count, m = v->merge_count;
@@ -88,6 +90,8 @@ static bool place_experts(struct image_tensor *t, size_t *at, err *e)
     return true;
 }
 
+/* Offsets in the order of the table, each at the next multiple of its alignment. Nothing is sorted by size or by use:
+ * the graph reads layers in this order too. */
 static bool place_tensors(const struct image_source *src, struct image_layout *out, size_t *at, err *e)
 {
     for (size_t i = 0; i < src->tensor_count; i++)
@@ -110,6 +114,7 @@ static bool place_tensors(const struct image_source *src, struct image_layout *o
     return true;
 }
 
+/* Three rows of the table share one row of extents an expert. */
 static size_t count_extents(const struct image_source *src)
 {
     size_t count = 0;
@@ -147,6 +152,7 @@ bool image_plan(const struct image_source *src, struct image_layout *out, arena 
 
 /* ---- the sections before the data ---- */
 
+/* Copies and steps on; an empty view may have no pointer. */
 static void put(uint8_t **at, view v)
 {
     if (v.len_bytes > 0) memcpy(*at, v.ptr, v.len_bytes);
@@ -164,6 +170,7 @@ static void put_lengths(uint8_t **at, const view *texts, size_t count)
     for (size_t i = 0; i < count; i++, *at += 2) le_put_u16(*at, (uint16_t)texts[i].len_bytes);
 }
 
+/* Numbers first, by falling width, then texts: the image has no padding inside, and the reader no search. */
 static void write_vocab(const struct image_vocab *v, uint8_t *at)
 {
     size_t texts = 0, merges = 0;
@@ -212,6 +219,7 @@ static void write_head(const struct image_source *src, const struct image_layout
     put(&text, src->chat_template);
 }
 
+/* The hash behind these numbers stays zero until the tensor is packed. */
 static void write_tensor_row(const struct image_tensor *t, uint8_t *row)
 {
     le_put_u16(row, (uint16_t)t->slot);
@@ -262,6 +270,7 @@ struct pack_job {
     _Atomic size_t bad_row; /* lowest row of all matrices with a bad scale, or SIZE_MAX */
 };
 
+/* The lowest bad row wins, so that the error is the same for any number of threads. */
 static void note_bad(struct pack_job *job, size_t row)
 {
     size_t seen = atomic_load(&job->bad_row);
@@ -269,6 +278,7 @@ static void note_bad(struct pack_job *job, size_t row)
     }
 }
 
+/* One tile: 16 rows are looked at and packed while they are in the cache. */
 static void pack_task(void *arg, size_t task, size_t thread)
 {
     struct pack_job *job = arg;
@@ -284,6 +294,7 @@ static void pack_task(void *arg, size_t task, size_t thread)
               job->out + t->offset + each * t->stride + tile * tile_bytes_of(t->type, t->cols));
 }
 
+/* One leaf of a tensor's hash, over the file's own bytes: it knows nothing of tiles. */
 static void leaf_task(void *arg, size_t task, size_t thread)
 {
     struct pack_job *job = arg;
@@ -297,6 +308,7 @@ static void leaf_task(void *arg, size_t task, size_t thread)
     job->hasher->end(state, job->hashes + task * IMAGE_HASH_BYTES);
 }
 
+/* One expert as it stands in the image, padding and all: what a disk gives is compared with it. */
 static void extent_task(void *arg, size_t expert, size_t thread)
 {
     struct pack_job *job = arg;
@@ -313,6 +325,7 @@ static bool bad_row(const struct image_tensor_source *s, size_t row, err *e)
                 (int)s->name.len_bytes, (const char *)s->name.ptr, s->first_row + row);
 }
 
+/* Vectors and routers: small, read as f32 by the graph, so they are widened here once. The caller's thread does it. */
 static bool pack_rows(struct pack_job *job, err *e)
 {
     size_t row_blocks = job->t->cols / job->kind->block_values, blocks = job->t->rows * row_blocks;
@@ -338,6 +351,7 @@ static bool hash_tensor(struct pack_job *job, team *t, uint8_t *out, err *e)
     return true;
 }
 
+/* Packs, then hashes: a tensor that holds a bad value is an error before it has a hash. */
 static bool pack_tensor(const struct image_tensor_source *s, const struct image_tensor *planned, uint8_t *out, team *t,
                         const struct image_hasher *hasher, uint8_t *table_row, err *e)
 {

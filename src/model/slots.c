@@ -196,6 +196,7 @@ static void slot_name(const struct hyper *h, const struct slot *s, uint32_t laye
     else snprintf(out, NAME_BYTES, "%s", s->name);
 }
 
+/* Matrices of the slot: one an expert, one a head, or one. */
 static size_t slot_count(const struct hyper *h, const struct slot *s)
 {
     return s->to == TO_EXPERTS ? h->experts.count : s->to == TO_HEADS ? h->heads : 1;
@@ -264,6 +265,7 @@ static size_t rows_before(const struct hyper *h, const struct slot *s)
     return rows;
 }
 
+/* The file's tensor for a slot, its shape checked, and which of its rows are the slot's. */
 static bool resolve_slot(void *arg, const struct slot *s, uint32_t layer, size_t number, bool required, err *e)
 {
     struct resolver *r = arg;
@@ -325,6 +327,7 @@ struct binder {
     size_t next; /* of the image's tensors, which stand in the order of each_slot */
 };
 
+/* Every number was checked against the slot's shape; the pointer is the image's. */
 static void bind_matrix(const struct binder *b, const struct image_tensor *t, const struct slot *s, uint8_t *at)
 {
     matrix w = { .type = t->type,
@@ -336,6 +339,7 @@ static void bind_matrix(const struct binder *b, const struct image_tensor *t, co
     else *(struct expert_matrix *)(void *)at = (struct expert_matrix){ .first = w, .bytes = t->stride };
 }
 
+/* Both sides stand in one order, so a slot is either the image's next tensor or not there. */
 static bool bind_slot(void *arg, const struct slot *s, uint32_t layer, size_t number, bool required, err *e)
 {
     struct binder *b = arg;
