@@ -22,7 +22,7 @@ struct doctor_options {
 static const struct option ROWS[] = {
     { "--json", NULL, OPTION_FLAG, offsetof(struct doctor_options, json), 0, 0, NULL, NULL, "one object" },
     { "--prove", NULL, OPTION_FLAG, offsetof(struct doctor_options, prove), 0, 0, NULL, NULL,
-      "try every escape in every kind of jail (seconds to minutes)" },
+      "try every escape in every kind of jail (a minute)" },
 };
 
 enum { FACT_BYTES = 200 };

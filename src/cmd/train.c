@@ -107,16 +107,17 @@ static bool dry_run(struct run *r, err *e)
     if (!run_step(r, &out, e)) return false;
     double took = clock_seconds() - start;
     double rate = 6 * (double)r->layout.active_values * (double)s->step_tok / took;
-    printf("a step              %.2f s, %.0f tokens/s, %.1f GFLOP/s, %.0f %% of the %.1f that %zu threads of %s can do\n",
-           took, (double)s->step_tok / took, 1e-9 * rate, 100 * rate / peak, 1e-9 * peak, team_threads(r->team),
-           r->trainer.net.gemm->tier);
+    printf(
+        "a step              %.2f s, %.0f tokens/s, %.1f GFLOP/s, %.0f %% of the %.1f that %zu threads of %s can do\n",
+        took, (double)s->step_tok / took, 1e-9 * rate, 100 * rate / peak, 1e-9 * peak, team_threads(r->team),
+        r->trainer.net.gemm->tier);
     printf("the run             %llu steps, %.1f million tokens, %.1f hours\n", (unsigned long long)steps,
            (double)steps * (double)s->step_tok * 1e-6, took * (double)steps / 3600);
     return true;
 }
 
-static void print_step(const struct run *r, const struct step_result *s, const struct held_out_result *held, double took,
-                       double peak)
+static void print_step(const struct run *r, const struct step_result *s, const struct held_out_result *held,
+                       double took, double peak)
 {
     double rate = 6 * (double)r->layout.active_values * (double)r->settings.step_tok / took;
     uint64_t steps = r->settings.optimizer.schedule.steps, step = r->trainer.step;

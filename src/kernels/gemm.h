@@ -37,8 +37,8 @@ struct gemm_kernels {
     gemm_block_fn *block;
     size_t m_block, n_block;    /* the largest block it likes */
     size_t scratch_reals;       /* what one thread needs, aligned to 64 bytes */
-    /* Chains of fma in registers alone, `rounds` times; returns how many operations that were (an fma is two) and writes
-     * a number that depends on all of them. What this tier could do at most: the measure of a training step. */
+    /* Chains of fma in registers alone, `rounds` times; returns how many operations that were (an fma is two) and
+     * writes a number that depends on all of them. What this tier could do at most: the measure of a training step. */
     double (*burn)(size_t rounds, real *out);
 };
 

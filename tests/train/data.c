@@ -21,7 +21,8 @@ static bool take(void *arg, view name, view text, bool chat, err *e)
     struct taken *t = arg;
     (void)e;
     t->len += (size_t)snprintf(t->text + t->len, sizeof t->text - t->len, "[%.*s%s]%.*s|", (int)name.len_bytes,
-                               (const char *)name.ptr, chat ? " chat" : "", (int)text.len_bytes, (const char *)text.ptr);
+                               (const char *)name.ptr, chat ? " chat" : "", (int)text.len_bytes,
+                               (const char *)text.ptr);
     t->documents++;
     return true;
 }
@@ -37,15 +38,20 @@ static const struct {
     { "text before the first record counts", "a.md", "zero\n\fone\nfirst", "[]zero|[one]first|", ERR_NONE },
     { "an empty record is no document", "a.txt", "\fone\n\ftwo\nsecond", "[two]second|", ERR_NONE },
     { "a record without a line", "a.txt", "\fone", "", ERR_NONE },
-    { "control characters go, tabs stay", "a.txt", "a\x01" "b\tc\r\n", "[]ab\tc|", ERR_NONE },
+    { "control characters go, tabs stay", "a.txt",
+      "a\x01"
+      "b\tc\r\n",
+      "[]ab\tc|", ERR_NONE },
     { "blanks at line ends go", "a.txt", "a  \nb \t\n", "[]a\nb|", ERR_NONE },
     { "one empty line at most", "a.txt", "a\n\n\n\n\nb", "[]a\n\nb|", ERR_NONE },
     { "bytes that are no UTF-8", "a.txt", "\fone\n\xff\n\ftwo\nb", "[two]b|", ERR_NONE },
     { "the same long paragraph twice", "a.txt", SENTENCE ".\n\nx\n\n" SENTENCE ".", "[]" SENTENCE ".\n\nx|", ERR_NONE },
     { "nearly the same paragraph", "a.txt", SENTENCE ".\n\nx\n\n" SENTENCE "!!", "[]" SENTENCE ".\n\nx|", ERR_NONE },
     { "a short paragraph may come again", "a.txt", "x\n\nx", "[]x\n\nx|", ERR_NONE },
-    { "a held-out passage", "a.txt", "before\n\nWho CAN say whether: the hidden, passage of fifty letters is ever learnt "
-      "here?\n\nafter", "[]before\n\nafter|", ERR_NONE },
+    { "a held-out passage", "a.txt",
+      "before\n\nWho CAN say whether: the hidden, passage of fifty letters is ever learnt "
+      "here?\n\nafter",
+      "[]before\n\nafter|", ERR_NONE },
     { "49 letters of it are not enough", "a.txt", "say whether the hidden passage of fifty letters is ever lea",
       "[]say whether the hidden passage of fifty letters is ever lea|", ERR_NONE },
     { "50 are", "a.txt", "say whether the hidden passage of fifty letters is ever lear", "", ERR_NONE },
@@ -66,7 +72,8 @@ static void test_texts(arena *a)
         struct taken t = { .len = 0 };
         err e = { 0 };
         if (!CHECK(text_filter_new(&f, &e), "%s", e.text)) return;
-        CHECK(text_hold_out(&f, view_of("can say whether the hidden passage of fifty letters is ever learnt"), &e), "%s", e.text);
+        CHECK(text_hold_out(&f, view_of("can say whether the hidden passage of fifty letters is ever learnt"), &e),
+              "%s", e.text);
         bool good = records_read(&f, TEXTS[i].path, view_of(TEXTS[i].file), take, &t, a, &e);
         CHECK(e.code == TEXTS[i].code && good == (TEXTS[i].code == ERR_NONE), "%s: %s", TEXTS[i].says, e.text);
         if (good) CHECK(strcmp(t.text, TEXTS[i].want) == 0, "%s: %s", TEXTS[i].says, t.text);
@@ -202,7 +209,8 @@ static bool answer_holds(const struct task *t)
 {
     unsigned x, y;
     if (strcmp(t->kind, "add") == 0 || strcmp(t->kind, "subtract") == 0 || strcmp(t->kind, "multiply") == 0) {
-        const char *at = strpbrk(t->question, "0123456789"), *second = strpbrk(at + strspn(at, "0123456789"), "0123456789");
+        const char *at = strpbrk(t->question, "0123456789"),
+                   *second = strpbrk(at + strspn(at, "0123456789"), "0123456789");
         x = (unsigned)strtoul(at, NULL, 10);
         y = (unsigned)strtoul(second, NULL, 10);
         unsigned want = t->kind[0] == 'a' ? x + y : t->kind[0] == 's' ? x - y : x * y;
@@ -223,8 +231,10 @@ static void test_tasks(void)
                 struct task t, again;
                 task_make(kind, 1, i, test == 1, &t);
                 task_make(kind, 1, i, test == 1, &again);
-                CHECK(strcmp(t.question, again.question) == 0 && strcmp(t.answer, again.answer) == 0, "%s %d: a task is a "
-                      "function of seed and index", t.kind, (int)i);
+                CHECK(strcmp(t.question, again.question) == 0 && strcmp(t.answer, again.answer) == 0,
+                      "%s %d: a task is a "
+                      "function of seed and index",
+                      t.kind, (int)i);
                 CHECK(answer_holds(&t), "%s: %s -> %s", t.kind, t.question, t.answer);
                 seen[test][counts[test]++] = text_hash(view_of(t.question)) ^ text_hash(view_of(t.system)) * 3;
             }
@@ -237,7 +247,8 @@ static void test_tasks(void)
     char room[8192];
     task_make(0, 1, 1, false, &t);
     size_t len = task_render(&t, room, sizeof room);
-    CHECK(len > 40 && strncmp(room, "<|im_start|>user\n", 17) == 0 && strcmp(room + len - 11, "<|im_end|>\n") == 0, "%s", room);
+    CHECK(len > 40 && strncmp(room, "<|im_start|>user\n", 17) == 0 && strcmp(room + len - 11, "<|im_end|>\n") == 0,
+          "%s", room);
 }
 
 int main(void)
@@ -245,7 +256,8 @@ int main(void)
     err e = { 0 };
     arena a = { 0 };
     char path[256];
-    snprintf(path, sizeof path, "%s/hearth-shard-%d", getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp", (int)getpid());
+    snprintf(path, sizeof path, "%s/hearth-shard-%d", getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp",
+             (int)getpid());
     if (!arena_new(&a, 1 << 26, &e) || !CHECK(write_shard(path, &a, &e), "%s", e.text)) return 1;
     test_texts(&a);
     test_shard_file(path, &a);
