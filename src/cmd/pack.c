@@ -21,7 +21,7 @@ static const struct option ROWS[] = {
     { "--no-hash", NULL, OPTION_FLAG, offsetof(struct pack_options, no_hash), 0, 0, NULL, NULL,
       "leave the identity out: answers cannot name their model" },
     { "--check", NULL, OPTION_FLAG, offsetof(struct pack_options, check), 0, 0, NULL, NULL,
-      "read all of a packed IN, compute its hashes again, write nothing" },
+      "read all of a packed IN and check its hashes" },
     { "--json", NULL, OPTION_FLAG, offsetof(struct pack_options, json), 0, 0, NULL, NULL, "one object" },
 };
 

@@ -22,15 +22,15 @@ static const struct option ROWS[] = {
     { "--cpu", "TIER", OPTION_CHOICE, offsetof(struct train_options, tier), 0, 0, TIERS, NULL,
       "ref, avx2, avx512 or neon; nor on this" },
     { "--steps", "N", OPTION_COUNT, offsetof(struct train_options, slice_steps), 0, 1e12, NULL, "0",
-      "stop after so many steps of this call; 0: at the run's end" },
+      "stop after so many steps; 0: at the end" },
     { "--minutes", "N", OPTION_COUNT, offsetof(struct train_options, slice_minutes), 0, 1e6, NULL, "0",
-      "stop after so many minutes with a checkpoint; 0: at the run's end" },
+      "stop after so many minutes; 0: at the end" },
     { "--dry-run", NULL, OPTION_FLAG, offsetof(struct train_options, dry_run), 0, 0, NULL, NULL,
       "say what memory and time it takes, and stop" },
     { "--verify", "LOG", OPTION_TEXT, offsetof(struct train_options, verify), 0, 0, NULL, NULL,
       "replay a stretch and compare the weights with a log" },
     { "--from", "STEP", OPTION_COUNT, offsetof(struct train_options, from), 0, 1e12, NULL, "0",
-      "verify: from this step (0, or one whose checkpoint was kept)" },
+      "verify: from this step, whose checkpoint was kept" },
     { "--to", "STEP", OPTION_COUNT, offsetof(struct train_options, to), 0, 1e12, NULL, "0",
       "verify: to this step; 0: to the log's end" },
     { "--out", "FILE", OPTION_TEXT, offsetof(struct train_options, out), 0, 0, NULL, NULL,
@@ -196,9 +196,9 @@ int cmd_train(int argc, char **argv)
     struct command_line line = {
         .command = "train", .usage = "CONFIG", .words_min = 1, .words_max = 1,
         .groups = { { ROWS, sizeof ROWS / sizeof ROWS[0], &o } },
-        .about = "trains the model that a configuration describes, on the shards that `hearth data`\n"
-                 "made of it. Interrupted at any moment it goes on from the last checkpoint to the\n"
-                 "same weights, bit for bit; so it does with other threads or another CPU.",
+        .about = "Trains the model that a configuration describes, on the shards `hearth data`\n"
+                 "made of it. Interrupted at any moment it goes on from the last checkpoint to\n"
+                 "the same weights, bit for bit; so it does with other threads or another CPU.",
     };
     int status;
     if (!options_read(&line, argc, argv, &status)) return status;

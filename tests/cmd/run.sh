@@ -106,7 +106,7 @@ for key in read_gb_s decode_tok_s prefill_tok_s weights_bytes threads tier; do
 done
 
 # ---- help fits a screen ----
-for command in run inspect tokens render logits embed eval bench doctor; do
+for command in run inspect tokens render logits embed eval bench quantize pack data train doctor; do
     say $command --help > "$tmp/help"
     same "$command --help succeeds" $? 0
     lines=$(wc -l < "$tmp/help") columns=$(awk '{ if (length > m) m = length } END { print m }' "$tmp/help")
