@@ -22,7 +22,7 @@ struct quantize_options {
 
 static const struct option ROWS[] = {
     { "--type", "T", OPTION_TEXT, offsetof(struct quantize_options, type), 0, 0, NULL, "Q4_K_M",
-      "Q8_0, Q4_0, Q4_K_M or Q6_K, as published files mix" },
+      "Q8_0, Q4_0, Q4_K_M or Q6_K, mixed as usual" },
     { "--threads", "N", OPTION_COUNT, offsetof(struct quantize_options, threads), 0, THREADS_MAX, NULL, "0",
       "0: one a processor" },
 };
