@@ -293,8 +293,8 @@ static void trips(void)
     }
 }
 
-/* Blank marks that are cut off the end leave nothing behind in scratch that a score could be read from. ("aa" as one token
- * scores less than as two, so a sum lost in a large number shows.) */
+/* Blank marks that are cut off the end leave nothing behind in scratch that a score could be read from. ("aa" as one
+ * token scores less than as two, so a sum lost in a large number shows.) */
 static void trimmed_blanks(void)
 {
     make_tiny("t5");
