@@ -23,7 +23,8 @@ static void row(const struct json_line *line, size_t number, arena *scratch)
         if (wrong == SIZE_MAX && (pieces >= line->id_count || len != (size_t)line->ids[pieces])) wrong = pieces;
     }
     CHECK(pieces == line->id_count && wrong == SIZE_MAX,
-          "row %zu, %s: \"%.*s\": %zu pieces, wanted %zu; first wrong %zu", number, name->name, (int)line->text.len_bytes, (const char *)line->text.ptr, pieces, line->id_count, wrong);
+          "row %zu, %s: \"%.*s\": %zu pieces, wanted %zu; first wrong %zu", number, name->name,
+          (int)line->text.len_bytes, (const char *)line->text.ptr, pieces, line->id_count, wrong);
     arena_rewind(scratch, 0);
 }
 
