@@ -198,10 +198,20 @@ static void show_speed(const struct shape *s, size_t count, size_t rows, size_t 
 
 int main(int argc, char **argv)
 {
-    if (argc > 1) {
-        struct shape gpt2 = { .vocab = 8192, .width = 512, .layers = 8, .heads = 8, .kv_heads = 8, .head_dim = 64,
-                              .ffn_width = 1365, .ctx_tok = 1024, .rope_base = 1e4, .norm_eps = 1e-6 };
-        show_speed(&gpt2, 1, 4, 256, (size_t)(argv[1][0] - '0'));
+    if (argc > 2) {
+        static const struct { const char *name; struct shape shape; size_t count, rows, row_tok; } speeds[] = {
+            { "dense30", { .vocab = 8192, .width = 512, .layers = 8, .heads = 8, .kv_heads = 8, .head_dim = 64,
+                           .ffn_width = 1365, .ctx_tok = 1024, .rope_base = 1e4, .norm_eps = 1e-6 }, 1, 4, 256 },
+            { "experts36", { .vocab = 8192, .width = 256, .layers = 10, .heads = 4, .kv_heads = 2, .head_dim = 64,
+                             .ffn_width = 256, .experts = 16, .top_k = 2, .ctx_tok = 1024, .rope_base = 1e4,
+                             .norm_eps = 1e-6, .balance = 0.01, .z = 1e-3 }, 4, 16, 256 },
+            { "dense8", { .vocab = 8192, .width = 256, .layers = 10, .heads = 4, .kv_heads = 2, .head_dim = 64,
+                          .ffn_width = 512, .ctx_tok = 1024, .rope_base = 1e4, .norm_eps = 1e-6 }, 4, 16, 256 },
+        };
+        for (size_t i = 0; i < sizeof speeds / sizeof speeds[0]; i++)
+            if (strcmp(argv[1], speeds[i].name) == 0)
+                show_speed(&speeds[i].shape, speeds[i].count, speeds[i].rows, speeds[i].row_tok,
+                           (size_t)strtoul(argv[2], NULL, 10));
         return check_done();
     }
     test_schedule();
