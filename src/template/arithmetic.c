@@ -127,7 +127,7 @@ bool value_arithmetic(context *c, uint8_t op, const value *a, const value *b, va
     bool whole_a = value_integer(a, &i), whole_b = value_integer(b, &j), good = false;
     bool sequence_a = a->kind == STRING || a->kind == LIST || a->kind == TUPLE;
     bool sequence_b = b->kind == STRING || b->kind == LIST || b->kind == TUPLE;
-    if (a->kind == UNDEFINED || b->kind == UNDEFINED) return raise_undefined(c, a->kind == UNDEFINED ? a : b);
+    if (a->kind == UNDEFINED || b->kind == UNDEFINED) return value_raise_undefined(c, a->kind == UNDEFINED ? a : b);
     if (op == TOK_ADD && a->kind == STRING && b->kind == STRING) {
         struct builder sum = { 0 };
         if (!string_put_value(c, &sum, a) || !string_put_value(c, &sum, b)) return false;

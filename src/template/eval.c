@@ -17,7 +17,7 @@ static const value *lookup(const context *c, uint32_t name)
     return &c->root[name];
 }
 
-bool scope_bind(context *c, uint32_t name, const value *v)
+bool render_bind(context *c, uint32_t name, const value *v)
 {
     struct scope *s = c->scope;
     if (s == NULL) {
@@ -41,7 +41,7 @@ bool scope_bind(context *c, uint32_t name, const value *v)
     return true;
 }
 
-bool raise_undefined(context *c, const value *v)
+bool value_raise_undefined(context *c, const value *v)
 {
     return raise(c, "'%.*s' is undefined", (int)min_size(v->len, 60), (const char *)v->as.bytes);
 }
@@ -70,7 +70,7 @@ static bool eval_list(context *c, const struct node *n, value *out)
     if (!value_list_new(c, n->op == OP_TUPLE ? TUPLE : LIST, 0, out)) return false;
     out->origin = ORIGIN_TEMPLATE; /* its brackets and commas, when it is printed */
     for (const struct node *child = n->as.child[0]; child != NULL; child = child->next)
-        if (!eval(c, child, &item) || !value_list_add(c, out->as.list, &item)) return false;
+        if (!eval_node(c, child, &item) || !value_list_add(c, out->as.list, &item)) return false;
     return true;
 }
 
@@ -81,7 +81,8 @@ static bool eval_dict(context *c, const struct node *n, value *out)
     if (!value_dict_new(c, DICT, out)) return false;
     out->origin = ORIGIN_TEMPLATE;
     for (const struct node *child = n->as.child[0]; child != NULL; child = child->next->next)
-        if (!eval(c, child, &key) || !eval(c, child->next, &item) || !value_dict_put(c, out->as.dict, &key, &item))
+        if (!eval_node(c, child, &key) || !eval_node(c, child->next, &item) ||
+            !value_dict_put(c, out->as.dict, &key, &item))
             return false;
     return true;
 }
@@ -154,7 +155,7 @@ static bool macro_field(context *c, const struct macro *m, view name, value *out
 /* object.name, where `method` is what the object's kind has of that name. Jinja looks for methods before keys. */
 static bool attribute(context *c, const value *object, view name, const struct builtin *method, value *out)
 {
-    if (object->kind == UNDEFINED) return raise_undefined(c, object);
+    if (object->kind == UNDEFINED) return value_raise_undefined(c, object);
     if (method != NULL) return bind_method(c, object, method, out);
     *out = of_undefined(name);
     const value *found = NULL;
@@ -200,7 +201,7 @@ static const struct builtin *method_of(const context *c, const value *object, ui
 static bool eval_attribute(context *c, const struct node *n, value *out)
 {
     value object;
-    if (!eval(c, n->as.child[0], &object)) return false;
+    if (!eval_node(c, n->as.child[0], &object)) return false;
     c->at = n->at;
     return attribute(c, &object, c->t->names[n->name].text, method_of(c, &object, n->name), out);
 }
@@ -220,7 +221,7 @@ bool value_item(context *c, const value *object, const value *key, value *out)
     size_t index, count = 0;
     int64_t number;
     bool found = false;
-    if (object->kind == UNDEFINED) return raise_undefined(c, object);
+    if (object->kind == UNDEFINED) return value_raise_undefined(c, object);
     *out = key->kind == STRING ? of_undefined(view_in(key)) : of_undefined(view_of("an item"));
     if (object->kind == DICT || object->kind == NAMESPACE) {
         if (key->kind == LIST || key->kind == DICT) return true;
@@ -249,7 +250,7 @@ bool value_item(context *c, const value *object, const value *key, value *out)
 static bool eval_item(context *c, const struct node *n, value *out)
 {
     value object, key;
-    if (!eval(c, n->as.child[0], &object) || !eval(c, n->as.child[1], &key)) return false;
+    if (!eval_node(c, n->as.child[0], &object) || !eval_node(c, n->as.child[1], &key)) return false;
     c->at = n->at;
     return value_item(c, &object, &key, out);
 }
@@ -262,7 +263,7 @@ static bool slice_indices(context *c, const value bounds[static 3], size_t lengt
     *step = 1;
     for (int i = 0; i < 3; i++)
         if (given(&bounds[i]) && bounds[i].kind != NONE && bounds[i].kind != INT && bounds[i].kind != BOOL)
-            return bounds[i].kind == UNDEFINED ? raise_undefined(c, &bounds[i])
+            return bounds[i].kind == UNDEFINED ? value_raise_undefined(c, &bounds[i])
                                                : raise(c, "slice indices must be integers or None");
     value_integer(&bounds[2], step);
     if (*step == 0) return raise(c, "slice step cannot be zero");
@@ -310,7 +311,7 @@ bool value_slice(context *c, const value *object, const value bounds[static 3], 
     size_t n, count;
     int64_t start, step;
     const value *all;
-    if (object->kind == UNDEFINED) return raise_undefined(c, object);
+    if (object->kind == UNDEFINED) return value_raise_undefined(c, object);
     bool sequence = object->kind == STRING || object->kind == LIST || object->kind == TUPLE || object->kind == RANGE;
     if (!sequence) {
         *out = of_undefined(view_of("a slice"));
@@ -328,9 +329,9 @@ bool value_slice(context *c, const value *object, const value bounds[static 3], 
 static bool eval_slice(context *c, const struct node *n, value *out)
 {
     value object, bounds[3] = { { .kind = MISSING }, { .kind = MISSING }, { .kind = MISSING } };
-    if (!eval(c, n->as.child[0], &object)) return false;
+    if (!eval_node(c, n->as.child[0], &object)) return false;
     for (int i = 0; i < 3; i++)
-        if (n->as.child[i + 1] != NULL && !eval(c, n->as.child[i + 1], &bounds[i])) return false;
+        if (n->as.child[i + 1] != NULL && !eval_node(c, n->as.child[i + 1], &bounds[i])) return false;
     c->at = n->at;
     return value_slice(c, &object, bounds, out);
 }
@@ -340,7 +341,7 @@ static bool eval_slice(context *c, const struct node *n, value *out)
 static bool eval_arithmetic(context *c, const struct node *n, value *out)
 {
     value a, b;
-    if (!eval(c, n->as.child[0], &a) || !eval(c, n->as.child[1], &b)) return false;
+    if (!eval_node(c, n->as.child[0], &a) || !eval_node(c, n->as.child[1], &b)) return false;
     c->at = n->at;
     return value_arithmetic(c, n->flag, &a, &b, out);
 }
@@ -348,7 +349,7 @@ static bool eval_arithmetic(context *c, const struct node *n, value *out)
 static bool eval_sign(context *c, const struct node *n, value *out)
 {
     value v, zero = of_int(0);
-    if (!eval(c, n->as.child[0], &v)) return false;
+    if (!eval_node(c, n->as.child[0], &v)) return false;
     c->at = n->at;
     if (v.kind == FLOAT) {
         *out = v;
@@ -374,7 +375,7 @@ static bool eval_concat(context *c, const struct node *n, value *out)
     struct builder b = { 0 };
     value v;
     for (const struct node *child = n->as.child[0]; child != NULL; child = child->next) {
-        if (!eval(c, child, &v)) return false;
+        if (!eval_node(c, child, &v)) return false;
         c->at = n->at;
         if (!value_print(c, &b, &v)) return false;
     }
@@ -387,7 +388,7 @@ static bool eval_concat(context *c, const struct node *n, value *out)
 static bool eval_not(context *c, const struct node *n, value *out)
 {
     value v;
-    if (!eval(c, n->as.child[0], &v)) return false;
+    if (!eval_node(c, n->as.child[0], &v)) return false;
     *out = of_bool(!value_truth(&v));
     return true;
 }
@@ -395,18 +396,18 @@ static bool eval_not(context *c, const struct node *n, value *out)
 /* Both give the operand that decided. */
 static bool eval_and_or(context *c, const struct node *n, value *out)
 {
-    if (!eval(c, n->as.child[0], out)) return false;
-    return value_truth(out) == (n->op == OP_OR) || eval(c, n->as.child[1], out);
+    if (!eval_node(c, n->as.child[0], out)) return false;
+    return value_truth(out) == (n->op == OP_OR) || eval_node(c, n->as.child[1], out);
 }
 
 /* Without an else the other branch is undefined, which prints as nothing. */
 static bool eval_condition(context *c, const struct node *n, value *out)
 {
     value v;
-    if (!eval(c, n->as.child[0], &v)) return false;
+    if (!eval_node(c, n->as.child[0], &v)) return false;
     const struct node *chosen = n->as.child[value_truth(&v) ? 1 : 2];
     *out = of_undefined(view_of("the inline if without else"));
-    return chosen == NULL || eval(c, chosen, out);
+    return chosen == NULL || eval_node(c, chosen, out);
 }
 
 /* a < b <= c: each operand once, and no more after the first that does not hold. */
@@ -414,9 +415,9 @@ static bool eval_compare(context *c, const struct node *n, value *out)
 {
     value left, right;
     bool holds = true;
-    if (!eval(c, n->as.child[0], &left)) return false;
+    if (!eval_node(c, n->as.child[0], &left)) return false;
     for (const struct node *o = n->as.child[1]; o != NULL && holds; o = o->next, left = right) {
-        if (!eval(c, o->as.child[0], &right)) return false;
+        if (!eval_node(c, o->as.child[0], &right)) return false;
         c->at = n->at;
         if (!value_test_order(c, o->flag, &left, &right, &holds)) return false;
     }
@@ -451,7 +452,7 @@ static bool gather(context *c, const struct node *args, struct call *call)
     for (const struct node *a = args; a != NULL; a = a->next) {
         const value *all;
         size_t n;
-        if (!eval(c, a->as.child[0], &v)) return false;
+        if (!eval_node(c, a->as.child[0], &v)) return false;
         if (a->flag == ARG_PLAIN) {
             pos[count++] = v;
         } else if (a->flag == ARG_NAMED) {
@@ -479,7 +480,7 @@ static bool gather(context *c, const struct node *args, struct call *call)
 static bool eval_filter(context *c, const struct node *n, value *out)
 {
     struct call call = { .self = { .kind = MISSING } };
-    if (!eval(c, n->as.call.input, &call.self) || !gather(c, n->as.call.arguments, &call)) return false;
+    if (!eval_node(c, n->as.call.input, &call.self) || !gather(c, n->as.call.arguments, &call)) return false;
     c->at = n->at;
     view name = c->t->names[n->name].text;
     if (n->as.call.builtin == NULL)
@@ -495,7 +496,7 @@ static bool eval_call(context *c, const struct node *n, value *out)
     struct call call = { .self = { .kind = MISSING } };
     value object, function;
     if (callee->op == OP_ATTRIBUTE) {
-        if (!eval(c, callee->as.child[0], &object)) return false;
+        if (!eval_node(c, callee->as.child[0], &object)) return false;
         const struct builtin *method = method_of(c, &object, callee->name);
         if (method != NULL) {
             call.self = object;
@@ -505,7 +506,7 @@ static bool eval_call(context *c, const struct node *n, value *out)
         }
         c->at = callee->at;
         if (!attribute(c, &object, c->t->names[callee->name].text, NULL, &function)) return false;
-    } else if (!eval(c, callee, &function)) {
+    } else if (!eval_node(c, callee, &function)) {
         return false;
     }
     if (!gather(c, n->as.child[1], &call)) return false;
@@ -514,11 +515,11 @@ static bool eval_call(context *c, const struct node *n, value *out)
 }
 
 /* The call of a call block: one more named argument, `caller`. */
-bool eval_call_with(context *c, const struct node *n, const value *caller, value *out)
+bool eval_node_with(context *c, const struct node *n, const value *caller, value *out)
 {
     value function;
     struct call call = { .self = { .kind = MISSING } };
-    if (!eval(c, n->as.child[0], &function) || !gather(c, n->as.child[1], &call)) return false;
+    if (!eval_node(c, n->as.child[0], &function) || !gather(c, n->as.child[1], &call)) return false;
     struct named *named = render_take(c, call.named_count + 1, sizeof *named);
     if (named == NULL) return false;
     if (call.named_count > 0) memcpy(named, call.named, call.named_count * sizeof *named);
@@ -534,14 +535,14 @@ bool value_call(context *c, const value *callee, struct call *call, value *out)
     struct list *cycle;
     switch (callee->kind) {
     case UNDEFINED:
-        return raise_undefined(c, callee);
+        return value_raise_undefined(c, callee);
     case BUILTIN:
         call->self = callee->as.bound->self;
         return builtin_run(c, callee->as.bound->builtin, call, out);
     case MACRO:
-        return macro_call(c, callee->as.macro, call, out);
+        return render_macro(c, callee->as.macro, call, out);
     case LOOP:
-        return loop_call(c, callee->as.loop, call, out);
+        return render_loop(c, callee->as.loop, call, out);
     case JOINER:
         cycle = callee->as.list; /* the separator, and whether it is due */
         *out = cycle->items[value_truth(&cycle->items[1]) ? 0 : 2];
@@ -553,7 +554,7 @@ bool value_call(context *c, const value *callee, struct call *call, value *out)
 }
 
 /* Pays a step, goes one level deeper, and remembers the place for errors. */
-bool eval(context *c, const struct node *n, value *out)
+bool eval_node(context *c, const struct node *n, value *out)
 {
     static bool (*const table[])(context *, const struct node *, value *) = {
         [OP_LITERAL] = eval_literal,

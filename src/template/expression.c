@@ -13,11 +13,11 @@ static struct node *number_literal(parser *p)
     const struct token *t = p->t++;
     for (size_t i = 0; i < t->text.len_bytes; i++) {
         if (t->text.ptr[i] == '_') continue;
-        if (len == sizeof digits) return parse_null(p, t->at, "number too long");
+        if (len == sizeof digits) return syntax_null(p, t->at, "number too long");
         digits[len++] = (char)t->text.ptr[i];
     }
     if (t->type == TOK_FLOAT)
-        return parse_literal(p, t->at, of_float(json_parse_double((view){ (uint8_t *)digits, len })));
+        return syntax_literal(p, t->at, of_float(json_parse_double((view){ (uint8_t *)digits, len })));
     uint8_t kind = len > 1 ? (uint8_t)(digits[1] | 32) : 0;
     int base = kind == 'x' ? 16 : kind == 'o' ? 8 : kind == 'b' ? 2 : 10;
     int64_t n = 0;
@@ -25,13 +25,13 @@ static struct node *number_literal(parser *p)
         int digit = digits[i] <= '9' ? digits[i] - '0' : (digits[i] | 32) - 'a' + 10;
         if (!__builtin_mul_overflow(n, base, &n) && !__builtin_add_overflow(n, digit, &n)) continue;
         view copy;
-        if (base != 10) return parse_null(p, t->at, "number over 64 bits");
+        if (base != 10) return syntax_null(p, t->at, "number over 64 bits");
         if (!arena_copy(p->arena, (view){ (uint8_t *)digits, len }, &copy, "template number", p->e)) return NULL;
         value big = of_view(copy, ORIGIN_TEMPLATE);
         big.kind = BIG_INT;
-        return parse_literal(p, t->at, big);
+        return syntax_literal(p, t->at, big);
     }
-    return parse_literal(p, t->at, of_int(n));
+    return syntax_literal(p, t->at, of_int(n));
 }
 
 /* Adjacent string literals join. */
@@ -39,7 +39,7 @@ static struct node *string_literal(parser *p)
 {
     const struct token *first = p->t++;
     view text = first->text;
-    if (parse_at(p, TOK_STRING)) {
+    if (syntax_at(p, TOK_STRING)) {
         size_t len = text.len_bytes;
         for (const struct token *t = p->t; t->type == TOK_STRING; t++) len += t->text.len_bytes; /* within the source */
         uint8_t *joined = arena_take(p->arena, len, 1, 1, "template string", p->e);
@@ -51,11 +51,11 @@ static struct node *string_literal(parser *p)
         }
         text = (view){ joined, len };
     }
-    return parse_literal(p, first->at, of_view(text, ORIGIN_TEMPLATE));
+    return syntax_literal(p, first->at, of_view(text, ORIGIN_TEMPLATE));
 }
 
 /* Words that are constants; and the three special names that make a macro take what it has no parameter for. */
-struct node *parse_name(parser *p)
+struct node *syntax_name(parser *p)
 {
     static const struct {
         const char *word;
@@ -66,9 +66,9 @@ struct node *parse_name(parser *p)
     const struct token *t = p->t++;
     for (size_t i = 0; i < sizeof constants / sizeof *constants; i++)
         if (view_is(t->text, constants[i].word))
-            return parse_literal(p, t->at, constants[i].kind == NONE ? of_kind(NONE) : of_bool(constants[i].truth));
-    struct node *n = parse_node(p, OP_NAME, t->at);
-    if (n == NULL || !parse_intern(p, t->text, &n->name)) return NULL;
+            return syntax_literal(p, t->at, constants[i].kind == NONE ? of_kind(NONE) : of_bool(constants[i].truth));
+    struct node *n = syntax_node(p, OP_NAME, t->at);
+    if (n == NULL || !syntax_intern(p, t->text, &n->name)) return NULL;
     if (view_is(t->text, "varargs")) p->macro_use |= MACRO_VARARGS;
     if (view_is(t->text, "kwargs")) p->macro_use |= MACRO_KWARGS;
     if (view_is(t->text, "caller")) p->macro_use |= MACRO_CALLER;
@@ -79,14 +79,14 @@ struct node *parse_name(parser *p)
 static struct node *display(parser *p, bool dict)
 {
     enum token_type closer = dict ? TOK_RBRACE : TOK_RBRACKET;
-    struct node *n = parse_node(p, dict ? OP_DICT : OP_LIST, p->t++->at), *last = NULL;
-    while (n != NULL && !parse_skip(p, closer)) {
-        if (last != NULL && (!parse_want(p, TOK_COMMA, "a comma") || parse_skip(p, closer))) break;
+    struct node *n = syntax_node(p, dict ? OP_DICT : OP_LIST, p->t++->at), *last = NULL;
+    while (n != NULL && !syntax_skip(p, closer)) {
+        if (last != NULL && (!syntax_want(p, TOK_COMMA, "a comma") || syntax_skip(p, closer))) break;
         for (int i = 0; i < (dict ? 2 : 1); i++) {
-            if (i == 1 && !parse_want(p, TOK_COLON, "a colon")) return NULL;
-            struct node *item = parse_expression(p);
+            if (i == 1 && !syntax_want(p, TOK_COLON, "a colon")) return NULL;
+            struct node *item = syntax_expression(p);
             if (item == NULL) return NULL;
-            parse_append(&n->as.child[0], &last, item);
+            syntax_append(&n->as.child[0], &last, item);
         }
     }
     return p->e->code == ERR_NONE ? n : NULL;
@@ -98,7 +98,7 @@ static struct node *primary(parser *p)
     struct node *n;
     switch (p->t->type) {
     case TOK_NAME:
-        return parse_name(p);
+        return syntax_name(p);
     case TOK_STRING:
         return string_literal(p);
     case TOK_INTEGER:
@@ -106,13 +106,13 @@ static struct node *primary(parser *p)
         return number_literal(p);
     case TOK_LPAREN:
         p->t++;
-        n = parse_tuple(p, true, parse_expression);
-        return n != NULL && parse_want(p, TOK_RPAREN, "a closing parenthesis") ? n : NULL;
+        n = syntax_tuple(p, true, syntax_expression);
+        return n != NULL && syntax_want(p, TOK_RPAREN, "a closing parenthesis") ? n : NULL;
     case TOK_LBRACKET:
     case TOK_LBRACE:
-        return display(p, parse_at(p, TOK_LBRACE));
+        return display(p, syntax_at(p, TOK_LBRACE));
     default:
-        return parse_expected(p, "an expression");
+        return syntax_expected(p, "an expression");
     }
 }
 
@@ -122,29 +122,29 @@ static bool arguments(parser *p, struct node **out)
     struct node *last = NULL;
     uint8_t highest = ARG_PLAIN; /* plain ones come first, then named, then * and ** */
     size_t count = 0;
-    for (p->t++; !parse_skip(p, TOK_RPAREN);) {
-        if (last != NULL && !parse_want(p, TOK_COMMA, "a comma")) return false;
-        if (last != NULL && parse_skip(p, TOK_RPAREN)) break;
-        struct node *arg = parse_node(p, OP_ARG, p->t->at);
+    for (p->t++; !syntax_skip(p, TOK_RPAREN);) {
+        if (last != NULL && !syntax_want(p, TOK_COMMA, "a comma")) return false;
+        if (last != NULL && syntax_skip(p, TOK_RPAREN)) break;
+        struct node *arg = syntax_node(p, OP_ARG, p->t->at);
         if (arg == NULL) return false;
         if (++count > TEMPLATE_ARGS_MAX)
             return template_fail(p->source, arg->at, ERR_LIMIT, p->e, "more than 64 arguments");
-        if (parse_skip(p, TOK_MUL)) {
+        if (syntax_skip(p, TOK_MUL)) {
             arg->flag = ARG_STAR;
-        } else if (parse_skip(p, TOK_POW)) {
+        } else if (syntax_skip(p, TOK_POW)) {
             arg->flag = ARG_STAR_STAR;
-        } else if (parse_at(p, TOK_NAME) && p->t[1].type == TOK_ASSIGN) {
+        } else if (syntax_at(p, TOK_NAME) && p->t[1].type == TOK_ASSIGN) {
             arg->flag = ARG_NAMED;
-            if (!parse_intern(p, p->t->text, &arg->name)) return false;
+            if (!syntax_intern(p, p->t->text, &arg->name)) return false;
             p->t += 2;
         }
         bool twice = arg->flag >= ARG_STAR && arg->flag <= highest;
         if (twice || (arg->flag == ARG_PLAIN && highest > ARG_PLAIN) || highest == ARG_STAR_STAR)
-            return parse_fail(p, arg->at, "this argument cannot follow the one before");
+            return syntax_fail(p, arg->at, "this argument cannot follow the one before");
         if (arg->flag > highest) highest = arg->flag;
-        arg->as.child[0] = parse_expression(p);
+        arg->as.child[0] = syntax_expression(p);
         if (arg->as.child[0] == NULL) return false;
-        parse_append(out, &last, arg);
+        syntax_append(out, &last, arg);
     }
     return true;
 }
@@ -152,7 +152,7 @@ static bool arguments(parser *p, struct node **out)
 /* Positional, named, *list, **object, in that order. */
 static struct node *call(parser *p, struct node *callee)
 {
-    struct node *n = parse_node(p, OP_CALL, p->t->at);
+    struct node *n = syntax_node(p, OP_CALL, p->t->at);
     if (n == NULL) return NULL;
     n->as.child[0] = callee;
     return arguments(p, &n->as.child[1]) ? n : NULL;
@@ -163,14 +163,14 @@ static struct node *subscript(parser *p, struct node *object, uint32_t at)
 {
     struct node *part[3] = { NULL, NULL, NULL };
     size_t colons = 0;
-    if (!parse_at(p, TOK_COLON) && (part[0] = parse_tuple(p, false, parse_expression)) == NULL) return NULL;
-    while (colons < 2 && parse_skip(p, TOK_COLON)) {
+    if (!syntax_at(p, TOK_COLON) && (part[0] = syntax_tuple(p, false, syntax_expression)) == NULL) return NULL;
+    while (colons < 2 && syntax_skip(p, TOK_COLON)) {
         colons++;
-        if (!parse_at(p, TOK_COLON) && !parse_at(p, TOK_RBRACKET) && (part[colons] = parse_expression(p)) == NULL)
+        if (!syntax_at(p, TOK_COLON) && !syntax_at(p, TOK_RBRACKET) && (part[colons] = syntax_expression(p)) == NULL)
             return NULL;
     }
-    if (!parse_want(p, TOK_RBRACKET, "a closing bracket")) return NULL;
-    struct node *n = parse_node(p, colons > 0 ? OP_SLICE : OP_ITEM, at);
+    if (!syntax_want(p, TOK_RBRACKET, "a closing bracket")) return NULL;
+    struct node *n = syntax_node(p, colons > 0 ? OP_SLICE : OP_ITEM, at);
     if (n == NULL) return NULL;
     n->as.child[0] = object;
     memcpy(&n->as.child[1], part, sizeof part);
@@ -181,10 +181,10 @@ static struct node *subscript(parser *p, struct node *object, uint32_t at)
 static struct node *attribute(parser *p, struct node *object)
 {
     uint32_t at = p->t++->at;
-    if (parse_at(p, TOK_INTEGER)) return parse_node2(p, OP_ITEM, at, object, number_literal(p)); /* a.0 is a[0] */
-    if (!parse_at(p, TOK_NAME)) return parse_expected(p, "a name");
-    struct node *n = parse_node(p, OP_ATTRIBUTE, at);
-    if (n == NULL || !parse_intern(p, p->t++->text, &n->name)) return NULL;
+    if (syntax_at(p, TOK_INTEGER)) return syntax_node2(p, OP_ITEM, at, object, number_literal(p)); /* a.0 is a[0] */
+    if (!syntax_at(p, TOK_NAME)) return syntax_expected(p, "a name");
+    struct node *n = syntax_node(p, OP_ATTRIBUTE, at);
+    if (n == NULL || !syntax_intern(p, p->t++->text, &n->name)) return NULL;
     n->as.child[0] = object;
     return n;
 }
@@ -193,12 +193,12 @@ static struct node *attribute(parser *p, struct node *object)
 static struct node *postfix(parser *p, struct node *n)
 {
     while (n != NULL) {
-        if (parse_at(p, TOK_DOT)) {
+        if (syntax_at(p, TOK_DOT)) {
             n = attribute(p, n);
-        } else if (parse_at(p, TOK_LBRACKET)) {
+        } else if (syntax_at(p, TOK_LBRACKET)) {
             uint32_t at = p->t++->at;
             n = subscript(p, n, at);
-        } else if (parse_at(p, TOK_LPAREN)) {
+        } else if (syntax_at(p, TOK_LPAREN)) {
             n = call(p, n);
         } else {
             break;
@@ -211,24 +211,24 @@ static struct node *postfix(parser *p, struct node *n)
 static struct node *named_call(parser *p, enum op op, struct node *input)
 {
     uint32_t at = p->t->at;
-    if (!parse_at(p, TOK_NAME)) return parse_expected(p, "a name");
+    if (!syntax_at(p, TOK_NAME)) return syntax_expected(p, "a name");
     view whole = p->t++->text;
-    while (parse_at(p, TOK_DOT) && p->t[1].type == TOK_NAME) {
+    while (syntax_at(p, TOK_DOT) && p->t[1].type == TOK_NAME) {
         whole.len_bytes = (size_t)(p->t[1].text.ptr + p->t[1].text.len_bytes - whole.ptr);
         p->t += 2;
     }
-    struct node *n = parse_node(p, op, at);
-    if (n == NULL || !parse_intern(p, whole, &n->name)) return NULL;
+    struct node *n = syntax_node(p, op, at);
+    if (n == NULL || !syntax_intern(p, whole, &n->name)) return NULL;
     n->as.call.input = input;
     n->as.call.builtin = op == OP_FILTER ? builtin_filter(whole) : builtin_test(whole);
     return n;
 }
 
 /* A filter is a call with what stands before it as its first argument. */
-struct node *parse_filter(parser *p, struct node *input)
+struct node *syntax_filter(parser *p, struct node *input)
 {
     struct node *n = named_call(p, OP_FILTER, input);
-    if (n != NULL && parse_at(p, TOK_LPAREN) && !arguments(p, &n->as.call.arguments)) return NULL;
+    if (n != NULL && syntax_at(p, TOK_LPAREN) && !arguments(p, &n->as.call.arguments)) return NULL;
     return n;
 }
 
@@ -236,24 +236,24 @@ struct node *parse_filter(parser *p, struct node *input)
 static struct node *test(parser *p, struct node *input)
 {
     uint32_t at = p->t++->at;
-    bool negated = parse_skip_name(p, "not");
+    bool negated = syntax_skip_name(p, "not");
     struct node *n = named_call(p, OP_TEST, input);
     if (n == NULL) return NULL;
     enum token_type next = p->t->type;
     bool operand = next == TOK_STRING || next == TOK_INTEGER || next == TOK_FLOAT || next == TOK_LBRACKET ||
                    next == TOK_LBRACE ||
-                   (next == TOK_NAME && !parse_at_name(p, "else") && !parse_at_name(p, "or") &&
-                    !parse_at_name(p, "and"));
-    if (parse_at(p, TOK_LPAREN)) {
+                   (next == TOK_NAME && !syntax_at_name(p, "else") && !syntax_at_name(p, "or") &&
+                    !syntax_at_name(p, "and"));
+    if (syntax_at(p, TOK_LPAREN)) {
         if (!arguments(p, &n->as.call.arguments)) return NULL;
     } else if (operand) {
-        if (parse_at_name(p, "is")) return parse_null(p, p->t->at, "tests cannot be chained");
-        struct node *arg = parse_node(p, OP_ARG, p->t->at);
+        if (syntax_at_name(p, "is")) return syntax_null(p, p->t->at, "tests cannot be chained");
+        struct node *arg = syntax_node(p, OP_ARG, p->t->at);
         if (arg == NULL || (arg->as.child[0] = postfix(p, primary(p))) == NULL) return NULL;
         n->as.call.arguments = arg;
     }
     if (!negated) return n;
-    struct node *not = parse_node(p, OP_NOT, at);
+    struct node *not = syntax_node(p, OP_NOT, at);
     if (not != NULL) not ->as.child[0] = n;
     return not ;
 }
@@ -262,9 +262,9 @@ static struct node *test(parser *p, struct node *input)
 static struct node *unary(parser *p, bool filters)
 {
     struct node *n;
-    if (!parse_deeper(p)) return NULL;
-    if (parse_at(p, TOK_SUB) || parse_at(p, TOK_ADD)) {
-        n = parse_node(p, parse_at(p, TOK_SUB) ? OP_NEGATE : OP_PLUS, p->t->at);
+    if (!syntax_deeper(p)) return NULL;
+    if (syntax_at(p, TOK_SUB) || syntax_at(p, TOK_ADD)) {
+        n = syntax_node(p, syntax_at(p, TOK_SUB) ? OP_NEGATE : OP_PLUS, p->t->at);
         p->t++;
         if (n != NULL && (n->as.child[0] = unary(p, false)) == NULL) n = NULL;
     } else {
@@ -272,9 +272,9 @@ static struct node *unary(parser *p, bool filters)
     }
     n = postfix(p, n);
     while (filters && n != NULL) {
-        if (parse_skip(p, TOK_PIPE)) n = parse_filter(p, n);
-        else if (parse_at_name(p, "is")) n = test(p, n);
-        else if (parse_at(p, TOK_LPAREN)) n = call(p, n);
+        if (syntax_skip(p, TOK_PIPE)) n = syntax_filter(p, n);
+        else if (syntax_at_name(p, "is")) n = test(p, n);
+        else if (syntax_at(p, TOK_LPAREN)) n = call(p, n);
         else break;
     }
     p->depth--;
@@ -307,14 +307,14 @@ static bool skip_operator(parser *p, enum level level, uint8_t *flag)
         [LEVEL_POWER] = { TOK_POW, TOK_POW },
     };
     *flag = (uint8_t)p->t->type;
-    if (level == LEVEL_OR) return parse_skip_name(p, "or");
-    if (level == LEVEL_AND) return parse_skip_name(p, "and");
-    if (level == LEVEL_COMPARE && parse_at_name(p, "in")) {
+    if (level == LEVEL_OR) return syntax_skip_name(p, "or");
+    if (level == LEVEL_AND) return syntax_skip_name(p, "and");
+    if (level == LEVEL_COMPARE && syntax_at_name(p, "in")) {
         *flag = OPERAND_IN;
         p->t++;
         return true;
     }
-    if (level == LEVEL_COMPARE && parse_at_name(p, "not") && p->t[1].type == TOK_NAME && view_is(p->t[1].text, "in")) {
+    if (level == LEVEL_COMPARE && syntax_at_name(p, "not") && p->t[1].type == TOK_NAME && view_is(p->t[1].text, "in")) {
         *flag = OPERAND_NOT_IN;
         p->t += 2;
         return true;
@@ -330,19 +330,19 @@ static struct node *chain(parser *p, enum level level, struct node *first)
     struct node *n = NULL, *last = NULL;
     uint8_t flag;
     for (uint32_t at = p->t->at; first != NULL && skip_operator(p, level, &flag); at = p->t->at) {
-        if (n == NULL && (n = parse_node(p, level == LEVEL_CONCAT ? OP_CONCAT : OP_COMPARE, at)) == NULL) return NULL;
-        if (level == LEVEL_CONCAT && last == NULL) parse_append(&n->as.child[0], &last, first);
+        if (n == NULL && (n = syntax_node(p, level == LEVEL_CONCAT ? OP_CONCAT : OP_COMPARE, at)) == NULL) return NULL;
+        if (level == LEVEL_CONCAT && last == NULL) syntax_append(&n->as.child[0], &last, first);
         struct node *item = binary(p, (enum level)(level + 1));
         if (item == NULL) return NULL;
         if (level == LEVEL_COMPARE) {
-            struct node *operand = parse_node(p, OP_OPERAND, at);
+            struct node *operand = syntax_node(p, OP_OPERAND, at);
             if (operand == NULL) return NULL;
             operand->flag = flag;
             operand->as.child[0] = item;
             n->as.child[0] = first;
-            parse_append(&n->as.child[1], &last, operand);
+            syntax_append(&n->as.child[1], &last, operand);
         } else {
-            parse_append(&n->as.child[0], &last, item);
+            syntax_append(&n->as.child[0], &last, item);
         }
     }
     return n == NULL ? first : n;
@@ -352,9 +352,9 @@ static struct node *binary(parser *p, enum level level)
 {
     if (level == LEVEL_UNARY) return unary(p, true);
     if (level == LEVEL_NOT) {
-        if (!parse_at_name(p, "not")) return binary(p, LEVEL_COMPARE);
-        struct node *n = parse_node(p, OP_NOT, p->t++->at);
-        if (n == NULL || !parse_deeper(p)) return NULL;
+        if (!syntax_at_name(p, "not")) return binary(p, LEVEL_COMPARE);
+        struct node *n = syntax_node(p, OP_NOT, p->t++->at);
+        if (n == NULL || !syntax_deeper(p)) return NULL;
         n->as.child[0] = binary(p, LEVEL_NOT);
         p->depth--;
         return n->as.child[0] == NULL ? NULL : n;
@@ -364,28 +364,28 @@ static struct node *binary(parser *p, enum level level)
     uint8_t flag;
     for (uint32_t at = p->t->at; left != NULL && skip_operator(p, level, &flag); at = p->t->at) {
         enum op op = level == LEVEL_OR ? OP_OR : level == LEVEL_AND ? OP_AND : OP_ARITHMETIC;
-        left = parse_node2(p, op, at, left, binary(p, (enum level)(level + 1)));
+        left = syntax_node2(p, op, at, left, binary(p, (enum level)(level + 1)));
         if (left != NULL) left->flag = flag;
     }
     return left;
 }
 
 /* In a for or if tag an "if" belongs to the tag. */
-struct node *parse_no_condition(parser *p)
+struct node *syntax_no_condition(parser *p)
 {
     return binary(p, LEVEL_OR);
 }
 
 /* The loosest level: a if b else c, which nests to the right. */
-struct node *parse_expression(parser *p)
+struct node *syntax_expression(parser *p)
 {
-    if (!parse_deeper(p)) return NULL;
+    if (!syntax_deeper(p)) return NULL;
     struct node *n = binary(p, LEVEL_OR);
-    while (n != NULL && parse_at_name(p, "if")) {
+    while (n != NULL && syntax_at_name(p, "if")) {
         uint32_t at = p->t++->at;
-        struct node *condition = parse_node2(p, OP_CONDITION, at, binary(p, LEVEL_OR), n);
+        struct node *condition = syntax_node2(p, OP_CONDITION, at, binary(p, LEVEL_OR), n);
         if (condition == NULL) return NULL;
-        if (parse_skip_name(p, "else") && (condition->as.child[2] = parse_expression(p)) == NULL) return NULL;
+        if (syntax_skip_name(p, "else") && (condition->as.child[2] = syntax_expression(p)) == NULL) return NULL;
         n = condition;
     }
     p->depth--;
@@ -397,12 +397,12 @@ static bool tuple_ends(const parser *p)
     static const enum token_type ends[] = { TOK_PRINT_END, TOK_BLOCK_END, TOK_RPAREN, TOK_RBRACKET,
                                             TOK_COLON,     TOK_ASSIGN,    TOK_END };
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
-        if (parse_at(p, ends[i])) return true;
-    return parse_at_name(p, "in") || parse_at_name(p, "recursive");
+        if (syntax_at(p, ends[i])) return true;
+    return syntax_at_name(p, "in") || syntax_at_name(p, "recursive");
 }
 
 /* One expression, or several with commas: a tuple. "()" is one only in parentheses. */
-struct node *parse_tuple(parser *p, bool parentheses, struct node *(*item)(parser *))
+struct node *syntax_tuple(parser *p, bool parentheses, struct node *(*item)(parser *))
 {
     struct node *first = NULL, *last = NULL;
     uint32_t at = p->t->at;
@@ -410,13 +410,13 @@ struct node *parse_tuple(parser *p, bool parentheses, struct node *(*item)(parse
     while (!tuple_ends(p)) {
         struct node *n = item(p);
         if (n == NULL) return NULL;
-        parse_append(&first, &last, n);
-        if (!parse_skip(p, TOK_COMMA)) break;
+        syntax_append(&first, &last, n);
+        if (!syntax_skip(p, TOK_COMMA)) break;
         comma = true;
     }
     if (!comma && first != NULL) return first;
-    if (first == NULL && !parentheses) return parse_expected(p, "an expression");
-    struct node *n = parse_node(p, OP_TUPLE, at);
+    if (first == NULL && !parentheses) return syntax_expected(p, "an expression");
+    struct node *n = syntax_node(p, OP_TUPLE, at);
     if (n != NULL) n->as.child[0] = first;
     return n;
 }

@@ -114,7 +114,7 @@ static bool filter_dictsort(context *c, const struct call *k, value *out) /* cas
     if (k->arg[1].kind == STRING && view_is(view_in(&k->arg[1]), "value")) position = of_int(1);
     else if (given(&k->arg[1]) && !(k->arg[1].kind == STRING && view_is(view_in(&k->arg[1]), "key")))
         return raise(c, "dictsort: sort by either \"key\" or \"value\"");
-    return dict_items(c, k->self.as.dict, 2, &pairs) &&
+    return value_dict_items(c, k->self.as.dict, 2, &pairs) &&
            keyed_items(c, &pairs, &position, NULL, value_truth(&k->arg[0]), &a, &count) &&
            sort_keyed(c, a, count, value_truth(&k->arg[2])) && list_of(c, a, count, out);
 }
@@ -258,7 +258,7 @@ static bool filter_batch(context *c, const struct call *k, value *out) /* lineco
     size_t count;
     int64_t size;
     value batch = { .kind = MISSING };
-    if (!arg_int(c, &k->arg[0], 0, &size) || !value_items(c, &k->self, &all, &count) ||
+    if (!call_arg_int(c, &k->arg[0], 0, &size) || !value_items(c, &k->self, &all, &count) ||
         !value_list_new(c, LIST, 0, out))
         return false;
     for (size_t i = 0; i < count; i++) {
@@ -280,7 +280,7 @@ static bool filter_slice(context *c, const struct call *k, value *out) /* slices
     size_t count, at = 0;
     int64_t slices;
     value slice;
-    if (!arg_int(c, &k->arg[0], 0, &slices) || !value_items(c, &k->self, &all, &count) ||
+    if (!call_arg_int(c, &k->arg[0], 0, &slices) || !value_items(c, &k->self, &all, &count) ||
         !value_list_new(c, LIST, 0, out))
         return false;
     if (slices <= 0) return raise(c, "slice: at least one slice is needed");
@@ -310,7 +310,7 @@ static bool filter_items(context *c, const struct call *k, value *out)
 {
     if (k->self.kind == UNDEFINED) return value_list_new(c, LIST, 0, out);
     if (k->self.kind != DICT) return raise(c, "can only get item pairs from a mapping");
-    return dict_items(c, k->self.as.dict, 2, out);
+    return value_dict_items(c, k->self.as.dict, 2, out);
 }
 
 static bool filter_end(context *c, const struct call *k, value *out) /* variant: the last */
@@ -419,5 +419,5 @@ const struct builtin *builtin_filter(view name)
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (view_is(name, rows[i].name)) return &rows[i];
-    return text_filter(name);
+    return builtin_text_filter(name);
 }

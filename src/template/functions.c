@@ -66,7 +66,7 @@ static bool function_range(context *c, const struct call *k, value *out)
 
 static bool function_dict(context *c, const struct call *k, value *out)
 {
-    return dict_from_call(c, (enum kind)k->row->variant, k, out);
+    return value_dict_from_call(c, (enum kind)k->row->variant, k, out);
 }
 
 /* How a template refuses a conversation: its message is the error. */
@@ -80,7 +80,7 @@ static bool function_raise(context *c, const struct call *k, value *out)
 static bool function_strftime(context *c, const struct call *k, value *out)
 {
     value format;
-    return arg_text(c, &k->arg[0], "strftime format", &format) && string_strftime(c, view_in(&format), out);
+    return call_arg_text(c, &k->arg[0], "strftime format", &format) && string_strftime(c, view_in(&format), out);
 }
 
 static bool function_cycler(context *c, const struct call *k, value *out)

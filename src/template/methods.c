@@ -28,7 +28,7 @@ static bool list_insert(context *c, const struct call *k, value *out)
     struct list *l = k->self.as.list;
     int64_t at, count = (int64_t)l->count;
     *out = of_kind(NONE);
-    if (!arg_int(c, &k->arg[0], 0, &at) || !render_charge(c, l->count / 8) || !value_list_add(c, l, &k->arg[1]))
+    if (!call_arg_int(c, &k->arg[0], 0, &at) || !render_charge(c, l->count / 8) || !value_list_add(c, l, &k->arg[1]))
         return false;
     at = at < -count ? 0 : at < 0 ? at + count : at > count ? count : at;
     memmove(l->items + at + 1, l->items + at, (size_t)(count - at) * sizeof *l->items);
@@ -47,7 +47,7 @@ static bool list_pop(context *c, const struct call *k, value *out)
 {
     struct list *l = k->self.as.list;
     int64_t at, count = (int64_t)l->count;
-    if (!arg_int(c, &k->arg[0], -1, &at) || !render_charge(c, l->count / 8)) return false;
+    if (!call_arg_int(c, &k->arg[0], -1, &at) || !render_charge(c, l->count / 8)) return false;
     if (at < 0) at = at < -count ? -1 : at + count;
     if (at < 0 || at >= count) return raise(c, "pop index out of range");
     *out = l->items[at];
@@ -98,7 +98,7 @@ static bool list_remove(context *c, const struct call *k, value *out)
 static bool list_reverse(context *c, const struct call *k, value *out)
 {
     *out = of_kind(NONE);
-    list_reverse_in_place(k->self.as.list);
+    value_list_reverse(k->self.as.list);
     return render_charge(c, k->self.as.list->count / 8);
 }
 
@@ -118,7 +118,7 @@ static bool list_copy(context *c, const struct call *k, value *out)
 
 /* ---- objects ---- */
 
-bool dict_items(context *c, const struct dict *d, int which, value *out)
+bool value_dict_items(context *c, const struct dict *d, int which, value *out)
 {
     if (!value_list_new(c, LIST, d->count, out) || !render_charge(c, d->count)) return false;
     for (size_t i = 0; i < d->count; i++) {
@@ -136,7 +136,7 @@ bool dict_items(context *c, const struct dict *d, int which, value *out)
 
 static bool views(context *c, const struct call *k, value *out)
 {
-    return dict_items(c, k->self.as.dict, k->row->variant, out);
+    return value_dict_items(c, k->self.as.dict, k->row->variant, out);
 }
 
 /* None where there is no such key, not undefined. */
@@ -201,7 +201,7 @@ static bool update(context *c, const struct call *k, struct dict *d)
     return true;
 }
 
-bool dict_from_call(context *c, enum kind kind, const struct call *k, value *out)
+bool value_dict_from_call(context *c, enum kind kind, const struct call *k, value *out)
 {
     return value_dict_new(c, kind, out) && update(c, k, out->as.dict);
 }
@@ -223,7 +223,7 @@ static bool dict_clear(context *c, const struct call *k, value *out)
 static bool dict_copy(context *c, const struct call *k, value *out)
 {
     const struct call copy = { .pos = &k->self, .pos_count = 1 };
-    return dict_from_call(c, DICT, &copy, out);
+    return value_dict_from_call(c, DICT, &copy, out);
 }
 
 /* ---- loop and cycler ---- */
@@ -301,7 +301,7 @@ const struct builtin *builtin_method(enum kind kind, view name)
     } tables[] = { [LIST] = ROWS(of_lists), [TUPLE] = ROWS(of_tuples),   [DICT] = ROWS(of_dicts),
                    [LOOP] = ROWS(of_loops), [CYCLER] = ROWS(of_cyclers), [JOINER] = { NULL, 0 } };
 #undef ROWS
-    if (kind == STRING) return string_method(name);
+    if (kind == STRING) return builtin_string_method(name);
     for (size_t i = 0; i < tables[kind].count; i++)
         if (view_is(name, tables[kind].rows[i].name)) return &tables[kind].rows[i];
     return NULL;

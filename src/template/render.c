@@ -61,11 +61,11 @@ static bool assign(context *c, const struct node *target, const value *v)
     const value *all;
     size_t count, i = 0;
     c->at = target->at;
-    if (target->op == OP_NAME) return scope_bind(c, target->name, v);
+    if (target->op == OP_NAME) return render_bind(c, target->name, v);
     if (target->op == OP_NAMESPACE_FIELD) {
         value space, key = target->as.literal;
         struct node name = { .op = OP_NAME, .at = target->at, .name = target->name };
-        if (!eval(c, &name, &space)) return false;
+        if (!eval_node(c, &name, &space)) return false;
         if (space.kind != NAMESPACE) return raise(c, "cannot assign attribute on non-namespace object");
         return value_dict_put(c, space.as.dict, &key, v);
     }
@@ -82,7 +82,7 @@ static bool assign(context *c, const struct node *target, const value *v)
 static bool run_set(context *c, const struct node *n)
 {
     value v;
-    return eval(c, n->as.child[1], &v) && assign(c, n->as.child[0], &v);
+    return eval_node(c, n->as.child[1], &v) && assign(c, n->as.child[0], &v);
 }
 
 /* All values are computed outside, then bound inside. */
@@ -92,7 +92,7 @@ static bool run_with(context *c, const struct node *n)
     bool good = inner != NULL;
     for (const struct node *set = n->as.child[0]; good && set != NULL; set = set->next) {
         value v;
-        good = eval(c, set->as.child[1], &v);
+        good = eval_node(c, set->as.child[1], &v);
         c->scope = inner;
         good = good && assign(c, set->as.child[0], &v);
         c->scope = outer;
@@ -118,7 +118,7 @@ static bool run_data(context *c, const struct node *n)
 static bool run_print(context *c, const struct node *n)
 {
     value v;
-    if (!eval(c, n->as.child[0], &v)) return false;
+    if (!eval_node(c, n->as.child[0], &v)) return false;
     c->at = n->at;
     return value_print(c, c->out, &v);
 }
@@ -127,7 +127,7 @@ static bool run_if(context *c, const struct node *n)
 {
     for (;;) { /* along the elifs, which are no deeper than the if */
         value v;
-        if (!eval(c, n->as.child[0], &v)) return false;
+        if (!eval_node(c, n->as.child[0], &v)) return false;
         if (value_truth(&v)) return run(c, n->as.child[1]);
         const struct node *rest = n->as.child[2];
         if (rest == NULL || rest->op != OP_IF || !rest->flag) return run(c, rest);
@@ -156,7 +156,7 @@ static bool filter_items(context *c, const struct node *n, struct scope *scope, 
         kept = l->items[i];
         scope->count = 0;
         c->scope = scope;
-        bool good = assign(c, n->as.child[0], &kept) && eval(c, n->as.child[3]->as.child[0], &v);
+        bool good = assign(c, n->as.child[0], &kept) && eval_node(c, n->as.child[3]->as.child[0], &v);
         c->scope = outer;
         if (!good) return false;
         if (value_truth(&v)) items[count++] = kept;
@@ -178,7 +178,7 @@ static bool run_items(context *c, const struct node *n, struct scope *scope, str
         item = l->items != NULL ? l->items[l->index]
                                 : of_int((int64_t)((uint64_t)l->range.start + l->index * (uint64_t)l->range.step));
         c->scope = scope;
-        bool good = scope_bind(c, c->t->loop, &self) && assign(c, n->as.child[0], &item);
+        bool good = render_bind(c, c->t->loop, &self) && assign(c, n->as.child[0], &item);
         c->scope = outer;
         if (!good || !render_charge(c, 2) || !run_in(c, n->as.child[2], scope, NULL)) return false;
         if (c->jump == JUMP_NONE) l->completed = true;
@@ -210,13 +210,13 @@ static bool run_loop(context *c, const struct node *n, const value *over, unsign
 static bool run_for(context *c, const struct node *n)
 {
     value over;
-    if (!eval(c, n->as.child[1], &over)) return false;
+    if (!eval_node(c, n->as.child[1], &over)) return false;
     c->at = n->at;
     return run_loop(c, n, &over, 1);
 }
 
 /* The loop again, one level deeper, over what it is called with; its text is the value. */
-bool loop_call(context *c, const struct loop *l, struct call *call, value *out)
+bool render_loop(context *c, const struct loop *l, struct call *call, value *out)
 {
     struct builder b = { 0 };
     struct scope *scope = c->scope;
@@ -249,14 +249,14 @@ static bool macro_value(context *c, const struct node *n, bool is_caller, value 
 static bool run_macro(context *c, const struct node *n)
 {
     value v;
-    return macro_value(c, n, false, &v) && scope_bind(c, n->name, &v);
+    return macro_value(c, n, false, &v) && render_bind(c, n->name, &v);
 }
 
 /* The body becomes a macro named caller. */
 static bool run_call_block(context *c, const struct node *n)
 {
     value caller, out;
-    if (!macro_value(c, n->as.child[1], true, &caller) || !eval_call_with(c, n->as.child[0], &caller, &out))
+    if (!macro_value(c, n->as.child[1], true, &caller) || !eval_node_with(c, n->as.child[0], &caller, &out))
         return false;
     return value_print(c, c->out, &out);
 }
@@ -279,7 +279,7 @@ static bool bind_rest(context *c, const struct macro *m, const struct call *call
     if (m->node->flag & MACRO_CALLER) {
         const value *caller = take_named(call, view_of("caller"), used);
         rest = caller == NULL ? of_undefined(view_of("caller")) : *caller;
-        if (!scope_bind(c, c->t->caller, &rest)) return false;
+        if (!render_bind(c, c->t->caller, &rest)) return false;
     }
     if (m->node->flag & MACRO_KWARGS && !value_dict_new(c, DICT, &rest)) return false;
     for (size_t i = 0; i < call->named_count; i++) {
@@ -291,14 +291,14 @@ static bool bind_rest(context *c, const struct macro *m, const struct call *call
         key = of_view(name, ORIGIN_TEMPLATE);
         if (!value_dict_put(c, rest.as.dict, &key, &call->named[i].value)) return false;
     }
-    if (m->node->flag & MACRO_KWARGS && !scope_bind(c, c->t->kwargs, &rest)) return false;
+    if (m->node->flag & MACRO_KWARGS && !render_bind(c, c->t->kwargs, &rest)) return false;
     if (!(m->node->flag & MACRO_VARARGS))
         return plain >= call->pos_count || raise(c, "macro '%.*s' takes not more than %zu arguments",
                                                  (int)min_size(own.len_bytes, 60), (const char *)own.ptr, plain);
     if (!value_list_new(c, TUPLE, 0, &rest)) return false;
     for (size_t i = plain; i < call->pos_count; i++)
         if (!value_list_add(c, rest.as.list, &call->pos[i])) return false;
-    return scope_bind(c, c->t->varargs, &rest);
+    return render_bind(c, c->t->varargs, &rest);
 }
 
 /* Binds in the macro's scope, which is c->scope: a default sees the parameters before it. */
@@ -312,14 +312,14 @@ static bool bind_parameters(context *c, const struct macro *m, const struct call
         const value *named = plain < call->pos_count ? NULL : take_named(call, c->t->names[p->name].text, used);
         if (plain < call->pos_count) v = call->pos[plain];
         else if (named != NULL) v = *named;
-        else if (p->as.child[0] != NULL && !eval(c, p->as.child[0], &v)) return false;
-        if (!scope_bind(c, p->name, &v)) return false;
+        else if (p->as.child[0] != NULL && !eval_node(c, p->as.child[0], &v)) return false;
+        if (!render_bind(c, p->name, &v)) return false;
     }
     return bind_rest(c, m, call, plain, used);
 }
 
 /* Its text is the value, with the origins it was printed with. */
-bool macro_call(context *c, const struct macro *m, struct call *call, value *out)
+bool render_macro(context *c, const struct macro *m, struct call *call, value *out)
 {
     struct builder b = { 0 };
     struct scope *outer = c->scope, *scope = new_scope(c, m->scope);

@@ -304,7 +304,7 @@ static void add_marker(reply_parser *p, enum marker_kind kind, view text)
 {
     if (text.len_bytes == 0 || text.len_bytes > REPLY_MARKER_MAX) return;
     assert(p->marker_count < MARKERS_MAX);
-    p->markers[p->marker_count++] = (struct marker){ kind, literal_of(text, p->setup) };
+    p->markers[p->marker_count++] = (struct marker){ kind, reply_literal(text, p->setup) };
     p->first_byte[text.ptr[0]] = true;
 }
 
@@ -333,8 +333,8 @@ bool reply_new(const struct reply_setup *setup, reply_sink *sink, void *arg, are
     p->family = f;
     p->sink = sink;
     p->arg = arg;
-    script_parts(f->call, setup, p->call);
-    script_parts(f->param, setup, p->param);
+    reply_script(f->call, setup, p->call);
+    reply_script(f->param, setup, p->param);
     p->tagged = p->call[reply_call_body(p)].kind == PART_PARAMS;
     if (bare) add_marker(p, MARK_CALL, view_of("{"));
     else if (!harmony && p->call[0].kind == PART_LITERAL) add_marker(p, MARK_CALL, p->call[0].literal.text);
@@ -345,8 +345,8 @@ bool reply_new(const struct reply_setup *setup, reply_sink *sink, void *arg, are
     add_markers(p, MARK_IGNORED, f->ignored);
     if (harmony) {
         add_markers(p, MARK_HEADER, "<|end|>\n<|call|>\n<|start|>");
-        p->channel = literal_of(view_of("<|channel|>"), setup);
-        p->message = literal_of(view_of("<|message|>"), setup);
+        p->channel = reply_literal(view_of("<|channel|>"), setup);
+        p->message = reply_literal(view_of("<|message|>"), setup);
     }
     add_markers(p, MARK_END, f->ends);
     add_marker(p, MARK_END, setup->format.turn_end);

@@ -21,7 +21,7 @@ static bool is_object(view text, arena *a)
     return v != NULL && v->type == JSON_OBJECT;
 }
 
-bool args_json_object(view *text, arena *a)
+bool reply_args_object(view *text, arena *a)
 {
     const json_value *v = parsed(*text, a);
     if (v == NULL || v->type != JSON_STRING) return v != NULL && v->type == JSON_OBJECT;
@@ -37,8 +37,8 @@ static bool object_text(const json_value *v, view source, arena *a, view *args)
     return v->type == JSON_OBJECT || (v->type == JSON_STRING && is_object(v->text, a));
 }
 
-bool args_of_object(const struct reply_family *f, const json_value *v, view source, arena *a, view *name, view *id,
-                    view *args)
+bool reply_args_member(const struct reply_family *f, const json_value *v, view source, arena *a, view *name, view *id,
+                       view *args)
 {
     if (v->type != JSON_OBJECT) return false;
     *id = (view){ NULL, 0 };
@@ -248,7 +248,7 @@ static bool finished(json_writer *w, arena *a, view *args)
     return json_done(w, args) && is_object(*args, a);
 }
 
-bool args_of_gemma(view text, arena *a, view *args)
+bool reply_args_gemma(view text, arena *a, view *args)
 {
     err e = { 0 };
     json_writer *w = ARENA_ARRAY(a, json_writer, 1, "arguments", &e);
@@ -258,7 +258,7 @@ bool args_of_gemma(view text, arena *a, view *args)
     return literal_value(text, true, w, a) && finished(w, a, args);
 }
 
-bool args_of_python(view text, size_t *at, arena *a, view *name, view *args, bool *good)
+bool reply_args_python(view text, size_t *at, arena *a, view *name, view *args, bool *good)
 {
     err e = { 0 };
     struct reader r = { .text = text, .at = *at, .arena = a };
@@ -342,7 +342,8 @@ static bool write_param(const struct raw_param *p, const json_value *type, json_
     return true;
 }
 
-bool args_of_params(const struct raw_param *params, size_t count, const struct reply_tool *tool, arena *a, view *args)
+bool reply_args_params(const struct raw_param *params, size_t count, const struct reply_tool *tool, arena *a,
+                       view *args)
 {
     err e = { 0 };
     json_writer *w = ARENA_ARRAY(a, json_writer, 1, "arguments", &e);

@@ -347,13 +347,13 @@ static bool send_listed(reply_parser *p, enum part_kind kind, bool dry)
     size_t at = 0;
     bool good;
     if (kind == PART_PYTHON) {
-        while (args_of_python(text, &at, p->arena, &name, &args, &good))
+        while (reply_args_python(text, &at, p->arena, &name, &args, &good))
             if (!dry) send_call(p, name, id, args);
         return good;
     }
     if (!json_parse(text, p->arena, &root, &ignored)) return false;
     for (const json_value *v = kind == PART_ARRAY ? root->first : root; v != NULL; v = v->next) {
-        if (!args_of_object(p->family, v, text, p->arena, &name, &id, &args) || name.len_bytes == 0 ||
+        if (!reply_args_member(p->family, v, text, p->arena, &name, &id, &args) || name.len_bytes == 0 ||
             name.len_bytes > REPLY_NAME_MAX)
             return false;
         if (!dry) send_call(p, name, id, args);
@@ -366,15 +366,15 @@ static bool read_args(reply_parser *p, enum part_kind kind, view *args)
 {
     struct raw_param params[REPLY_PARAMS_MAX];
     view body = held_view(p, p->body);
-    if (kind == PART_GEMMA) return args_of_gemma(body, p->arena, args);
+    if (kind == PART_GEMMA) return reply_args_gemma(body, p->arena, args);
     if (kind == PART_JSON) {
         *args = body;
-        return args_json_object(args, p->arena);
+        return reply_args_object(args, p->arena);
     }
     for (size_t i = 0; i < p->param_count; i++)
         params[i] = (struct raw_param){ held_view(p, p->params[i].key), held_view(p, p->params[i].value),
                                         p->params[i].is_string };
-    return args_of_params(params, p->param_count, tool_named(p, held_view(p, p->name)), p->arena, args);
+    return reply_args_params(params, p->param_count, tool_named(p, held_view(p, p->name)), p->arena, args);
 }
 
 bool reply_call_finish(reply_parser *p)

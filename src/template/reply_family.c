@@ -199,7 +199,7 @@ const char *reply_family_name(const struct reply_family *f)
 }
 
 /* Sets a bit for each byte of `text` that is part of a control token's text in it. */
-struct literal literal_of(view text, const struct reply_setup *setup)
+struct literal reply_literal(view text, const struct reply_setup *setup)
 {
     struct literal l = { text, 0 };
     assert(text.len_bytes > 0 && text.len_bytes <= REPLY_MARKER_MAX);
@@ -213,7 +213,7 @@ struct literal literal_of(view text, const struct reply_setup *setup)
     return l;
 }
 
-void script_parts(const char *script, const struct reply_setup *setup, struct part out[static PARTS_MAX])
+void reply_script(const char *script, const struct reply_setup *setup, struct part out[static PARTS_MAX])
 {
     static const struct {
         char mark;
@@ -233,7 +233,7 @@ void script_parts(const char *script, const struct reply_setup *setup, struct pa
             at += 2;
         } else {
             size_t len = strcspn(at, "%");
-            out[n].literal = literal_of((view){ (const uint8_t *)at, len }, setup);
+            out[n].literal = reply_literal((view){ (const uint8_t *)at, len }, setup);
             at += len;
         }
     }

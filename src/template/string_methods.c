@@ -10,7 +10,7 @@
 #include <assert.h>
 #include <stdio.h>
 
-bool arg_int(context *c, const value *arg, int64_t otherwise, int64_t *out)
+bool call_arg_int(context *c, const value *arg, int64_t otherwise, int64_t *out)
 {
     const int64_t most = INT64_C(1) << 53; /* far over any length, far under what sums of lengths overflow at */
     *out = otherwise;
@@ -20,7 +20,7 @@ bool arg_int(context *c, const value *arg, int64_t otherwise, int64_t *out)
     return true;
 }
 
-bool arg_text(context *c, const value *arg, const char *name, value *out)
+bool call_arg_text(context *c, const value *arg, const char *name, value *out)
 {
     *out = *arg;
     return arg->kind == STRING || raise(c, "%s must be str, not %s", name, value_kind(arg));
@@ -111,7 +111,7 @@ static bool rsplit_blanks(context *c, const value *s, uint64_t most, struct list
         if (rest.len == 0) break;
         if (!add_part(c, l, &rest, start, rest.len) || !cut(c, &rest, 0, start, &rest)) return false;
     }
-    list_reverse_in_place(l);
+    value_list_reverse(l);
     return true;
 }
 
@@ -126,7 +126,7 @@ static bool split_at(context *c, const value *s, const value *separator, uint64_
     return add_part(c, l, s, start, s->len);
 }
 
-void list_reverse_in_place(struct list *l)
+void value_list_reverse(struct list *l)
 {
     for (size_t i = 0; i < l->count / 2; i++) {
         value first = l->items[i];
@@ -143,7 +143,7 @@ static bool rsplit_at(context *c, const value *s, const value *separator, uint64
         end = hit;
     }
     if (!add_part(c, l, s, 0, end)) return false;
-    list_reverse_in_place(l);
+    value_list_reverse(l);
     return true;
 }
 
@@ -152,7 +152,7 @@ static bool split(context *c, const struct call *k, value *out) /* variant: from
     bool from_right = k->row->variant;
     int64_t most;
     const value *separator = &k->arg[0];
-    if (!arg_int(c, &k->arg[1], -1, &most) || !value_list_new(c, LIST, 0, out)) return false;
+    if (!call_arg_int(c, &k->arg[1], -1, &most) || !value_list_new(c, LIST, 0, out)) return false;
     uint64_t limit = most < 0 ? UINT64_MAX : (uint64_t)most;
     if (!render_charge(c, k->self.len / 16)) return false;
     if (!given(separator) || separator->kind == NONE)
@@ -169,7 +169,7 @@ static bool partition(context *c, const struct call *k, value *out) /* variant: 
     bool last = k->row->variant;
     value separator;
     size_t hit;
-    if (!arg_text(c, &k->arg[0], "separator", &separator) || !value_list_new(c, TUPLE, 3, out)) return false;
+    if (!call_arg_text(c, &k->arg[0], "separator", &separator) || !value_list_new(c, TUPLE, 3, out)) return false;
     if (separator.len == 0) return raise(c, "empty separator");
     if (!render_charge(c, k->self.len * (last ? separator.len : 1) / 128)) return false;
     struct list *l = out->as.list;
@@ -263,7 +263,7 @@ static bool search(context *c, const struct call *k, value *out)
     bool last = k->row->variant & SEARCH_LAST, must = k->row->variant & SEARCH_MUST;
     value wanted;
     size_t hit;
-    if (!arg_text(c, &k->arg[0], "substring", &wanted)) return false;
+    if (!call_arg_text(c, &k->arg[0], "substring", &wanted)) return false;
     view text = view_in(&k->self);
     if (!render_charge(c, text.len_bytes * (last || wanted.len > 32 ? 1 + wanted.len : 1) / 64)) return false;
     bool found = last ? string_find_last(text, text.len_bytes, view_in(&wanted), &hit)
@@ -278,7 +278,7 @@ static bool string_count(context *c, const struct call *k, value *out)
     value wanted;
     size_t at = 0;
     int64_t count = 0;
-    if (!arg_text(c, &k->arg[0], "substring", &wanted) || !render_charge(c, k->self.len / 16)) return false;
+    if (!call_arg_text(c, &k->arg[0], "substring", &wanted) || !render_charge(c, k->self.len / 16)) return false;
     if (wanted.len == 0) count = (int64_t)string_chars(view_in(&k->self)) + 1;
     for (; wanted.len > 0 && string_find(view_in(&k->self), at, view_in(&wanted), &at); at += wanted.len) count++;
     *out = of_int(count);
@@ -314,8 +314,8 @@ static bool replace(context *c, const struct call *k, value *out)
 {
     value old, new;
     int64_t count;
-    return arg_text(c, &k->arg[0], "old", &old) && arg_text(c, &k->arg[1], "new", &new) &&
-           arg_int(c, &k->arg[2], -1, &count) && string_replace(c, &k->self, &old, &new, count, out);
+    return call_arg_text(c, &k->arg[0], "old", &old) && call_arg_text(c, &k->arg[1], "new", &new) &&
+           call_arg_int(c, &k->arg[2], -1, &count) && string_replace(c, &k->self, &old, &new, count, out);
 }
 
 /* ---- letters ---- */
@@ -416,7 +416,8 @@ static bool pad(context *c, const struct call *k, value *out)
     bool left = k->row->variant & PAD_LEFT, right = k->row->variant & PAD_RIGHT;
     int64_t width, missing;
     value fill = of_text(" ");
-    if (!arg_int(c, &k->arg[0], 0, &width) || (given(&k->arg[1]) && !arg_text(c, &k->arg[1], "fill character", &fill)))
+    if (!call_arg_int(c, &k->arg[0], 0, &width) ||
+        (given(&k->arg[1]) && !call_arg_text(c, &k->arg[1], "fill character", &fill)))
         return false;
     missing = width < 0 ? 0 : width - (int64_t)string_chars(view_in(&k->self));
     int64_t half = missing / 2 + (missing & width & 1); /* str.center: the odd one goes left where the width is odd */
@@ -430,7 +431,7 @@ static bool zfill(context *c, const struct call *k, value *out)
     value sign, rest, zero = of_text("0");
     bool is_signed = k->self.len > 0 && (k->self.as.bytes[0] == '-' || k->self.as.bytes[0] == '+');
     struct builder b = { 0 };
-    if (!arg_int(c, &k->arg[0], 0, &width) || !cut(c, &k->self, 0, is_signed, &sign) ||
+    if (!call_arg_int(c, &k->arg[0], 0, &width) || !cut(c, &k->self, 0, is_signed, &sign) ||
         !cut(c, &k->self, is_signed, k->self.len, &rest))
         return false;
     if (!string_pad(c, &rest, width - (int64_t)string_chars(view_in(&k->self)), 0, &zero, &rest)) return false;
@@ -443,7 +444,7 @@ static bool expandtabs(context *c, const struct call *k, value *out)
 {
     struct builder b = { 0 };
     int64_t size, column = 0;
-    if (!arg_int(c, &k->arg[0], 8, &size) || !render_charge(c, k->self.len / 4)) return false;
+    if (!call_arg_int(c, &k->arg[0], 8, &size) || !render_charge(c, k->self.len / 4)) return false;
     for (size_t at = 0, len; at < k->self.len; at += len) {
         uint32_t code = utf8_next(view_after(view_in(&k->self), at), &len);
         int64_t blanks = size > 0 ? size - column % size : 0;
@@ -459,7 +460,7 @@ static bool expandtabs(context *c, const struct call *k, value *out)
 static bool remove_affix(context *c, const struct call *k, value *out) /* variant: at the end */
 {
     value affix;
-    if (!arg_text(c, &k->arg[0], "affix", &affix)) return false;
+    if (!call_arg_text(c, &k->arg[0], "affix", &affix)) return false;
     size_t n = affix.len > 0 && ends_here(&k->self, &affix, k->row->variant) ? affix.len : 0;
     return cut(c, &k->self, k->row->variant ? 0 : n, k->self.len - (k->row->variant ? n : 0), out);
 }
@@ -469,7 +470,7 @@ static bool format(context *c, const struct call *k, value *out)
     return string_format(c, &k->self, k, out);
 }
 
-const struct builtin *string_method(view name)
+const struct builtin *builtin_string_method(view name)
 {
     static const struct builtin rows[] = {
         { "strip", "chars", 0, STRIP_LEFT | STRIP_RIGHT, strip },

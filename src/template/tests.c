@@ -5,7 +5,7 @@
 static bool remainder_of(context *c, const struct call *k, int64_t divisor, int64_t *out)
 {
     int64_t n;
-    if (k->self.kind == UNDEFINED) return raise_undefined(c, &k->self);
+    if (k->self.kind == UNDEFINED) return value_raise_undefined(c, &k->self);
     if (k->self.kind == FLOAT && k->self.as.real > -9e15 && k->self.as.real < 9e15 &&
         (double)(int64_t)k->self.as.real == k->self.as.real)
         n = (int64_t)k->self.as.real;

@@ -69,7 +69,7 @@ static bool filter_replace(context *c, const struct call *k, value *out) /* old 
     value s, old, new;
     int64_t count;
     return value_to_string(c, &k->self, &s) && value_to_string(c, &k->arg[0], &old) &&
-           value_to_string(c, &k->arg[1], &new) && arg_int(c, &k->arg[2], -1, &count) &&
+           value_to_string(c, &k->arg[1], &new) && call_arg_int(c, &k->arg[2], -1, &count) &&
            string_replace(c, &s, &old, &new, count, out);
 }
 
@@ -101,7 +101,7 @@ static bool filter_indent(context *c, const struct call *k, value *out) /* width
     int64_t width;
     if (!value_to_string(c, &k->self, &s)) return false;
     if (indent.kind != STRING &&
-        (!arg_int(c, &k->arg[0], 4, &width) || !string_pad(c, &none, width, 0, &blanks, &indent)))
+        (!call_arg_int(c, &k->arg[0], 4, &width) || !string_pad(c, &none, width, 0, &blanks, &indent)))
         return false;
     if (!string_lines(c, &s, &lines)) return false;
     struct list *l = lines.as.list;
@@ -120,7 +120,7 @@ static bool filter_indent(context *c, const struct call *k, value *out) /* width
 static bool filter_center(context *c, const struct call *k, value *out)
 {
     struct call padded = { .arg = { given(&k->arg[0]) ? k->arg[0] : of_int(80) } };
-    padded.row = string_method(view_of("center"));
+    padded.row = builtin_string_method(view_of("center"));
     return value_to_string(c, &k->self, &padded.self) && padded.row->run(c, &padded, out);
 }
 
@@ -131,10 +131,10 @@ static bool filter_truncate(context *c, const struct call *k, value *out) /* len
     int64_t length, leeway;
     size_t blank;
     struct builder b = { 0 };
-    if (!value_to_string(c, &k->self, &s) || !arg_int(c, &k->arg[0], 255, &length) ||
-        !arg_int(c, &k->arg[3], 5, &leeway))
+    if (!value_to_string(c, &k->self, &s) || !call_arg_int(c, &k->arg[0], 255, &length) ||
+        !call_arg_int(c, &k->arg[3], 5, &leeway))
         return false;
-    if (given(&k->arg[2]) && !arg_text(c, &k->arg[2], "end", &end)) return false;
+    if (given(&k->arg[2]) && !call_arg_text(c, &k->arg[2], "end", &end)) return false;
     int64_t room = length - (int64_t)string_chars(view_in(&end));
     if (room < 0 || leeway < 0) return raise(c, "truncate: length and leeway are too small");
     *out = s;
@@ -170,7 +170,7 @@ static bool filter_wordwrap(context *c, const struct call *k, value *out) /* wid
     value s, lines;
     int64_t width;
     struct builder b = { 0 };
-    if (!value_to_string(c, &k->self, &s) || !arg_int(c, &k->arg[0], 79, &width) || !string_lines(c, &s, &lines))
+    if (!value_to_string(c, &k->self, &s) || !call_arg_int(c, &k->arg[0], 79, &width) || !string_lines(c, &s, &lines))
         return false;
     if (width <= 0) return raise(c, "invalid width %lld (must be > 0)", (long long)width);
     for (size_t i = 0; i < lines.as.list->count; i++) {
@@ -213,7 +213,7 @@ static bool filter_striptags(context *c, const struct call *k, value *out)
     }
     if (!string_put_part(c, &b, &s, at, s.len)) return false;
     split.self = string_built(&b);
-    split.row = string_method(view_of("split"));
+    split.row = builtin_string_method(view_of("split"));
     return split.row->run(c, &split, &words) && string_join(c, &blank, &words, out);
 }
 
@@ -239,7 +239,7 @@ static bool filter_urlencode(context *c, const struct call *k, value *out)
 {
     struct builder b = { 0 };
     value pairs = k->self;
-    if (k->self.kind == DICT && !dict_items(c, k->self.as.dict, 2, &pairs)) return false;
+    if (k->self.kind == DICT && !value_dict_items(c, k->self.as.dict, 2, &pairs)) return false;
     if (pairs.kind != LIST && pairs.kind != TUPLE) {
         if (!quote(c, &b, &k->self, false)) return false;
         *out = string_built(&b);
@@ -263,7 +263,7 @@ static bool filter_format(context *c, const struct call *k, value *out)
     value s, args;
     if (!value_to_string(c, &k->self, &s)) return false;
     const struct call named = { .named = k->named, .named_count = k->named_count };
-    if (k->named_count > 0) return dict_from_call(c, DICT, &named, &args) && string_percent(c, &s, &args, out);
+    if (k->named_count > 0) return value_dict_from_call(c, DICT, &named, &args) && string_percent(c, &s, &args, out);
     if (!value_list_new(c, TUPLE, 0, &args)) return false;
     for (size_t i = 0; i < k->pos_count; i++)
         if (!value_list_add(c, args.as.list, &k->pos[i])) return false;
@@ -278,7 +278,7 @@ static bool filter_abs(context *c, const struct call *k, value *out)
     zero.origin = ORIGIN_TEMPLATE;
     *out = k->self;
     if (!value_is_number(&k->self))
-        return k->self.kind == UNDEFINED ? raise_undefined(c, &k->self)
+        return k->self.kind == UNDEFINED ? value_raise_undefined(c, &k->self)
                                          : raise(c, "bad operand type for abs(): '%s'", value_kind(&k->self));
     if (k->self.kind == FLOAT) {
         out->as.real = fabs(k->self.as.real);
@@ -357,8 +357,8 @@ static bool filter_int(context *c, const struct call *k, value *out) /* default 
     double d = 0;
     value s;
     bool good = value_integer(&k->self, &n), real = k->self.kind == FLOAT;
-    if (k->self.kind == UNDEFINED) return raise_undefined(c, &k->self);
-    if (!arg_int(c, &k->arg[1], 10, &base)) return false;
+    if (k->self.kind == UNDEFINED) return value_raise_undefined(c, &k->self);
+    if (!call_arg_int(c, &k->arg[1], 10, &base)) return false;
     if (k->self.kind == FLOAT) d = k->self.as.real;
     if (k->self.kind == STRING) {
         if (!trimmed(c, &k->self, &s)) return false;
@@ -377,7 +377,7 @@ static bool filter_float(context *c, const struct call *k, value *out) /* defaul
     double d = 0;
     value s;
     bool good = value_is_number(&k->self);
-    if (k->self.kind == UNDEFINED) return raise_undefined(c, &k->self);
+    if (k->self.kind == UNDEFINED) return value_raise_undefined(c, &k->self);
     if (good) d = value_number(&k->self);
     if (k->self.kind == STRING) {
         if (!trimmed(c, &k->self, &s)) return false;
@@ -393,9 +393,9 @@ static bool filter_round(context *c, const struct call *k, value *out) /* precis
     int64_t precision, n;
     char text[400];
     view method = given(&k->arg[1]) && k->arg[1].kind == STRING ? view_in(&k->arg[1]) : view_of("common");
-    if (!arg_int(c, &k->arg[0], 0, &precision)) return false;
+    if (!call_arg_int(c, &k->arg[0], 0, &precision)) return false;
     if (!value_is_number(&k->self) || k->self.kind == BIG_INT)
-        return k->self.kind == UNDEFINED ? raise_undefined(c, &k->self)
+        return k->self.kind == UNDEFINED ? value_raise_undefined(c, &k->self)
                                          : raise(c, "round: '%s' is no number", value_kind(&k->self));
     if (precision > 15 || precision < -15)
         return raise(c, "round: precision %lld, from -15 to 15 are allowed", (long long)precision);
@@ -440,7 +440,7 @@ static bool filter_tojson(context *c, const struct call *k, value *out) /* ensur
     style.indented = given(indent) && indent->kind != NONE;
     style.indent = *indent;
     if (style.indented && indent->kind != STRING &&
-        (!arg_int(c, indent, 0, &width) || !string_pad(c, &none, width, 0, &blank, &style.indent)))
+        (!call_arg_int(c, indent, 0, &width) || !string_pad(c, &none, width, 0, &blank, &style.indent)))
         return false;
     style.item_separator = of_text(style.indented ? "," : ", ");
     style.key_separator = of_text(": ");
@@ -470,7 +470,7 @@ static bool filter_from_json(context *c, const struct call *k, value *out)
     return value_from_json(c, tree, (enum template_origin)k->self.origin, out);
 }
 
-const struct builtin *text_filter(view name)
+const struct builtin *builtin_text_filter(view name)
 {
     static const struct builtin rows[] = {
         { "abs", "", 0, 0, filter_abs },
