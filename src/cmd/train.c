@@ -2,6 +2,7 @@
 #include "cmd/options.h"
 
 #include "kernels/weight.h"
+#include "train/curves.h"
 #include "train/export.h"
 
 #include <signal.h>
@@ -11,7 +12,7 @@
 
 struct train_options {
     size_t threads, slice_steps, slice_minutes, from, to;
-    const char *tier, *verify, *out, *type, *card, *checkpoint;
+    const char *tier, *verify, *out, *type, *card, *checkpoint, *curves;
     bool dry_run;
 };
 
@@ -41,6 +42,8 @@ static const struct option ROWS[] = {
       "write a model card, and stop" },
     { "--checkpoint", "FILE", OPTION_TEXT, offsetof(struct train_options, checkpoint), 0, 0, NULL, NULL,
       "out, card: of this checkpoint instead of the last" },
+    { "--curves", "FILE", OPTION_TEXT, offsetof(struct train_options, curves), 0, 0, NULL, NULL,
+      "draw the run's log as SVG, and stop" },
 };
 
 /* Set by signals: the step that runs is finished and a checkpoint written. */
@@ -122,10 +125,29 @@ static void print_step(const struct run *r, const struct step_result *s, const s
     double rate = 6 * (double)r->layout.active_values * (double)r->settings.step_tok / took;
     uint64_t steps = r->settings.optimizer.schedule.steps, step = r->trainer.step;
     printf("step %llu of %llu  loss %.4f", (unsigned long long)step, (unsigned long long)steps, s->loss);
+    double low, high;
+    run_expert_load(r, &low, &high);
     if (held != NULL) printf("  held out %.4f, %.4f bits a byte", held->loss, held->bits_per_byte);
     printf("  norm %.2f  rate %.2e  %.0f tok/s, %.0f %% of peak  %.1f h left\n", s->grad_norm, s->rate,
            (double)r->settings.step_tok / took, 100 * rate / peak, took * (double)(steps - step) / 3600);
+    if (high > 0 && held != NULL) printf("  experts' load %.2f to %.2f of an even share\n", low, high);
     fflush(stdout);
+}
+
+/* The same prompts every time: one of prose, one of manuals, one task. */
+static bool print_samples(struct run *r, err *e)
+{
+    static const char *const prompts[] = { "It is a truth", "The function returns",
+                                           "<|im_start|>user\nWhat is 12 + 30?<|im_end|>\n<|im_start|>assistant\n" };
+    for (size_t i = 0; i < sizeof prompts / sizeof prompts[0]; i++) {
+        char text[512];
+        if (!run_sample(r, view_of(prompts[i]), 32, text, sizeof text, e)) return false;
+        for (char *at = text; *at != 0; at++)
+            if (*at == '\n') *at = ' ';
+        printf("  %s ... %s\n", i == 2 ? "12 + 30" : prompts[i], text);
+    }
+    fflush(stdout);
+    return true;
 }
 
 /* What follows a step: held-out loss, log, checkpoints, at their intervals and at the end. */
@@ -140,6 +162,7 @@ static bool after_step(struct run *r, const struct step_result *s, double took, 
         print_step(r, s, measured ? &held : NULL, took, peak);
         if ((measured || step % set->log_steps == 0) && !run_log(r, s, measured ? &held : NULL, e)) return false;
     }
+    if (set->sample_steps > 0 && step % set->sample_steps == 0 && !print_samples(r, e)) return false;
     if (set->keep_steps > 0 && step % set->keep_steps == 0 && !run_checkpoint(r, true, e)) return false;
     if (step % set->checkpoint_steps == 0 || last) return run_checkpoint(r, false, e);
     return true;
@@ -153,6 +176,7 @@ static bool train(struct run *r, const struct train_options *o, err *e)
     if (found) say("going on from step %llu", (unsigned long long)r->trainer.step);
     signal(SIGINT, ask_stop);
     signal(SIGTERM, ask_stop);
+    struct progress p = { .what = "training" };
     for (size_t done = 0; !run_done(r);) {
         struct step_result s;
         double start = clock_seconds();
@@ -161,9 +185,12 @@ static bool train(struct run *r, const struct train_options *o, err *e)
         done++;
         bool last = run_done(r) || stop_asked || (o->slice_steps > 0 && done >= o->slice_steps) ||
                     (o->slice_minutes > 0 && now - begin > 60.0 * (double)o->slice_minutes);
+        progress_end(&p);
         if (!after_step(r, &s, now - start, peak, last, e)) return false;
+        progress_show(&p, (size_t)r->trainer.step, (size_t)r->settings.optimizer.schedule.steps);
         if (last) break;
     }
+    progress_end(&p);
     return true;
 }
 
@@ -190,6 +217,14 @@ static bool export(struct run *r, const struct train_options *o, err *e)
     return (o->out == NULL || export_gguf(r, o->out, kind->type, e)) && (o->card == NULL || export_card(r, o->card, e));
 }
 
+static bool curves(struct run *r, const struct train_options *o, err *e)
+{
+    char path[PATH_BYTES], name[128];
+    const char *const paths[] = { path }, *const names[] = { name };
+    snprintf(name, sizeof name, "%.*s", (int)r->settings.name.len_bytes, (const char *)r->settings.name.ptr);
+    return path_join(r->settings.folder, "run.log", path, e) && curves_write(o->curves, paths, names, 1, &r->arena, e);
+}
+
 int cmd_train(int argc, char **argv)
 {
     struct train_options o = { 0 };
@@ -204,8 +239,11 @@ int cmd_train(int argc, char **argv)
     if (!options_read(&line, argc, argv, &status)) return status;
     struct run r;
     err e = { 0 };
-    bool good = run_open_config(&r, line.words[0], &e) && run_open(&r, o.threads, o.tier, &e);
-    if (good && o.dry_run) good = dry_run(&r, &e);
+    bool good = run_open_config(&r, line.words[0], &e);
+    if (good && o.curves != NULL) good = curves(&r, &o, &e);
+    else good = good && run_open(&r, o.threads, o.tier, &e);
+    if (good && o.curves != NULL) good = true;
+    else if (good && o.dry_run) good = dry_run(&r, &e);
     else if (good && o.verify != NULL) good = verify(&r, &o, &e);
     else if (good && (o.out != NULL || o.card != NULL)) good = export(&r, &o, &e);
     else if (good) good = train(&r, &o, &e);

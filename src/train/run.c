@@ -140,6 +140,49 @@ bool run_held_out(struct run *r, size_t rows, struct held_out_result *out, err *
     return true;
 }
 
+/* ---- what can be seen on the way ---- */
+
+/* The network has no cache of keys: every token is a pass over the whole row. Samples are short and rare. */
+bool run_sample(struct run *r, view prompt, size_t count, char *room, size_t room_bytes, err *e)
+{
+    enum { SAMPLE_TOK = 96 };
+    size_t have, out_len = 0, row = min_size(SAMPLE_TOK, r->settings.row_tok), mark = r->arena.used_bytes;
+    if (!tokenizer_encode(r->vocab.tokenizer, prompt, true, r->tok, row, &have, &r->arena, e)) return false;
+    arena_rewind(&r->arena, mark);
+    room[0] = 0;
+    for (size_t made = 0; made < count && have > 0 && have < row; made++) {
+        for (size_t t = 0; t < have; t++) {
+            r->target[t] = t + 1 == have ? 0 : -1;
+            r->starts[t] = 0;
+        }
+        struct batch b = { 1, have, r->tok, r->target, r->starts };
+        (void)net_run(&r->trainer.net, &b, r->trainer.params, NULL, 0, 0);
+        int32_t next = r->trainer.net.best[have - 1];
+        uint8_t bytes[TOKEN_BYTES_MAX];
+        size_t len;
+        if (tokenizer_kind(r->vocab.tokenizer, next) == TOKEN_CONTROL) break;
+        if (!tokenizer_piece(r->vocab.tokenizer, next, false, bytes, &len, e)) return false;
+        if (out_len + len + 1 > room_bytes) break;
+        memcpy(room + out_len, bytes, len);
+        room[out_len += len] = 0;
+        r->tok[have++] = next;
+    }
+    return true;
+}
+
+void run_expert_load(const struct run *r, double *low, double *high)
+{
+    const struct shape *s = &r->layout.shape;
+    *low = *high = 0;
+    for (size_t layer = 0; layer < s->layers && s->experts > 0; layer++) {
+        for (size_t x = 0; x < s->experts; x++) {
+            double share = (double)r->trainer.net.layers[layer].load[x] * (double)s->experts;
+            if ((layer == 0 && x == 0) || share < *low) *low = share;
+            if (share > *high) *high = share;
+        }
+    }
+}
+
 /* ---- checkpoints ---- */
 
 static bool make_folder(const struct run *r, err *e)

@@ -55,6 +55,12 @@ struct held_out_result {
 };
 bool run_held_out(struct run *r, size_t rows, struct held_out_result *out, err *e);
 
+/* Greedy text after a prompt, with the weights of this moment: `count` tokens or until a turn or text ends. */
+bool run_sample(struct run *r, view prompt, size_t count, char *room, size_t room_bytes, err *e);
+
+/* The busiest and the idlest expert of the last microbatch, as multiples of an even share; 0, 0 where dense. */
+void run_expert_load(const struct run *r, double *low, double *high);
+
 bool run_checkpoint(struct run *r, bool keep, err *e);
 
 /* Appends a line to the log; held_out may be NULL. */

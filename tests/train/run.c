@@ -1,5 +1,6 @@
 /* A whole run in a folder of its own: data, training, killed at random moments and resumed, the log replayed, a planted
  * change found, the model written; then what is refused, and that a refusal loses nothing. */
+#include "train/curves.h"
 #include "train/export.h"
 
 #include "base/file.h"
@@ -309,6 +310,17 @@ static void test_export(void)
     CHECK(export_gguf(&r, in("toy.gguf"), WEIGHT_F32, &e), "%s", e.text);
     CHECK(export_gguf(&r, in("toy-q8.gguf"), WEIGHT_Q8_0, &e), "%s", e.text);
     test_same_model(&r);
+    char sample[128];
+    CHECK(run_sample(&r, view_of("word1 "), 8, sample, sizeof sample, &e), "%s", e.text);
+    CHECK(strlen(sample) <= 8 * 8, "a sample of eight tokens: %s", sample);
+    double low, high;
+    run_expert_load(&r, &low, &high);
+    CHECK(low >= 0 && low <= 1 && high >= 1 && high <= 4, "load of four experts: %.2f to %.2f", low, high);
+    const char *log = in("run/run.log"), *legend = "toy";
+    CHECK(curves_write(in("toy.svg"), &log, &legend, 1, &r.arena, &e), "%s", e.text);
+    CHECK(!curves_write(in("none.svg"), &(const char *){ in("vocab.gguf") }, &legend, 1, &r.arena, &e) &&
+              access(in("none.svg"), F_OK) != 0, "a log without steps: %s", e.text);
+    e = (err){ 0 };
     CHECK(export_card(&r, in("toy.md"), &e), "%s", e.text);
     CHECK(!export_gguf(&r, in("toy-q4k.gguf"), WEIGHT_Q4_K, &e) && access(in("toy-q4k.gguf"), F_OK) != 0,
           "rows of 32 are no block of 256: %s", e.text);
