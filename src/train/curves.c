@@ -89,17 +89,22 @@ static double y_at(const struct picture *p, double loss)
 
 static void put_axes(struct picture *p)
 {
-    put(p, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" font-family=\"sans-serif\" font-size=\"12\">\n"
-        "<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n", WIDTH, HEIGHT);
+    put(p,
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" font-family=\"sans-serif\" font-size=\"12\">\n"
+        "<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n",
+        WIDTH, HEIGHT);
     double step = p->y_max - p->y_min > 4 ? 1 : p->y_max - p->y_min > 1.5 ? 0.5 : 0.1;
     for (double y = (double)(long)(p->y_min / step + 1) * step; y <= p->y_max; y += step)
-        put(p, "<path d=\"M%d %.1fH%d\" stroke=\"#ddd\"/><text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%.1f</text>\n", LEFT,
-            y_at(p, y), WIDTH - RIGHT, LEFT - 6, y_at(p, y) + 4, y);
+        put(p, "<path d=\"M%d %.1fH%d\" stroke=\"#ddd\"/><text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%.1f</text>\n",
+            LEFT, y_at(p, y), WIDTH - RIGHT, LEFT - 6, y_at(p, y) + 4, y);
     for (int i = 0; i <= 5; i++)
-        put(p, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%.3g</text>\n", x_at(p, p->x_max * i / 5), HEIGHT - BOTTOM + 20,
-            p->x_max * i / 5 * 1e-6);
-    put(p, "<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">million tokens</text>\n<text x=\"%d\" y=\"16\">loss, nats a token"
-        "</text>\n", (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, LEFT);
+        put(p, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%.3g</text>\n", x_at(p, p->x_max * i / 5),
+            HEIGHT - BOTTOM + 20, p->x_max * i / 5 * 1e-6);
+    put(p,
+        "<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">million tokens</text>\n<text x=\"%d\" y=\"16\">loss, nats a "
+        "token"
+        "</text>\n",
+        (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, LEFT);
 }
 
 static void put_curve(struct picture *p, const struct curve *c, const char *colour, double width, bool dots)
