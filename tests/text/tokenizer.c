@@ -412,7 +412,6 @@ int main(void)
     trips();
     trimmed_blanks();
     zero_scores();
-    zero_scores();
     facts();
     merges_into_control();
     fillers();
