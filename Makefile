@@ -29,11 +29,11 @@ else
 out   := build/$(arch)-$(config)
 cross := $(arch)-linux-gnu-
 link  := -static -pthread
-libs  := -lm # kernels and base are what is tested there; libsodium of that processor is not asked for
+libs  := -lm # what tests of base and kernels need; the program needs the other processor's libraries as well
+static_libs := -lsodium -ledit -lbsd -lmd -ltinfo
 endif
 CC := $(if $(filter fuzz,$(config)),clang,$(cross)gcc)
 AR := $(cross)ar
-comma := ,
 CFLAGS_ALL := $(flags) $(flags_$(config)) $(CFLAGS)
 LINK_ALL   := $(if $(filter sanitize,$(config)),-fsanitize=address$(comma)undefined) $(link) $(LDFLAGS)
 
@@ -60,7 +60,7 @@ fuzzers: $(fuzzers)
 benches: $(benches)
 
 $(out)/hearth: $(out)/src/cmd/main.o $(out)/libhearth.a
-	$(Q)echo "link $@"; $(CC) $(LINK_ALL) -o $@ $^ $(libs) $(if $(filter $(arch),$(native)),-ledit)
+	$(Q)echo "link $@"; $(CC) $(LINK_ALL) -o $@ $^ $(libs) $(if $(filter $(arch),$(native)),-ledit,$(static_libs))
 
 $(out)/libhearth.a: $(objects)
 	$(Q)rm -f $@; $(AR) rcs $@ $^
@@ -79,6 +79,8 @@ $(fuzzers): $(out)/fuzz/%: $(out)/fuzz/%.o $(out)/libhearth.a
 	$(Q)echo "link $@"; $(CC) $(flags_fuzz) -fsanitize=fuzzer $(link) -o $@ $^ $(libs)
 
 aarch64:
+	@[ $(native) = aarch64 ] || [ -e /usr/lib/aarch64-linux-gnu/libsodium.a ] || { echo "make aarch64 needs: \
+	dpkg --add-architecture arm64 && apt-get update && apt-get install libsodium-dev:arm64 libedit-dev:arm64"; exit 1; }
 	$(MAKE) arch=aarch64
 
 check: tests

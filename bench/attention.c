@@ -59,7 +59,7 @@ static struct pool pool_make(enum kv_type type)
     for (size_t i = 0; i < (size_t)KV_HEADS * PAGES * 2 * PAGE_VALUES; i++) {
         float x = (float)(int32_t)(i * 2654435761u) * 0x1p-31f; /* cheap and spread: -1..1 */
         if (type == KV_F32) ((float *)(void *)pool.bytes)[i] = x;
-        else ((uint16_t *)(void *)pool.bytes)[i] = f16_of_f32(x);
+        else ((uint16_t *)(void *)pool.bytes)[i] = f32_to_f16(x);
     }
     return pool;
 }

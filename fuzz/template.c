@@ -1,5 +1,6 @@
-/* template/template.h with any bytes as the template: it parses or fails, renders or fails, in bounded time. */
-#include "template/template.h"
+/* template/template.h with any bytes as the template: it parses or fails, renders or fails, in bounded time; and what
+ * its renderings are taken for. */
+#include "template/reply.h"
 
 #include <assert.h>
 
@@ -24,10 +25,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const json_value *vars;
     const chat_template *t;
     struct rendered out;
+    struct reply_format format;
     if (room.base == NULL && !arena_new(&room, (size_t)1 << 26, &e)) return 0;
     arena_rewind(&room, 0);
     assert(json_parse(view_of(vars_text), &room, &vars, &e));
-    if (!template_parse((view){ data, size }, &room, &t, &e) || !template_render(t, vars, &options, &room, &out, &e)) {
+    if (!template_parse((view){ data, size }, &room, &t, &e)) return 0;
+    reply_derive(t, &options, &room, &format);
+    if (!template_render(t, vars, &options, &room, &out, &e)) {
         assert(e.code != ERR_NONE);
         return 0;
     }

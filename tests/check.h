@@ -35,7 +35,8 @@ __attribute__((unused)) static void check_skip(const char *why)
     printf("skipped: %s\n", why);
 }
 
-/* The folder of reference vectors: $HEARTH_SHARED, or ../shared beside the checkout; tests that need it skip without. */
+/* The folder of reference vectors: $HEARTH_SHARED, or ../shared beside the checkout; tests that need it skip without.
+ */
 __attribute__((unused)) static const char *check_shared(void)
 {
     const char *set = getenv("HEARTH_SHARED");

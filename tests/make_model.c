@@ -9,7 +9,7 @@
 #include "base/le.h"
 #include "base/prng.h"
 #include "format/gguf_write.h"
-#include "kernels/math.h"
+#include "kernels/half.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -204,8 +204,8 @@ static void fill_floats(const struct maker *m, size_t tensor, size_t row, size_t
         float x = m->how[tensor].mean + scale * random_of(m, tensor, row * cols + i);
         if (m->how[tensor].spoiled && row == 0 && i == 0) x = INFINITY;
         if (type == 0) le_put_f32(out + 4 * i, x);
-        else if (type == 1) le_put_u16(out + 2 * i, isinf(x) ? 0x7C00 : f16_of_f32(x));
-        else le_put_u16(out + 2 * i, (uint16_t)(f32_bits(x) >> 16));
+        else if (type == 1) le_put_u16(out + 2 * i, isinf(x) ? 0x7C00 : f32_to_f16(x));
+        else le_put_u16(out + 2 * i, (uint16_t)(bits_of_f32(x) >> 16));
     }
 }
 
@@ -218,7 +218,7 @@ static void fill_blocks(const struct maker *m, size_t tensor, size_t row, size_t
             float x = scale / m->filling->largest *
                       (1.5f + 0.5f * random_of(m, tensor + TENSORS_MAX, row * bytes + block));
             uint8_t *place = out + block * block_bytes + m->filling->scales[i];
-            le_put_u16(place, f16_of_f32(x));
+            le_put_u16(place, f32_to_f16(x));
             if (m->how[tensor].spoiled && row == 0 && block == 0) place[1] = 0x7E; /* a NaN */
         }
 }

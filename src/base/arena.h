@@ -32,6 +32,7 @@ void arena_rewind(arena *a, size_t mark_bytes);
 bool arena_copy(arena *a, view v, view *out, const char *what, err *e);
 
 /* arena_take for `count` objects of a type, aligned for it. */
-#define ARENA_ARRAY(a, type, count, what, e) ((type *)arena_take((a), (count), sizeof(type), _Alignof(type), (what), (e)))
+#define ARENA_ARRAY(a, type, count, what, e)                                                                           \
+    ((type *)arena_take((a), (count), sizeof(type), _Alignof(type), (what), (e)))
 
 #endif

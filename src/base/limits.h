@@ -4,52 +4,56 @@
 #define HEARTH_BASE_LIMITS_H
 
 enum {
-    THREADS_MAX = 256,     /* threads in one team; larger machines run several engines */
-    UTF8_BYTES_MAX = 4,    /* bytes of one character */
-    LAYERS_MAX = 1024,     /* layers of a model; the deepest published ones have under 200 */
-    HEADS_MAX = 1024,      /* query heads of a layer */
-    HEAD_DIM_MAX = 1024,   /* values of one head; published: 64 to 576 */
-    WIDTH_MAX = 1 << 17,   /* residual width; published: up to 18,432 */
-    FFN_WIDTH_MAX = 1 << 20, /* inner width of a feed-forward block */
-    VOCAB_MAX = 1 << 21,   /* tokens of a vocabulary; published: up to 262,400 */
-    CTX_TOK_MAX = 1 << 24, /* positions of one sequence: above it (float)position is not exact */
-    BATCH_TOK_MAX = 4096,  /* tokens of one step of the graph */
-    EXPERTS_MAX = 1024,    /* experts of a layer; published: up to 512 */
-    EXPERTS_USED_MAX = 64, /* experts of one token; published: up to 22 */
+    THREADS_MAX = 256,            /* threads in one team; larger machines run several engines */
+    UTF8_BYTES_MAX = 4,           /* bytes of one character */
+    LAYERS_MAX = 1024,            /* layers of a model; the deepest published ones have under 200 */
+    HEADS_MAX = 1024,             /* query heads of a layer */
+    HEAD_DIM_MAX = 1024,          /* values of one head; published: 64 to 576 */
+    WIDTH_MAX = 1 << 17,          /* residual width; published: up to 18,432 */
+    FFN_WIDTH_MAX = 1 << 20,      /* inner width of a feed-forward block */
+    VOCAB_MAX = 1 << 21,          /* tokens of a vocabulary; published: up to 262,400 */
+    CTX_TOK_MAX = 1 << 24,        /* positions of one sequence: above it (float)position is not exact */
+    BATCH_TOK_MAX = 4096,         /* tokens of one step of the graph */
+    EXPERTS_MAX = 1024,           /* experts of a layer; published: up to 512 */
+    EXPERTS_USED_MAX = 64,        /* experts of one token; published: up to 22 */
+    CONFIG_LINES_MAX = 10000,     /* lines of one configuration file; a long policy has some hundred */
+    CONFIG_LINE_BYTES_MAX = 4096, /* bytes of one line: a path at its longest (PATH_MAX) */
 
-    GGUF_KEYS_MAX = 1 << 16,       /* metadata pairs of one file; published files have under 100 */
-    GGUF_KEY_BYTES_MAX = 65535,    /* bytes of a metadata key: the format's own limit */
-    GGUF_TENSORS_MAX = 1 << 17,    /* tensors of a model, all files together; published: up to 40,000 */
-    GGUF_NAME_BYTES_MAX = 64,      /* bytes of a tensor's name: the format's own limit */
-    GGUF_DIMS_MAX = 4,             /* dimensions of a tensor: the format's own limit */
+    GGUF_KEYS_MAX = 1 << 16,         /* metadata pairs of one file; published files have under 100 */
+    GGUF_KEY_BYTES_MAX = 65535,      /* bytes of a metadata key: the format's own limit */
+    GGUF_TENSORS_MAX = 1 << 17,      /* tensors of a model, all files together; published: up to 40,000 */
+    GGUF_NAME_BYTES_MAX = 64,        /* bytes of a tensor's name: the format's own limit */
+    GGUF_DIMS_MAX = 4,               /* dimensions of a tensor: the format's own limit */
     GGUF_STRING_BYTES_MAX = 1 << 28, /* bytes of one string; some files carry a whole tokenizer description in one */
-    GGUF_ARRAY_MAX = 1 << 26,      /* items of an array at any depth; merges of large vocabularies have 450,000 */
-    GGUF_NESTING_MAX = 4,          /* arrays inside arrays; no published file nests at all */
-    GGUF_ALIGNMENT_MAX = 1 << 16,  /* bytes between tensors: the largest page of a machine we run on */
-    GGUF_SHARDS_MAX = 1024,        /* files of one split model; published: up to 200 */
+    GGUF_ARRAY_MAX = 1 << 26,        /* items of an array at any depth; merges of large vocabularies have 450,000 */
+    GGUF_NESTING_MAX = 4,            /* arrays inside arrays; no published file nests at all */
+    GGUF_ALIGNMENT_MAX = 1 << 16,    /* bytes between tensors: the largest page of a machine we run on */
+    GGUF_SHARDS_MAX = 1024,          /* files of one split model; published: up to 200 */
 
-    JSON_BYTES_MAX = 1 << 26,   /* bytes of one JSON text: a source range fits in 32 bits, a request in memory */
-    JSON_DEPTH_MAX = 128,       /* open arrays and objects; schemas and requests seen in the wild stay under 40 */
-    JSON_VALUES_MAX = 1 << 21,  /* values of one text, 72 bytes each in the arena: 150 MB at the most */
-    JSON_MEMBERS_MAX = 1 << 17, /* members of one object: larger ones are tables and belong in arrays */
+    JSON_BYTES_MAX = 1 << 26,     /* bytes of one JSON text: a source range fits in 32 bits, a request in memory */
+    JSON_DEPTH_MAX = 128,         /* open arrays and objects; schemas and requests seen in the wild stay under 40 */
+    JSON_VALUES_MAX = 1 << 21,    /* values of one text, 72 bytes each in the arena: 150 MB at the most */
+    JSON_MEMBERS_MAX = 1 << 17,   /* members of one object: larger ones are tables and belong in arrays */
     JSON_NUMBER_BYTES_MAX = 1024, /* characters of one number: f64 needs 767 digits at the most to be exact */
 
-    STOPS_MAX = 64,             /* stop texts of one answer: each is looked for after every token */
-    STOP_BYTES_MAX = 1024,      /* bytes of one: so many bytes of an answer may be held back */
+    STOPS_MAX = 64,        /* stop texts of one answer: each is looked for after every token */
+    STOP_BYTES_MAX = 1024, /* bytes of one: so many bytes of an answer may be held back */
 
-    TOKEN_BYTES_MAX = 1024,        /* bytes of one token's text; published: up to 512 (256 blanks, two bytes each) */
+    TOKEN_BYTES_MAX = 1024,          /* bytes of one token's text; published: up to 512 (256 blanks, two bytes each) */
     VOCAB_BYTES_MAX = (1 << 28) - 1, /* bytes of all token texts together: trie nodes are 28 bits (trie.h) */
-    MERGES_MAX = (1 << 22) - 1,    /* merges of a vocabulary; published: up to 450,000 (packed into 22 bits, bpe.c) */
-    CHARSMAP_BYTES_MAX = 1 << 24,  /* bytes of a normalization map; SentencePiece's largest has 320,000 */
-    REPLACEMENT_BYTES_MAX = 256,   /* bytes one match of a normalization map becomes; in NFKC at most 33 */
-    TRAIN_WORD_BYTES_MAX = 256,    /* bytes of a word that a vocabulary is made from: longer ones are data, not language */
-    TRAIN_CONTROLS_MAX = 4096,     /* control tokens of a vocabulary we make; published: up to 1,008 */
-    TEXT_BYTES_MAX = 1 << 28,      /* bytes of one text to tokenize: positions stay in 32 bits with room to grow */
+    MERGES_MAX = (1 << 22) - 1,      /* merges of a vocabulary; published: up to 450,000 (packed into 22 bits, bpe.c) */
+    MERGE_BYTES_MAX = 65535, /* bytes of one merge's text in an image: its length is 16 bits; two tokens need 2,049 */
+    CHARSMAP_BYTES_MAX = 1 << 24, /* bytes of a normalization map; SentencePiece's largest has 320,000 */
+    REPLACEMENT_BYTES_MAX = 256,  /* bytes one match of a normalization map becomes; in NFKC at most 33 */
+    TRAIN_WORD_BYTES_MAX = 256, /* bytes of a word that a vocabulary is made from: longer ones are data, not language */
+    TRAIN_CONTROLS_MAX = 4096,  /* control tokens of a vocabulary we make; published: up to 1,008 */
+    TEXT_BYTES_MAX = 1 << 28,   /* bytes of one text to tokenize: positions stay in 32 bits with room to grow */
 
-    TEMPLATE_BYTES_MAX = 1 << 20,  /* bytes of a chat template; published: up to 17 thousand */
-    TEMPLATE_NEST_MAX = 100,       /* open blocks, brackets and operators while parsing; published: under 30 */
-    TEMPLATE_DEPTH_MAX = 1000,     /* expressions and blocks inside each other while rendering, macro calls included */
-    TEMPLATE_STEPS_MAX = 1 << 20,  /* parts of a template evaluated in one rendering: under 100 ms; 50 turns need 20,000 */
+    TEMPLATE_BYTES_MAX = 1 << 20, /* bytes of a chat template; published: up to 17 thousand */
+    TEMPLATE_NEST_MAX = 100,      /* open blocks, brackets and operators while parsing; published: under 30 */
+    TEMPLATE_DEPTH_MAX = 1000,    /* expressions and blocks inside each other while rendering, macro calls included */
+    TEMPLATE_STEPS_MAX =
+        1 << 20, /* parts of a template evaluated in one rendering: under 100 ms; 50 turns need 20,000 */
     TEMPLATE_OUTPUT_MAX = 1 << 23, /* bytes of a rendered prompt: over 2 million tokens */
     TEMPLATE_MEMORY_MAX = 1 << 25, /* bytes of values one rendering may take */
     TEMPLATE_VALUE_DEPTH_MAX = 64, /* lists and objects inside each other where values are printed or compared */
@@ -59,6 +63,17 @@ enum {
     REPLY_PARAMS_MAX = 128,        /* parameters of one tagged call */
     REPLY_BLANKS_MAX = 4096,       /* white space held back because a marker may follow it */
     REPLY_MARKER_MAX = 64          /* bytes of one marker: a bit each says whether it must be of a control token */
+};
+
+/* Processes and what joins them. */
+enum {
+    RING_BYTES_MAX = 1 << 28,         /* bytes of one ring's data: more waits in the sender, where it is counted */
+    RING_MESSAGE_BYTES_MAX = 1 << 26, /* bytes of one message: a prompt of CTX_TOK_MAX tokens, four bytes each */
+    JAIL_FDS_MAX = 64,   /* descriptors handed to one process: sockets of a front door, two files of a packer */
+    JAIL_RINGS_MAX = 64, /* ring ends held by one process */
+    JAIL_CHECKS_MAX = 3, /* arguments of one system call that a filter looks at */
+    JAIL_FILTER_MAX =
+        512 /* instructions of one seccomp filter: the widest profile makes under 100, the kernel takes 4096 */
 };
 
 #endif

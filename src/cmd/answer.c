@@ -34,6 +34,14 @@ static bool add_piece(struct answering *job, view piece, struct answer *out, err
     return true;
 }
 
+static void give_control(const struct answering *job, int32_t token)
+{
+    const tokenizer *t = job->m->tokenizer;
+    if (job->hooks->control == NULL || token < 0 || (size_t)token >= tokenizer_count(t)) return;
+    if (tokenizer_kind(t, token) == TOKEN_CONTROL && !model_ends(job->m, token))
+        job->hooks->control(job->hooks->arg, tokenizer_text(t, token));
+}
+
 /* Tokens until something ends it. The log-probabilities' arrays are planned by the caller. */
 static bool make_tokens(struct answering *job, size_t max_tok, struct answer *out, err *e)
 {
@@ -54,6 +62,7 @@ static bool make_tokens(struct answering *job, size_t max_tok, struct answer *ou
                            out->tops + at * out->top_count);
         }
         if (!add_piece(job, piece, out, e)) return false;
+        give_control(job, token);
     }
     return true;
 }
@@ -73,7 +82,7 @@ bool answer_make(session *s, const model *m, const int32_t *ids, size_t count, s
                  const struct answer_hooks *hooks, arena *a, struct answer *out, err *e)
 {
     struct answering job = { .s = s, .m = m, .hooks = hooks, .progress.what = "reading the prompt", .a = a };
-    *out = (struct answer){ .prompt_tok = count, .text = view_of("") };
+    *out = (struct answer){ .prompt_tok = count, .text = view_of(""), .reasoning = view_of("") };
     if (!plan_logprobs(s, m->hyper.vocab, max_tok, top_count, a, out, e)) return false;
     double start = clock_seconds();
     bool good = session_prompt(s, ids, count, tick, &job, e);
@@ -149,6 +158,10 @@ bool answer_write(const struct answer *answer, const model *m, const char *path,
     json_text(&w, path);
     json_key(&w, "text");
     json_string(&w, answer->text);
+    if (answer->reasoning.len_bytes > 0) {
+        json_key(&w, "reasoning");
+        json_string(&w, answer->reasoning);
+    }
     json_key(&w, "tokens");
     json_begin_array(&w);
     for (size_t i = 0; i < answer->token_count; i++) json_int(&w, answer->tokens[i]);

@@ -8,12 +8,14 @@
 /* What an answer is told and asked while it is made; any may be NULL. */
 struct answer_hooks {
     void (*piece)(void *arg, view text); /* text that is final */
+    void (*control)(void *arg, view text); /* a control token behind that text, other than one that ends the answer */
     bool (*stopped)(void *arg);          /* true ends it: FINISH_CANCELLED */
     void *arg;
 };
 
 struct answer {
-    view text;
+    view text;      /* what was said; of a model with a template, the content alone */
+    view reasoning; /* what it thought before, where the template has a place for it */
     const int32_t *tokens; /* made: the session's own array */
     size_t token_count, prompt_tok, cached_tok;
     enum finish finish;

@@ -111,31 +111,56 @@ static bool run_best(struct opened *o, const struct compute_options *c, const st
     return good;
 }
 
+/* What making one token reads: every weight but an embedding that is not the output matrix and experts that were not
+ * chosen, and the keys and values of the positions before it, halfway through the measured tokens. */
+static double decode_bytes(const struct opened *o, const struct bench_options *set)
+{
+    const model *m = &o->model;
+    const struct hyper *h = &m->hyper;
+    double bytes = (double)m->weights_bytes;
+    if (!m->tied) bytes -= (double)(tile_count(m->embedding.rows) * m->embedding.tile_bytes);
+    for (size_t l = 0; l < h->layers && h->experts.count > 0; l++) {
+        const struct layer *w = &m->layers[l];
+        bytes -= (double)(w->gate_exps.bytes + w->up_exps.bytes + w->down_exps.bytes) *
+                 (double)(w->router != NULL ? h->experts.count - h->experts.top_k : 0);
+    }
+    double head_bytes = (double)((h->key_dim + h->value_dim) * (o->kv == KV_F32 ? 4 : 2));
+    for (size_t l = 0; l < h->layers; l++) {
+        size_t seen = set->prompt + set->made / 2;
+        if (layer_has_window(h, l)) seen = min_size(seen, h->window);
+        bytes += (double)(seen * h->kv_heads) * head_bytes;
+    }
+    return bytes;
+}
+
 static void print_speeds(const struct opened *o, const struct bench_options *set, const struct times *t,
                          double read_gb_s)
 {
     double decode = (double)set->made / t->decode, prefill = (double)set->prompt / t->prefill;
-    double weights_gb = (double)o->model.weights_bytes * 1e-9;
+    double token_gb = decode_bytes(o, set) * 1e-9;
     if (set->json) {
         printf("{\"read_gb_s\": %.3f, \"decode_tok_s\": %.3f, \"prefill_tok_s\": %.3f, \"weights_bytes\": %zu, "
-               "\"threads\": %zu, \"tier\": \"%s\", \"prompt_tokens\": %zu, \"made_tokens\": %zu}\n",
-               read_gb_s, decode, prefill, o->model.weights_bytes, team_threads(o->team), o->kernels.tier, set->prompt,
-               set->made);
+               "\"decode_bytes\": %.0f, \"threads\": %zu, \"tier\": \"%s\", \"prompt_tokens\": %zu, "
+               "\"made_tokens\": %zu}\n",
+               read_gb_s, decode, prefill, o->model.weights_bytes, decode_bytes(o, set), team_threads(o->team),
+               o->kernels.tier, set->prompt, set->made);
         return;
     }
     printf("decode    %10.1f tokens/s   (%zu tokens after %zu)\n", decode, set->made, set->prompt);
     printf("prefill   %10.1f tokens/s   (%zu tokens)\n", prefill, set->prompt);
     printf("memory    %10.1f GB/s read by %zu threads, tier %s\n", read_gb_s, team_threads(o->team), o->kernels.tier);
-    printf("weights   %10.3f GB: read once a token, so memory allows %.1f tokens/s\n", weights_gb,
-           read_gb_s / weights_gb);
+    printf("a token   %10.3f GB of weights, keys and values are read: memory allows %.1f tokens/s\n", token_gb,
+           read_gb_s / token_gb);
 }
 
 int cmd_bench(int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], "make-model") == 0) return cmd_make_model(argc - 1, argv + 1);
     struct bench_options set = { 0 };
     struct compute_options compute = { 0 };
-    struct command_line line = { .command = "bench", .usage = "[MODEL]", .words_max = 1,
-                                 .about = "Tokens a second, beside what this machine's memory allows.",
+    struct command_line line = { .command = "bench", .usage = "[MODEL] | make-model SHAPE ...", .words_max = 1,
+                                 .about = "Tokens a second, beside what this machine's memory allows.\n"
+                                          "hearth bench make-model writes files of real shapes to measure.",
                                  .groups = { { ROWS, sizeof ROWS / sizeof *ROWS, &set }, compute_group(&compute) } };
     int status;
     if (!options_read(&line, argc, argv, &status)) return status;

@@ -11,6 +11,7 @@ struct chatting {
     struct terminal *terminal;
     struct answer last;
     bool has_last, ends;
+    bool reasons; /* what is shown now is reasoning */
 };
 
 static bool is_stopped(void *arg)
@@ -18,9 +19,14 @@ static bool is_stopped(void *arg)
     return terminal_interrupted(((struct chatting *)arg)->terminal);
 }
 
-static void show_piece(void *arg, view text)
+static void show_piece(void *arg, view text, bool reasoning)
 {
-    (void)arg;
+    struct chatting *c = arg;
+    if (reasoning != c->reasons) {
+        if (c->reasons) printf("\n\n");
+        terminal_dim(c->terminal, reasoning);
+        c->reasons = reasoning;
+    }
     show_text(text);
 }
 
@@ -41,12 +47,15 @@ static void said(struct chatting *c, const struct answer *answer)
 /* On an error the conversation is as it was before. */
 static void answer_entry(struct chatting *c, view entry)
 {
-    struct answer_hooks hooks = { .piece = show_piece, .stopped = is_stopped, .arg = c };
+    struct listener listener = { .show = show_piece, .stopped = is_stopped, .arg = c };
     struct running *r = c->r;
     size_t mark = r->o.arena.used_bytes, messages = r->talk.message_count;
     struct answer answer;
     err e = { 0 };
-    if (run_turn(r, entry, &hooks, &answer, &e)) {
+    bool good = run_turn(r, entry, &listener, &answer, &e);
+    terminal_dim(c->terminal, false);
+    c->reasons = false;
+    if (good) {
         said(c, &answer);
     } else {
         if (r->templated) talk_cut(&r->talk, messages);

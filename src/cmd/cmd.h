@@ -15,6 +15,7 @@
 #include <stddef.h>
 
 #define HEARTH_VERSION "0.1"
+#define HEARTH_ARITHMETIC 1 /* docs/arithmetic.md: another number where any result may differ by a bit */
 
 enum exit_code { EXIT_GOOD = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
@@ -26,8 +27,14 @@ int cmd_render(int argc, char **argv);
 int cmd_logits(int argc, char **argv);
 int cmd_embed(int argc, char **argv);
 int cmd_eval(int argc, char **argv);
+int cmd_pack(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
+int cmd_make_model(int argc, char **argv); /* bench make-model */
+int cmd_quantize(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
+int cmd_data(int argc, char **argv);
+int cmd_tokenizer(int argc, char **argv);
+int cmd_train(int argc, char **argv);
 
 /* ---- say.c: what goes to standard error ---- */
 

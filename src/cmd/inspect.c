@@ -3,6 +3,7 @@
 
 #include "base/limits.h"
 #include "format/json.h"
+#include "image/image.h"
 
 #include <stdio.h>
 
@@ -32,7 +33,7 @@ struct inspected {
     struct hyper hyper;
     bool computes; /* the architecture is one of ours; else `why` says what is wrong */
     err why;
-    size_t values, bytes;
+    size_t values, bytes, tensors;
     struct type_sum types[TYPES_MAX];
     size_t type_count;
 };
@@ -49,7 +50,16 @@ static void add_type(struct inspected *in, const char *name, size_t bytes)
 
 static void count_tensors(struct inspected *in)
 {
-    const gguf_dir *dir = &in->m.files.dir;
+    const gguf_dir *dir = &in->m.files.dir; /* of a packed image: empty */
+    const struct image *packed = in->m.image;
+    for (size_t i = 0; packed != NULL && i < packed->tensor_count; i++) {
+        const struct image_tensor *t = &packed->tensors[i];
+        in->values += t->count * t->rows * t->cols;
+        in->bytes += t->count * t->bytes;
+        in->tensors++;
+        add_type(in, weight_kind(t->type)->name, t->count * t->bytes);
+    }
+    in->tensors += dir->tensor_count;
     for (size_t i = 0; i < dir->tensor_count; i++) {
         const gguf_tensor *t = &dir->tensors[i];
         in->values += gguf_tensor_values(t);
@@ -66,6 +76,41 @@ static view text_of_key(const gguf_dir *dir, const char *key)
     view text = view_of("");
     gguf_str(dir, key, GGUF_OPTIONAL, &text, &ignored);
     return text;
+}
+
+/* Which tokenizer, and which splitting: from wherever the model came. */
+static void vocabulary_names(const model *m, view *kind, view *pre)
+{
+    *kind = m->image != NULL ? m->image->vocab.model : text_of_key(&m->files.dir, "tokenizer.ggml.model");
+    *pre = m->image != NULL ? m->image->vocab.pre : text_of_key(&m->files.dir, "tokenizer.ggml.pre");
+}
+
+static view architecture(const struct inspected *in)
+{
+    return in->m.image != NULL ? in->m.image->arch : text_of_key(&in->m.files.dir, "general.architecture");
+}
+
+/* "not computed", or 64 letters. */
+static void identity_text(const model *m, char out[static 2 * IMAGE_HASH_BYTES + 1])
+{
+    bool any = false;
+    for (size_t i = 0; i < IMAGE_HASH_BYTES; i++) {
+        snprintf(out + 2 * i, 3, "%02x", m->identity[i]);
+        any = any || m->identity[i] != 0;
+    }
+    if (!any) snprintf(out, 2 * IMAGE_HASH_BYTES + 1, "not computed");
+}
+
+static void print_format(const struct inspected *in)
+{
+    char identity[2 * IMAGE_HASH_BYTES + 1];
+    const gguf_dir *dir = &in->m.files.dir;
+    identity_text(&in->m, identity);
+    if (in->m.image != NULL)
+        printf("format        packed image, layout version %d\nidentity      %s\n", IMAGE_VERSION, identity);
+    else
+        printf("format        GGUF version %u, %zu metadata keys, %zu file%s\n", dir->version, dir->pair_count,
+               in->m.files.file_count, in->m.files.file_count == 1 ? "" : "s");
 }
 
 static void print_view(const char *name, view v)
@@ -90,8 +135,8 @@ static void print_vocabulary(const model *m)
         printf("vocabulary    none\n");
         return;
     }
-    view kind = text_of_key(&m->files.dir, "tokenizer.ggml.model"),
-         pre = text_of_key(&m->files.dir, "tokenizer.ggml.pre");
+    view kind, pre;
+    vocabulary_names(m, &kind, &pre);
     printf("vocabulary    %zu tokens, %.*s", tokenizer_count(m->tokenizer), (int)kind.len_bytes,
            (const char *)kind.ptr);
     if (pre.len_bytes > 0) printf(", %.*s", (int)pre.len_bytes, (const char *)pre.ptr);
@@ -123,18 +168,17 @@ static void print_text(const struct inspected *in, const struct inspect_options 
     const gguf_dir *dir = &in->m.files.dir;
     printf("file          %s\n", in->path);
     print_view("name", text_of_key(dir, "general.name"));
-    print_view("architecture", text_of_key(dir, "general.architecture"));
+    print_view("architecture", architecture(in));
     print_view("licence", text_of_key(dir, "general.license"));
     if (in->computes) print_hyper(&in->hyper);
     else printf("not computed  %s\n", in->why.text);
-    printf("weights       %zu values, %zu bytes in %zu tensors", in->values, in->bytes, dir->tensor_count);
+    printf("weights       %zu values, %zu bytes in %zu tensors", in->values, in->bytes, in->tensors);
     for (size_t i = 0; i < in->type_count; i++)
         printf("%s %zu %s", i == 0 ? ":" : ",", in->types[i].tensors, in->types[i].name);
     printf("\n");
     print_vocabulary(&in->m);
     printf("template      %s\n", in->m.chat_template.len_bytes > 0 ? "yes" : "none");
-    printf("format        GGUF version %u, %zu metadata keys, %zu file%s\n", dir->version, dir->pair_count,
-           in->m.files.file_count, in->m.files.file_count == 1 ? "" : "s");
+    print_format(in);
     if (set->keys) print_keys(dir);
     if (set->tensors) print_tensors(dir);
 }
@@ -174,13 +218,15 @@ static void write_vocabulary(json_writer *w, const model *m)
         const char *name;
         int32_t id;
     } ids[] = { { "bos", facts->bos }, { "eos", facts->eos }, { "eot", facts->eot }, { "eom", facts->eom } };
+    view kind, pre;
+    vocabulary_names(m, &kind, &pre);
     json_begin_object(w);
     json_key(w, "tokens");
     json_uint(w, tokenizer_count(m->tokenizer));
     json_key(w, "model");
-    json_string(w, text_of_key(&m->files.dir, "tokenizer.ggml.model"));
+    json_string(w, kind);
     json_key(w, "pre");
-    json_string(w, text_of_key(&m->files.dir, "tokenizer.ggml.pre"));
+    json_string(w, pre);
     for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) {
         json_key(w, ids[i].name);
         if (ids[i].id >= 0) json_int(w, ids[i].id);
@@ -241,7 +287,7 @@ static bool print_json(struct inspected *in, err *e)
     json_key(&w, "name");
     json_string(&w, text_of_key(dir, "general.name"));
     json_key(&w, "architecture");
-    json_string(&w, text_of_key(dir, "general.architecture"));
+    json_string(&w, architecture(in));
     json_key(&w, "supported");
     json_bool(&w, in->computes);
     if (in->computes) {
@@ -256,8 +302,17 @@ static bool print_json(struct inspected *in, err *e)
     json_uint(&w, in->bytes);
     json_key(&w, "chat_template");
     json_bool(&w, in->m.chat_template.len_bytes > 0);
-    json_key(&w, "gguf_version");
-    json_uint(&w, dir->version);
+    if (in->m.image != NULL) {
+        char identity[2 * IMAGE_HASH_BYTES + 1];
+        identity_text(&in->m, identity);
+        json_key(&w, "image_version");
+        json_uint(&w, IMAGE_VERSION);
+        json_key(&w, "identity");
+        json_text(&w, identity);
+    } else {
+        json_key(&w, "gguf_version");
+        json_uint(&w, dir->version);
+    }
     write_vocabulary(&w, &in->m);
     write_tensors(&w, dir);
     write_keys(&w, dir);
@@ -281,7 +336,8 @@ int cmd_inspect(int argc, char **argv)
     err e = { 0 };
     bool good = model_find(line.words[0], path, &e) && model_load_vocab(&in.m, path, &e);
     if (good) {
-        in.computes = hyper_read(&in.m.files.dir, &in.hyper, &in.why);
+        in.computes = in.m.image != NULL || hyper_read(&in.m.files.dir, &in.hyper, &in.why);
+        if (in.m.image != NULL) in.hyper = in.m.hyper;
         count_tensors(&in);
         if (set.json) good = print_json(&in, &e);
         else print_text(&in, &set);

@@ -19,7 +19,12 @@ static const struct command {
     { "logits", cmd_logits, "the raw scores of every next token, and their hash" },
     { "embed", cmd_embed, "a text as a vector" },
     { "eval", cmd_eval, "how well a model predicts a text: bits per byte, perplexity" },
+    { "pack", cmd_pack, "a model file as a packed image: it starts at once" },
     { "bench", cmd_bench, "tokens a second on this machine" },
+    { "quantize", cmd_quantize, "the same model in fewer bits" },
+    { "tokenizer", cmd_tokenizer, "a vocabulary from text" },
+    { "data", cmd_data, "texts to token shards, for training" },
+    { "train", cmd_train, "makes a model, the same bits everywhere" },
     { "doctor", cmd_doctor, "what this machine can do, what is missing and how to get it" },
 };
 enum { COMMAND_COUNT = sizeof COMMANDS / sizeof *COMMANDS };
@@ -29,8 +34,9 @@ static void help_print(FILE *out)
     fprintf(out, "hearth %s: language models on your own machine, the same bits everywhere\n\n", HEARTH_VERSION);
     fprintf(out, "usage: hearth COMMAND ...          hearth COMMAND --help says more\n\n");
     for (size_t i = 0; i < COMMAND_COUNT; i++) fprintf(out, "  %-10s%s\n", COMMANDS[i].name, COMMANDS[i].help);
-    fprintf(out, "\nA MODEL is a GGUF file, or a name in $HEARTH_MODELS (~/.local/share/hearth/models);\n"
-                 "left out, it is the model that ships with hearth.\n");
+    fprintf(out,
+            "\nA MODEL is a GGUF file, a packed image, or a name in $HEARTH_MODELS (~/.local/share/hearth/models);\n"
+            "left out, it is the model that ships with hearth.\n");
 }
 
 static int unknown_command(const char *name)
@@ -65,7 +71,7 @@ int main(int argc, char **argv)
         return output_end(EXIT_GOOD);
     }
     if (strcmp(name, "--version") == 0) {
-        printf("hearth %s\n", HEARTH_VERSION);
+        printf("hearth %s, arithmetic %d\n", HEARTH_VERSION, HEARTH_ARITHMETIC);
         return output_end(EXIT_GOOD);
     }
     for (size_t i = 0; i < COMMAND_COUNT; i++)

@@ -16,7 +16,8 @@ static const struct option COMPUTE_ROWS[] = {
       "threads; any number gives the same bits (all)" },
     { "--cpu", "TIER", OPTION_CHOICE, offsetof(struct compute_options, cpu), 0, 0, TIERS, NULL,
       "ref avx2 avxvnni avx512 neon (the fastest here)" },
-    { "--activations", "TYPE", OPTION_CHOICE, offsetof(struct compute_options, activations), 0, 0, ACTIVATIONS, "int8", NULL },
+    { "--activations", "TYPE", OPTION_CHOICE, offsetof(struct compute_options, activations), 0, 0, ACTIVATIONS, "int8",
+      NULL },
     { "--kv", "TYPE", OPTION_CHOICE, offsetof(struct compute_options, kv), 0, 0, KV_TIERS, "f16",
       "how keys and values are kept: f16 or f32" },
     { "--ctx", "N", OPTION_COUNT, offsetof(struct compute_options, ctx), 1, CTX_TOK_MAX, NULL, NULL,
@@ -31,8 +32,7 @@ struct option_group compute_group(struct compute_options *values)
     return (struct option_group){ COMPUTE_ROWS, sizeof COMPUTE_ROWS / sizeof *COMPUTE_ROWS, values };
 }
 
-/* The processors this process may run on: in a container they are fewer than the machine has. */
-static size_t threads_default(void)
+size_t threads_default(void)
 {
     cpu_set_t set;
     CPU_ZERO(&set);

@@ -36,6 +36,9 @@ struct option_group draw_group(struct draw_options *values);
  * Errors: ERR_MISSING, one line that says how to give one. */
 bool model_find(const char *word, char path[static PATH_BYTES_MAX], err *e);
 
+/* The processors this process may run on: in a container they are fewer than the machine has. */
+size_t threads_default(void);
+
 /* MemAvailable of the system; 0 where it can not be known. */
 size_t memory_free_bytes(void);
 

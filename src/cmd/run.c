@@ -69,29 +69,67 @@ static bool raw_ids(struct running *r, view text, int32_t **out, size_t *count, 
     return true;
 }
 
-bool run_answer(struct running *r, const struct answer_hooks *hooks, struct answer *out, err *e)
+/* Between the loop over tokens and the listener. */
+struct relay {
+    struct running *r;
+    const struct listener *listener;
+};
+
+static void relay_text(void *arg, view text)
+{
+    const struct relay *relay = arg;
+    if (relay->r->templated) hearing_feed(&relay->r->hearing, text, false);
+    else if (relay->listener->show != NULL) relay->listener->show(relay->listener->arg, text, false);
+}
+
+static void relay_control(void *arg, view text)
+{
+    const struct relay *relay = arg;
+    if (relay->r->templated) hearing_feed(&relay->r->hearing, text, true);
+}
+
+static bool relay_stopped(void *arg)
+{
+    const struct relay *relay = arg;
+    return relay->listener->stopped != NULL && relay->listener->stopped(relay->listener->arg);
+}
+
+static bool answer_ids(struct running *r, const int32_t *ids, size_t count, const struct listener *listener,
+                       struct answer *out, err *e)
+{
+    struct relay relay = { r, listener };
+    struct answer_hooks hooks = { relay_text, relay_control, relay_stopped, &relay };
+    return answer_make(r->s, &r->o.model, ids, count, r->made, r->set->logprobs, &hooks, &r->o.arena, out, e);
+}
+
+bool run_answer(struct running *r, const struct listener *listener, struct answer *out, err *e)
 {
     const int32_t *ids;
     size_t count;
-    return talk_prompt(&r->talk, &ids, &count, e) &&
-           answer_make(r->s, &r->o.model, ids, count, r->made, r->set->logprobs, hooks, &r->o.arena, out, e) &&
-           talk_answer(&r->talk, out->tokens, out->token_count, e) &&
-           talk_add(&r->talk, ROLE_ASSISTANT, out->text, view_of(""), e);
+    struct hearing *h = &r->hearing;
+    if (!talk_prompt(&r->talk, &ids, &count, e) ||
+        !hearing_begin(h, talk_rendered(&r->talk), listener->show, listener->arg, e) ||
+        !answer_ids(r, ids, count, listener, out, e) || !hearing_end(h, out->finish != FINISH_END, e))
+        return false;
+    out->text = hearing_content(h);
+    out->reasoning = hearing_reasoning(h);
+    return talk_answer(&r->talk, out->tokens, out->token_count, e) &&
+           talk_add(&r->talk, ROLE_ASSISTANT, out->text, out->reasoning, e);
 }
 
-bool run_turn(struct running *r, view text, const struct answer_hooks *hooks, struct answer *out, err *e)
+bool run_turn(struct running *r, view text, const struct listener *listener, struct answer *out, err *e)
 {
     int32_t *ids;
     size_t count;
-    if (r->templated) return talk_add(&r->talk, ROLE_USER, text, view_of(""), e) && run_answer(r, hooks, out, e);
-    return raw_ids(r, text, &ids, &count, e) &&
-           answer_make(r->s, &r->o.model, ids, count, r->made, r->set->logprobs, hooks, &r->o.arena, out, e);
+    if (r->templated) return talk_add(&r->talk, ROLE_USER, text, view_of(""), e) && run_answer(r, listener, out, e);
+    return raw_ids(r, text, &ids, &count, e) && answer_ids(r, ids, count, listener, out, e);
 }
 
-static void show_piece(void *arg, view text)
+/* Reasoning is not the answer: it does not go where results go. */
+static void show_piece(void *arg, view text, bool reasoning)
 {
     (void)arg;
-    show_text(text);
+    if (!reasoning) show_text(text);
 }
 
 static bool prompt_text(struct running *r, const char *prompt, view *out, err *e)
@@ -105,12 +143,12 @@ static bool prompt_text(struct running *r, const char *prompt, view *out, err *e
 static bool one_shot(struct running *r, const char *prompt, err *e)
 {
     const struct run_options *set = r->set;
-    struct answer_hooks hooks = { .piece = set->json ? NULL : show_piece };
+    struct listener listener = { .show = set->json ? NULL : show_piece };
     struct answer answer;
     view text, json;
     bool good = set->messages != NULL && prompt == NULL && set->file == NULL
-                    ? run_answer(r, &hooks, &answer, e)
-                    : prompt_text(r, prompt, &text, e) && run_turn(r, text, &hooks, &answer, e);
+                    ? run_answer(r, &listener, &answer, e)
+                    : prompt_text(r, prompt, &text, e) && run_turn(r, text, &listener, &answer, e);
     if (!good) return false;
     if (set->json) {
         if (!answer_write(&answer, &r->o.model, r->o.path, r->seed, &r->o.arena, &json, e)) return false;
@@ -137,7 +175,9 @@ static bool open_talk(struct running *r, err *e)
                     set->system != NULL ? "--system" : "--messages", set->raw ? "raw text" : r->o.path);
     r->made = set->made > 0 || r->templated ? set->made : RAW_TOKENS;
     if (!r->templated) return true;
-    if (!talk_new(&r->talk, &r->o.model, source, session_ctx_tok(r->s), e)) return false;
+    if (!talk_new(&r->talk, &r->o.model, source, session_ctx_tok(r->s), e) ||
+        !hearing_new(&r->hearing, &r->o.model, &r->talk.renderer, e))
+        return false;
     r->talk.think = set->think ? THINK_YES : set->no_think ? THINK_NO : THINK_UNSET;
     return (set->messages == NULL || talk_load(&r->talk, set->messages, e)) &&
            (set->system == NULL || talk_add(&r->talk, ROLE_SYSTEM, view_of(set->system), view_of(""), e));
@@ -186,6 +226,7 @@ int cmd_run(int argc, char **argv)
     struct running r = { .set = &set, .seed = draws.seed, .interrupts = chats ? take_interrupts() : -1 };
     err e = { 0 };
     bool good = open_session(&r, &compute, &draws, model_word, &e) && (chats ? chat(&r, &e) : one_shot(&r, prompt, &e));
+    hearing_free(&r.hearing);
     talk_free(&r.talk);
     session_free(r.s);
     close_model(&r.o);

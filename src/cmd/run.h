@@ -3,6 +3,7 @@
 #define HEARTH_CMD_RUN_H
 
 #include "cmd/answer.h"
+#include "cmd/hearing.h"
 #include "cmd/open.h"
 #include "cmd/talk.h"
 
@@ -17,19 +18,27 @@ struct running {
     struct opened o;
     session *s;
     struct talk talk;
-    bool templated; /* talk is open: the model's chat template is used */
+    struct hearing hearing;
+    bool templated; /* talk and hearing are open: the model's chat template is used */
     const struct run_options *set;
     uint64_t seed;
     size_t made;    /* tokens of one answer at most; 0: up to the context */
     int interrupts; /* a descriptor that becomes readable with Ctrl-C; -1: Ctrl-C ends the program */
 };
 
+/* Who listens to an answer; both may be NULL. */
+struct listener {
+    hearing_show *show;
+    bool (*stopped)(void *arg); /* true ends it */
+    void *arg;
+};
+
 /* Answers what `text` adds: a message where there is a template, else more text to carry on. The conversation holds
- * the answer afterwards. `stopped` may be NULL. Takes from o.arena, which the caller rewinds. */
-bool run_turn(struct running *r, view text, const struct answer_hooks *hooks, struct answer *out, err *e);
+ * the answer afterwards. Takes from o.arena, which the caller rewinds; *out lives until the next answer. */
+bool run_turn(struct running *r, view text, const struct listener *listener, struct answer *out, err *e);
 
 /* Answers the conversation as it stands: its last message is the user's. */
-bool run_answer(struct running *r, const struct answer_hooks *hooks, struct answer *out, err *e);
+bool run_answer(struct running *r, const struct listener *listener, struct answer *out, err *e);
 
 /* Lines from the terminal, answers to it, until end of input. */
 bool chat(struct running *r, err *e);

@@ -113,7 +113,7 @@ static const struct tier {
 
 enum { TIER_COUNT = sizeof TIERS / sizeof *TIERS };
 
-/* Every list that kernels_tiers can give, so that it needs no memory of its own: CPUs with AVX-512 may lack AVX-VNNI. */
+/* Every list that kernels_tiers can give: it needs no memory of its own. CPUs with AVX-512 may lack AVX-VNNI. */
 static const char *const LISTS[][TIER_COUNT + 1] = {
     { "ref" },
 #if defined(__x86_64__) && !defined(HEARTH_REF_ONLY)

@@ -1,5 +1,6 @@
 /* The definition of every product, straight from the file layout: a tile's blocks are unpacked again and split into
- * codes and scales (split.h), so that nothing here depends on how tiles are packed. docs/arithmetic.md says it in words.
+ * codes and scales (split.h), so that nothing here depends on how tiles are packed. docs/arithmetic.md says it in
+ * words.
  * `out` itself holds the running sums: the order over blocks is the order of the loop. */
 #include "kernels/matmul.h"
 
@@ -62,7 +63,8 @@ void matmul(const struct kernels *k, const matrix *w, const activations *x, floa
 }
 
 /* One block of one row against the same block of one token: the new running sum. */
-static float add_block(float acc, const struct split_block *s, size_t values, bool minima, const int8_t *codes, float dx)
+static float add_block(float acc, const struct split_block *s, size_t values, bool minima, const int8_t *codes,
+                       float dx)
 {
     int32_t isum = 0, msum = 0; /* at most 256 * 128 * 128 * 127 / 4 (Q6_K), under 2^28 */
     for (size_t g = 0; g < values / GROUP_VALUES; g++) {

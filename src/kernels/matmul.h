@@ -53,9 +53,9 @@ static inline activations activations_slice(const activations *a, size_t first, 
  * False where a value is not finite. Threads may take different tokens. */
 bool activations_make(const struct kernels *k, activations *a, size_t t);
 
-/* out[t * out_stride + r] for the rows of tiles tile_begin..tile_end-1 and every token of x. Writes no row past w->rows.
- * x->form is the type's own form or ACTIVATION_F32 (weights are then widened, one rounding, and the float path runs).
- * Threads may take different tiles. */
+/* out[t * out_stride + r] for the rows of tiles tile_begin..tile_end-1 and every token of x. Writes no row past
+ * w->rows. x->form is the type's own form or ACTIVATION_F32 (weights are then widened, one rounding, and the float path
+ * runs). Threads may take different tiles. */
 void matmul(const struct kernels *k, const matrix *w, const activations *x, float *out, size_t out_stride,
             size_t tile_begin, size_t tile_end);
 

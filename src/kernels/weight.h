@@ -1,7 +1,8 @@
 /* kernels/ is the arithmetic: every operation has a definition here (`*.c`), and x86/ and arm/ mirror it by name
  * (`_avx2`, `_avx512`, `_neon`) with the same bits. bind.h chooses a tier once. The room knows numbers and bytes, not
- * models; it allocates nothing and fails on nothing but values that are not finite, which it reports. docs/arithmetic.md
- * is the same in words. Start here (how weights are stored), then tile.h, matmul.h, vector.h, attention.h.
+ * models; it allocates nothing and fails on nothing but values that are not finite, which it reports.
+ * docs/arithmetic.md is the same in words. Start here (how weights are stored), then tile.h, matmul.h, vector.h,
+ * attention.h.
  *
  * This file: the weight types of a GGUF file, one table row a type. */
 #ifndef HEARTH_KERNELS_WEIGHT_H

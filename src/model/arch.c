@@ -1,6 +1,7 @@
 /* The architecture table and the reading of hyperparameters. Adding a model that the graph can already compute is a row
  * here and a reference vector. Facts come from each architecture's published configuration and the key names of the
- * GGUF specification ("Standardized key-value pairs"); where a converter leaves a fact out, the column says what holds. */
+ * GGUF specification ("Standardized key-value pairs"); where a converter leaves a fact out, the column says what holds.
+ */
 #include "model/hyper.h"
 
 #include "base/checked.h"
@@ -129,8 +130,9 @@ static bool read_shape(struct keys *k, struct hyper *h, err *e)
     h->value_dim = h->key_dim;
     if (!size_key(k, "attention.value_length", GGUF_OPTIONAL, HEAD_DIM_MAX, &h->value_dim, e)) return false;
     if (h->key_dim < 1 || h->key_dim > HEAD_DIM_MAX)
-        return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "%s.embedding_length: %zu over %zu heads is a head of %zu, allowed 1..%d",
-                    k->arch, h->width, h->heads, h->key_dim, HEAD_DIM_MAX);
+        return fail(e, ERR_LIMIT, ERR_NO_OFFSET,
+                    "%s.embedding_length: %zu over %zu heads is a head of %zu, allowed 1..%d", k->arch, h->width,
+                    h->heads, h->key_dim, HEAD_DIM_MAX);
     return true;
 }
 
@@ -181,8 +183,9 @@ static bool read_rope(struct keys *k, struct hyper *h, err *e)
         !size_key(k, "rope.dimension_count", GGUF_OPTIONAL, HEAD_DIM_MAX, &r->dims, e))
         return false;
     if (r->dims % 2 != 0 || r->dims > h->key_dim)
-        return fail(e, ERR_VALUE, ERR_NO_OFFSET, "%s.rope.dimension_count: %zu, must be even and at most the head's %zu",
-                    k->arch, r->dims, h->key_dim);
+        return fail(e, ERR_VALUE, ERR_NO_OFFSET,
+                    "%s.rope.dimension_count: %zu, must be even and at most the head's %zu", k->arch, r->dims,
+                    h->key_dim);
     r->base = (double)base;
     if (!read_rope_scaling(k, r, h->arch->latent, e)) return false;
     /* Layers with a window see few positions: no scaling, and a base of their own where the architecture has one. */
@@ -210,8 +213,10 @@ static bool read_latent(struct keys *k, struct hyper *h, err *e)
         !size_key(k, "attention.value_length_mla", GGUF_REQUIRED, HEAD_DIM_MAX, &l->value_dim, e))
         return false;
     if (h->kv_heads != 1 || h->key_dim != l->kv_rank + rope_dims || h->value_dim != l->kv_rank || key_dim <= rope_dims)
-        return fail(e, ERR_VALUE, ERR_NO_OFFSET, "%s.attention: %zu cached heads of %zu and %zu values do not fit ranks of "
-                    "%zu and %zu that turn", k->arch, h->kv_heads, h->key_dim, h->value_dim, l->kv_rank, rope_dims);
+        return fail(e, ERR_VALUE, ERR_NO_OFFSET,
+                    "%s.attention: %zu cached heads of %zu and %zu values do not fit ranks of "
+                    "%zu and %zu that turn",
+                    k->arch, h->kv_heads, h->key_dim, h->value_dim, l->kv_rank, rope_dims);
     l->nope_dim = key_dim - rope_dims;
     return true;
 }
@@ -237,7 +242,8 @@ static bool read_window_pattern(struct keys *k, struct hyper *h, err *e)
     for (size_t i = 0; i < h->layers; i++) {
         bool want = period == 1 ? each[0] != 0 : (i + 1) % period != 0;
         if ((each[i] != 0) != want)
-            return fail(e, ERR_UNSUPPORTED, ERR_NO_OFFSET, "%s: layer %zu breaks the period of %zu", k->name, i, period);
+            return fail(e, ERR_UNSUPPORTED, ERR_NO_OFFSET, "%s: layer %zu breaks the period of %zu", k->name, i,
+                        period);
     }
     if (period == 1 && each[0] == 0) h->window = 0;
     return true;
@@ -253,7 +259,8 @@ static bool read_window(struct keys *k, struct hyper *h, err *e)
     return h->window == 0 || read_window_pattern(k, h, e);
 }
 
-/* DeepSeek's YaRN: what mscale takes from cos and sin, the scale of the scores has, squared (its model code, softmax_scale). */
+/* DeepSeek's YaRN: what mscale takes from cos and sin, the scale of the scores has, squared (its model code,
+ * softmax_scale). */
 static float latent_stretch(const struct hyper *h)
 {
     double mscale = 1.0 + h->rope.log_multiplier * log_f64(h->rope.factor);
@@ -264,7 +271,9 @@ static bool read_scales(struct keys *k, struct hyper *h, err *e)
 {
     const float tiny = 0x1p-40f, huge = 0x1p40f;
     bool wide = h->arch->wide_scale_layers != 0 && h->layers == h->arch->wide_scale_layers;
-    size_t scaled_dim = wide ? h->width / h->heads : h->latent.kv_rank > 0 ? h->latent.nope_dim + h->rope.dims : h->key_dim;
+    size_t scaled_dim = wide                    ? h->width / h->heads
+                        : h->latent.kv_rank > 0 ? h->latent.nope_dim + h->rope.dims
+                                                : h->key_dim;
     h->attention_scale = 1.0f / __builtin_sqrtf((float)scaled_dim);
     if (h->latent.kv_rank > 0) h->attention_scale *= latent_stretch(h);
     h->embedding_scale = h->arch->embed_sqrt_width ? __builtin_sqrtf((float)h->width) : 1.0f;
@@ -301,8 +310,10 @@ static bool read_groups(struct keys *k, struct expert_config *x, err *e)
     /* A group's score is the sum of its two best experts, and the chosen groups must hold top_k of them. */
     size_t each = x->count / x->groups;
     if (x->count % x->groups != 0 || (x->groups > 1 && each < 2) || x->groups_used * each < x->top_k)
-        return fail(e, ERR_VALUE, ERR_NO_OFFSET, "%s.expert_group_count: %zu groups, %zu used, do not fit %zu experts of "
-                    "which %zu are chosen", k->arch, x->groups, x->groups_used, x->count, x->top_k);
+        return fail(e, ERR_VALUE, ERR_NO_OFFSET,
+                    "%s.expert_group_count: %zu groups, %zu used, do not fit %zu experts of "
+                    "which %zu are chosen",
+                    k->arch, x->groups, x->groups_used, x->count, x->top_k);
     return true;
 }
 
@@ -324,8 +335,8 @@ static bool read_experts(struct keys *k, struct hyper *h, err *e)
     if (x->scale == 0.0f) x->scale = 1.0f; /* converters write 0 for "none" */
     x->shared_width = shared_width > 0 ? shared_width : shared_count * x->ffn_width;
     if (x->shared_width > FFN_WIDTH_MAX)
-        return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "%s.expert_shared_count: %zu experts of %zu are wider than %d", k->arch,
-                    shared_count, x->ffn_width, FFN_WIDTH_MAX);
+        return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "%s.expert_shared_count: %zu experts of %zu are wider than %d",
+                    k->arch, shared_count, x->ffn_width, FFN_WIDTH_MAX);
     return read_router(k, x, e) && read_groups(k, x, e);
 }
 
@@ -348,8 +359,8 @@ bool hyper_read(const gguf_dir *dir, struct hyper *h, err *e)
     h->arch = arch_named(name);
     if (h->arch == NULL) return unknown_arch(name, e);
     struct keys k = { .dir = dir, .arch = h->arch->name };
-    if (!read_shape(&k, h, e) || !read_experts(&k, h, e) || !read_latent(&k, h, e) || !read_rope(&k, h, e) || !read_window(&k, h, e) ||
-        !read_scales(&k, h, e) ||
+    if (!read_shape(&k, h, e) || !read_experts(&k, h, e) || !read_latent(&k, h, e) || !read_rope(&k, h, e) ||
+        !read_window(&k, h, e) || !read_scales(&k, h, e) ||
         !gguf_f32(dir, key(&k, "attention.layer_norm_rms_epsilon"), GGUF_REQUIRED, 0.0f, 1.0f, &h->eps, e) ||
         !read_vocab(dir, h, e))
         return false;

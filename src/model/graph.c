@@ -342,7 +342,8 @@ struct attend_job {
     size_t spans;         /* over 0: one task a span, parts kept; 0: one task goes through all spans */
 };
 
-/* The rows of block `b` and head `kv`: every query head of the group, token by token. Parts are `stride` floats apart. */
+/* The rows of block `b` and head `kv`: every query head of the group, token by token. Parts are `stride` floats apart.
+ */
 static size_t fill_rows(const struct attend_job *job, const struct block *b, size_t kv, struct attention_row *row,
                         float *part, size_t stride)
 {
@@ -414,7 +415,8 @@ static void attend_task(void *arg, size_t task, size_t thread)
             g->k->attention.combine(whole + r * g->part_floats, row[r].part, h->value_dim);
     }
     for (size_t r = 0; r < count; r++)
-        g->k->attention.finish(whole + r * g->part_floats, row_sink(job, kv, r), h->value_dim, attended_row(g, b, kv, r));
+        g->k->attention.finish(whole + r * g->part_floats, row_sink(job, kv, r), h->value_dim,
+                               attended_row(g, b, kv, r));
 }
 
 /* Where span `s` of the rows of block `b` and head `kv` leaves its parts: span, then token, then head. */

@@ -13,15 +13,17 @@
 #include <string.h>
 
 static const struct made_shape SHAPES[] = {
-    /*            arch     layers width  ffn   heads kv  dim  vocab   context rope base eps  tied  window */
-    { "qwen3-0.6b", "qwen3", 28, 1024, 3072, 16, 8, 128, 151936, 40960, 1e6f, 1e-6f, true, 0 },
-    { "qwen3-4b", "qwen3", 36, 2560, 9728, 32, 8, 128, 151936, 40960, 1e6f, 1e-6f, true, 0 },
-    { "llama-3.2-1b", "llama", 16, 2048, 8192, 32, 8, 64, 128256, 131072, 5e5f, 1e-5f, true, 0 },
-    { "llama-3.1-8b", "llama", 32, 4096, 14336, 32, 8, 128, 128256, 131072, 5e5f, 1e-5f, false, 0 },
-    { "gemma-3-1b", "gemma3", 26, 1152, 6912, 4, 1, 256, 262144, 32768, 1e6f, 1e-6f, true, 512 },
-    /* Small ones for tests: grouped heads, a window that does not divide a page. */
-    { "tiny-llama", "llama", 3, 256, 512, 8, 2, 32, 1000, 4096, 1e4f, 1e-5f, true, 0 },
-    { "tiny-window", "gemma3", 7, 256, 512, 8, 2, 32, 1000, 4096, 1e6f, 1e-6f, true, 300 },
+    /*               arch     layers width ffn  heads kv  dim  vocab   context rope base eps  tied  window experts */
+    { "qwen3-0.6b", "qwen3", 28, 1024, 3072, 16, 8, 128, 151936, 40960, 1e6f, 1e-6f, true, 0, 0, 0, 0 },
+    { "qwen3-4b", "qwen3", 36, 2560, 9728, 32, 8, 128, 151936, 40960, 1e6f, 1e-6f, true, 0, 0, 0, 0 },
+    { "llama-3.2-1b", "llama", 16, 2048, 8192, 32, 8, 64, 128256, 131072, 5e5f, 1e-5f, true, 0, 0, 0, 0 },
+    { "llama-3.1-8b", "llama", 32, 4096, 14336, 32, 8, 128, 128256, 131072, 5e5f, 1e-5f, false, 0, 0, 0, 0 },
+    { "gemma-3-1b", "gemma3", 26, 1152, 6912, 4, 1, 256, 262144, 32768, 1e6f, 1e-6f, true, 512, 0, 0, 0 },
+    { "qwen3-30b-a3b", "qwen3moe", 48, 2048, 6144, 32, 4, 128, 151936, 40960, 1e6f, 1e-6f, false, 0, 128, 8, 768 },
+    /* Small ones for tests: grouped heads, a window that does not divide a page, experts. */
+    { "tiny-llama", "llama", 3, 256, 512, 8, 2, 32, 1000, 4096, 1e4f, 1e-5f, true, 0, 0, 0, 0 },
+    { "tiny-window", "gemma3", 7, 256, 512, 8, 2, 32, 1000, 4096, 1e6f, 1e-6f, true, 300, 0, 0, 0 },
+    { "tiny-experts", "qwen3moe", 3, 256, 512, 8, 2, 32, 1000, 4096, 1e6f, 1e-6f, true, 0, 12, 3, 96 },
 };
 
 static const struct made_mix MIXES[] = {
@@ -112,7 +114,8 @@ static void make_row(struct stream *s, const struct weight_kind *kind, size_t co
         if (fill != NULL) {
             float scale = spread / fill->rms;
             le_put_u16(block + fill->scale_at, f32_to_f16(scale));
-            if (fill->minimum_at >= 0) le_put_u16(block + fill->minimum_at, f32_to_f16(scale * fill->minimum_over_scale));
+            if (fill->minimum_at >= 0)
+                le_put_u16(block + fill->minimum_at, f32_to_f16(scale * fill->minimum_over_scale));
         } else if (kind->type == WEIGHT_MXFP4) {
             block[0] = 120; /* 2^-7 */
         } else if (kind->type == WEIGHT_F32) {
@@ -146,12 +149,12 @@ static enum weight_type fitting(enum weight_type type, size_t cols)
     return cols % 32 == 0 ? WEIGHT_Q8_0 : WEIGHT_F16;
 }
 
-static bool add(struct made *m, enum weight_type type, size_t cols, size_t rows, err *e, const char *name)
+static bool add(struct made *m, enum weight_type type, size_t cols, size_t rows, size_t count, const char *name, err *e)
 {
     view copy;
-    size_t dims[2] = { cols, rows };
+    size_t dims[3] = { cols, rows, count };
     return arena_copy(&m->arena, view_of(name), &copy, "tensor name", e) &&
-           gguf_plan_tensor(&m->plan, copy, (uint32_t)type, dims, rows == 1 ? 1 : 2, e);
+           gguf_plan_tensor(&m->plan, copy, (uint32_t)type, dims, count > 1 ? 3 : rows > 1 ? 2 : 1, e);
 }
 
 static bool add_layer(struct made *m, size_t l, err *e)
@@ -161,31 +164,38 @@ static bool add_layer(struct made *m, size_t l, err *e)
     size_t eighth = s->layers / 8; /* the Q4_K_M mix: the first and last eighth, and every third layer between */
     bool favoured = l < eighth || l >= s->layers - eighth || (l - eighth) % 3 == 2;
     enum weight_type most = m->mix->most, better = favoured ? m->mix->better : most;
+    bool dense = s->experts == 0;
     const struct {
         const char *name;
         enum weight_type type;
         size_t cols, rows;
         bool there;
+        size_t count; /* matrices: experts, or 1 */
     } tensors[] = {
-        { "attn_norm.weight", WEIGHT_F32, s->width, 1, true },
-        { "attn_q.weight", most, s->width, s->heads * s->head_dim, true },
-        { "attn_k.weight", most, s->width, s->kv_heads * s->head_dim, true },
-        { "attn_v.weight", better, s->width, s->kv_heads * s->head_dim, true },
-        { "attn_output.weight", most, s->heads * s->head_dim, s->width, true },
-        { "attn_q_norm.weight", WEIGHT_F32, s->head_dim, 1, norms },
-        { "attn_k_norm.weight", WEIGHT_F32, s->head_dim, 1, norms },
-        { "post_attention_norm.weight", WEIGHT_F32, s->width, 1, post },
-        { "ffn_norm.weight", WEIGHT_F32, s->width, 1, true },
-        { "ffn_gate.weight", most, s->width, s->ffn_width, true },
-        { "ffn_up.weight", most, s->width, s->ffn_width, true },
-        { "ffn_down.weight", better, s->ffn_width, s->width, true },
-        { "post_ffw_norm.weight", WEIGHT_F32, s->width, 1, post },
+        { "attn_norm.weight", WEIGHT_F32, s->width, 1, true, 1 },
+        { "attn_q.weight", most, s->width, s->heads * s->head_dim, true, 1 },
+        { "attn_k.weight", most, s->width, s->kv_heads * s->head_dim, true, 1 },
+        { "attn_v.weight", better, s->width, s->kv_heads * s->head_dim, true, 1 },
+        { "attn_output.weight", most, s->heads * s->head_dim, s->width, true, 1 },
+        { "attn_q_norm.weight", WEIGHT_F32, s->head_dim, 1, norms, 1 },
+        { "attn_k_norm.weight", WEIGHT_F32, s->head_dim, 1, norms, 1 },
+        { "post_attention_norm.weight", WEIGHT_F32, s->width, 1, post, 1 },
+        { "ffn_norm.weight", WEIGHT_F32, s->width, 1, true, 1 },
+        { "ffn_gate.weight", most, s->width, s->ffn_width, dense, 1 },
+        { "ffn_up.weight", most, s->width, s->ffn_width, dense, 1 },
+        { "ffn_down.weight", better, s->ffn_width, s->width, dense, 1 },
+        { "ffn_gate_inp.weight", WEIGHT_F32, s->width, s->experts, !dense, 1 },
+        { "ffn_gate_exps.weight", most, s->width, s->expert_ffn, !dense, s->experts },
+        { "ffn_up_exps.weight", most, s->width, s->expert_ffn, !dense, s->experts },
+        { "ffn_down_exps.weight", better, s->expert_ffn, s->width, !dense, s->experts },
+        { "post_ffw_norm.weight", WEIGHT_F32, s->width, 1, post, 1 },
     };
     for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++) {
         char name[NAME_BYTES];
         snprintf(name, sizeof name, "blk.%zu.%s", l, tensors[i].name);
         enum weight_type type = tensors[i].rows == 1 ? WEIGHT_F32 : fitting(tensors[i].type, tensors[i].cols);
-        if (tensors[i].there && !add(m, type, tensors[i].cols, tensors[i].rows, e, name)) return false;
+        if (tensors[i].there && !add(m, type, tensors[i].cols, tensors[i].rows, tensors[i].count, name, e))
+            return false;
     }
     return true;
 }
@@ -194,11 +204,11 @@ static bool add_tensors(struct made *m, err *e)
 {
     const struct made_shape *s = m->shape;
     enum weight_type output = fitting(m->mix->embedding, s->width), most = fitting(m->mix->most, s->width);
-    if (!add(m, s->tied ? output : most, s->width, s->vocab, e, "token_embd.weight")) return false;
+    if (!add(m, s->tied ? output : most, s->width, s->vocab, 1, "token_embd.weight", e)) return false;
     for (size_t l = 0; l < s->layers; l++)
         if (!add_layer(m, l, e)) return false;
-    return add(m, WEIGHT_F32, s->width, 1, e, "output_norm.weight") &&
-           (s->tied || add(m, output, s->width, s->vocab, e, "output.weight"));
+    return add(m, WEIGHT_F32, s->width, 1, 1, "output_norm.weight", e) &&
+           (s->tied || add(m, output, s->width, s->vocab, 1, "output.weight", e));
 }
 
 static bool add_keys(struct made *m, err *e)
@@ -219,6 +229,9 @@ static bool add_keys(struct made *m, err *e)
         { "attention.value_length", s->head_dim },
         { "rope.dimension_count", s->head_dim },
         { "attention.sliding_window", s->window },
+        { "expert_count", s->experts },
+        { "expert_used_count", s->top_k },
+        { "expert_feed_forward_length", s->expert_ffn },
     };
     char key[NAME_BYTES];
     if (!gguf_set_str(&m->plan, "general.architecture", view_of(s->arch), e) ||
@@ -248,7 +261,7 @@ static bool put_tensor(gguf_out *out, const gguf_tensor *t, uint64_t seed, uint8
     struct stream s = { .seed = seed, .tensor = out->tensor };
     size_t row_bytes = t->dims[0] / kind->block_values * kind->block_bytes;
     float spread = 1.0f / __builtin_sqrtf((float)t->dims[0]);
-    for (size_t r = 0; r < t->dims[1]; r++) {
+    for (size_t r = 0; r < t->dims[1] * t->dims[2]; r++) {
         if (t->dim_count == 1) make_vector(&s, t->dims[0], row);
         else make_row(&s, kind, t->dims[0], spread, row);
         if (!gguf_out_put(out, (view){ row, row_bytes }, e)) return false;
@@ -284,14 +297,16 @@ bool made_write(const struct made_shape *shape, const struct made_mix *mix, uint
 const char *const *made_shape_names(void)
 {
     static const char *const names[] = { "qwen3-0.6b", "qwen3-4b", "llama-3.2-1b", "llama-3.1-8b", "gemma-3-1b",
-                                         "tiny-llama", "tiny-window", NULL };
+                                         "qwen3-30b-a3b", "tiny-llama", "tiny-window", "tiny-experts", NULL };
     _Static_assert(sizeof names / sizeof *names == SHAPE_COUNT + 1, "a name for every shape");
     return names;
 }
 
 const char *const *made_mix_names(void)
 {
-    static const char *const names[] = { "F32", "F16", "BF16", "Q8_0", "Q4_0", "Q6_K", "Q4_K_M", "Q5_K", "MXFP4", NULL };
+    static const char *const names[] = {
+        "F32", "F16", "BF16", "Q8_0", "Q4_0", "Q6_K", "Q4_K_M", "Q5_K", "MXFP4", NULL
+    };
     _Static_assert(sizeof names / sizeof *names == MIX_COUNT + 1, "a name for every mix");
     return names;
 }

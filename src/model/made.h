@@ -13,6 +13,7 @@ struct made_shape {
     float rope_base, eps;
     bool tied;
     size_t window;    /* 0: no key */
+    size_t experts, top_k, expert_ffn; /* 0: dense; ffn_width is then not used */
 };
 
 /* The shape with this name, or NULL; made_shape_names lists them, NULL at the end. A caller that wants fewer layers

@@ -27,8 +27,8 @@ struct layer {
     const float *q_bias, *k_bias, *v_bias, *o_bias, *gate_bias, *up_bias, *down_bias;
     const float *sinks; /* one a query head: a score that takes part in every softmax and has no value */
     matrix q, k, v, o, gate, up, down;
-    /* Latent attention: q (or q_a, q_b) makes all heads' queries, kv_a the cached key; k_b takes a head's query into the
-     * cache's space, v_b a head's result out of it. */
+    /* Latent attention: q (or q_a, q_b) makes all heads' queries, kv_a the cached key; k_b takes a head's query into
+     * the cache's space, v_b a head's result out of it. */
     const float *q_a_norm, *kv_a_norm;
     matrix q_a, q_b, kv_a;
     struct expert_matrix k_b, v_b; /* one matrix a head */
@@ -41,10 +41,12 @@ struct layer {
 
 typedef struct model {
     struct hyper hyper;
-    gguf_files files; /* metadata views point in here */
+    gguf_files files; /* of model_load_vocab on a model file: its directory. Else closed */
+    const struct image *image; /* of model_load_vocab on an image: what it says. Else NULL */
     arena arena;
-    uint8_t *weights; /* packed tiles and vectors, one mapping */
-    size_t weights_bytes;
+    view weights;     /* the whole image: anonymous memory, or the file, mapped */
+    size_t weights_bytes; /* the same length: what weights take of the memory plan */
+    uint8_t identity[32]; /* which model this is; zeros: nobody has computed it */
     matrix embedding, output; /* the same tiles where they are tied */
     bool tied;
     const float *output_norm;
@@ -57,12 +59,13 @@ typedef struct model {
 /* What model_load tells about its progress: bytes packed of all. May be NULL. */
 typedef void load_progress(void *arg, size_t done_bytes, size_t all_bytes);
 
-/* Opens, checks and packs a GGUF file (or the first of a split one). Every tensor the graph needs is there, with the
- * shape that the hyperparameters ask for and no scale that is NaN or infinite. Errors: one line naming file, thing,
- * value and limit. Undo with model_free. */
+/* Opens a model, told apart by its first bytes. A GGUF file (or the first of a split one) is packed into an image in
+ * memory, and no scale in it is NaN or infinite; an image (`hearth pack`) is mapped as it is, and its weights are read
+ * when they are needed. Either is checked, then bound: every tensor the graph needs is there, with the shape that the
+ * hyperparameters ask for. Errors: one line naming file, thing, value and limit. Undo with model_free. */
 bool model_load(model *m, const char *path, team *t, load_progress *progress, void *progress_arg, err *e);
 
-/* The vocabulary and metadata alone: works on files without tensors. m->layers is NULL. */
+/* The vocabulary and metadata alone: works on model files without tensors. m->layers is NULL. */
 bool model_load_vocab(model *m, const char *path, err *e);
 
 void model_free(model *m); /* a model of all zeros is free already */

@@ -27,7 +27,7 @@ enum dim {
     DIM_SHARED_FFN,
     DIM_Q_RANK,
     DIM_KV_RANK,
-    DIM_KV_A,    /* kv_rank and what turns */
+    DIM_KV_A, /* kv_rank and what turns */
     DIM_NOPE,
     DIM_VALUE,
     DIM_LATENT_Q /* all heads' queries, as the file has them */
@@ -35,12 +35,25 @@ enum dim {
 
 static size_t dim_size(const struct hyper *h, enum dim d)
 {
-    const size_t sizes[] = { 1, h->width, h->vocab, h->ffn_width, h->heads * h->key_dim, h->kv_heads * h->key_dim,
+    const size_t sizes[] = { 1,
+                             h->width,
+                             h->vocab,
+                             h->ffn_width,
+                             h->heads * h->key_dim,
+                             h->kv_heads * h->key_dim,
                              h->kv_heads * h->value_dim,
-                             h->heads * (h->latent.kv_rank > 0 ? h->latent.value_dim : h->value_dim), h->key_dim,
+                             h->heads * (h->latent.kv_rank > 0 ? h->latent.value_dim : h->value_dim),
+                             h->key_dim,
                              h->rope.dims / 2,
-                             h->heads, h->experts.count, h->experts.ffn_width, h->experts.shared_width,
-                             h->latent.q_rank, h->latent.kv_rank, h->key_dim, h->latent.nope_dim, h->latent.value_dim,
+                             h->heads,
+                             h->experts.count,
+                             h->experts.ffn_width,
+                             h->experts.shared_width,
+                             h->latent.q_rank,
+                             h->latent.kv_rank,
+                             h->key_dim,
+                             h->latent.nope_dim,
+                             h->latent.value_dim,
                              h->heads * (h->latent.nope_dim + h->rope.dims) };
     return sizes[d];
 }
@@ -59,7 +72,7 @@ enum need {
     MAY_EXPERTS,
     IF_SHARED,
     MAY_SHARED,
-    IF_PLAIN,      /* attention is not latent */
+    IF_PLAIN, /* attention is not latent */
     IF_LATENT,
     IF_LATENT_Q,   /* latent, queries straight from the hidden state */
     IF_LATENT_Q_AB /* latent, queries through a rank of their own */
@@ -74,27 +87,42 @@ static bool wanted(const struct hyper *h, size_t layer, enum need need, bool *re
     *required = need != MAY && need != MAY_DENSE && need != MAY_EXPERTS && need != MAY_SHARED &&
                 !(need == IF_HEAD_NORM && a->qk_norm == QK_NORM_IF_THERE);
     bool latent = h->latent.kv_rank > 0, q_rank = h->latent.q_rank > 0;
-    const bool has[] = { true,  true,   a->norms != NORM_POST, a->norms != NORM_PRE, norms, a->qk_norm == QK_NORM_FULL,
-                         !experts, !experts, experts, experts, shared, shared, !latent, latent,
-                         latent && !q_rank, latent && q_rank };
+    const bool has[] = { true,
+                         true,
+                         a->norms != NORM_POST,
+                         a->norms != NORM_PRE,
+                         norms,
+                         a->qk_norm == QK_NORM_FULL,
+                         !experts,
+                         !experts,
+                         experts,
+                         experts,
+                         shared,
+                         shared,
+                         !latent,
+                         latent,
+                         latent && !q_rank,
+                         latent && q_rank };
     return has[need];
 }
 
 struct slot {
-    const char *name;  /* behind "blk.N."; NULL: the architecture's ffn_norm */
+    const char *name; /* behind "blk.N."; NULL: the architecture's ffn_norm */
     enum need need;
     enum dim rows, cols;
     enum { TO_MATRIX, TO_ROWS, TO_EXPERTS, TO_HEADS } to;
-    size_t offset;     /* in struct layer */
-    const char *fused; /* the tensor that holds this and others where the architecture says so */
+    size_t offset;      /* in struct layer; of those outside, in struct model */
+    const char *fused;  /* the tensor that holds this and others where the architecture says so */
     enum dim before[2]; /* rows of the fused tensor that stand before; DIM_ONE: none */
 };
 
-#define MATRIX(field) TO_MATRIX, offsetof(struct layer, field)
-#define ROWS(field) TO_ROWS, offsetof(struct layer, field)
+#define MATRIX(field)  TO_MATRIX, offsetof(struct layer, field)
+#define ROWS(field)    TO_ROWS, offsetof(struct layer, field)
 #define EXPERTS(field) TO_EXPERTS, offsetof(struct layer, field)
-#define HEADS(field) TO_HEADS, offsetof(struct layer, field)
+#define HEADS(field)   TO_HEADS, offsetof(struct layer, field)
 
+/* A slot's number in an image is its place here: new ones go to the end, and nothing moves while IMAGE_VERSION stays.
+ */
 static const struct slot LAYER_SLOTS[] = {
     { "attn_norm.weight", IF_PRE, DIM_ONE, DIM_WIDTH, ROWS(attn_norm), NULL, { 0 } },
     { "attn_q.weight", IF_PLAIN, DIM_Q, DIM_WIDTH, MATRIX(q), "attn_qkv.weight", { DIM_ONE, DIM_ONE } },
@@ -145,10 +173,66 @@ static const struct slot LAYER_SLOTS[] = {
 enum { LAYER_SLOT_COUNT = sizeof LAYER_SLOTS / sizeof *LAYER_SLOTS };
 _Static_assert(sizeof LAYER_SLOTS / sizeof *LAYER_SLOTS <= SLOTS_PER_LAYER, "room for every slot of a layer");
 
+/* The same outside the layers. The rope divisors' name depends on the scaling: see outer_name. */
+static const struct slot OUTER_SLOTS[SLOTS_OUTSIDE] = {
+    { "token_embd.weight", NEED, DIM_VOCAB, DIM_WIDTH, TO_MATRIX, offsetof(model, embedding), NULL, { 0 } },
+    { "output.weight", MAY, DIM_VOCAB, DIM_WIDTH, TO_MATRIX, offsetof(model, output), NULL, { 0 } },
+    { "output_norm.weight", NEED, DIM_ONE, DIM_WIDTH, TO_ROWS, offsetof(model, output_norm), NULL, { 0 } },
+    { "rope_freqs.weight", MAY, DIM_ONE, DIM_PAIRS, TO_ROWS, offsetof(model, rope_factors), NULL, { 0 } },
+    { "rope_factors_long.weight", MAY, DIM_ONE, DIM_PAIRS, TO_ROWS, offsetof(model, rope_factors_long), NULL, { 0 } },
+};
+
+/* The slot's tensor name in a file. */
+static void slot_name(const struct hyper *h, const struct slot *s, uint32_t layer, char out[static NAME_BYTES])
+{
+    bool fused = s->fused != NULL && h->arch->fused;
+    if (layer != IMAGE_OUTSIDE)
+        snprintf(out, NAME_BYTES, s->name == NULL ? "blk.%u.%s.weight" : "blk.%u.%s", layer,
+                 s->name == NULL ? h->arch->ffn_norm
+                 : fused         ? s->fused
+                                 : s->name);
+    else if (s->offset == offsetof(model, rope_factors) && h->rope.scaling == ROPE_LONG)
+        snprintf(out, NAME_BYTES, "rope_factors_short.weight");
+    else snprintf(out, NAME_BYTES, "%s", s->name);
+}
+
+/* Matrices of the slot: one an expert, one a head, or one. */
+static size_t slot_count(const struct hyper *h, const struct slot *s)
+{
+    return s->to == TO_EXPERTS ? h->experts.count : s->to == TO_HEADS ? h->heads : 1;
+}
+
+static enum image_kind slot_kind(const struct slot *s)
+{
+    /* ORDER of slot.to */
+    static const enum image_kind kinds[] = { IMAGE_MATRIX, IMAGE_ROWS, IMAGE_EXPERT, IMAGE_STACK };
+    return kinds[s->to];
+}
+
+/* Calls `each` for every slot that a model of `h` has a place for, in the order of an image: the same for packing and
+ * for binding. Stops where it returns false. */
+typedef bool slot_fn(void *arg, const struct slot *s, uint32_t layer, size_t number, bool required, err *e);
+
+static bool each_slot(const struct hyper *h, slot_fn *each, void *arg, err *e)
+{
+    bool required;
+    for (size_t i = 0; i < SLOTS_OUTSIDE; i++)
+        if (!each(arg, &OUTER_SLOTS[i], IMAGE_OUTSIDE, i, OUTER_SLOTS[i].need == NEED, e)) return false;
+    for (size_t l = 0; l < h->layers; l++)
+        for (size_t i = 0; i < LAYER_SLOT_COUNT; i++)
+            if (wanted(h, l, LAYER_SLOTS[i].need, &required) &&
+                !each(arg, &LAYER_SLOTS[i], (uint32_t)l, i, required, e))
+                return false;
+    return true;
+}
+
+/* ---- from a file ---- */
+
 /* The tensors of the file that a slot has taken: all must be, in the end. */
 struct resolver {
-    model *m;
-    struct slot_source *out;
+    const struct hyper *h;
+    const gguf_files *files;
+    struct image_tensor_source *out;
     size_t count;
     bool *used; /* one a tensor of the directory */
 };
@@ -160,8 +244,8 @@ static bool check_shape(const gguf_tensor *t, size_t count, size_t rows, size_t 
     if (kind == NULL)
         return fail(e, ERR_UNSUPPORTED, ERR_NO_OFFSET, "%.*s: weights of type %s are not computed", name_bytes,
                     (const char *)t->name.ptr, gguf_kind(t->type)->name);
-    bool shape = t->dims[0] == cols && (exact_rows ? t->dims[1] == rows : t->dims[1] >= rows) &&
-                 t->dims[2] == count && t->dims[3] == 1;
+    bool shape = t->dims[0] == cols && (exact_rows ? t->dims[1] == rows : t->dims[1] >= rows) && t->dims[2] == count &&
+                 t->dims[3] == 1;
     if (!shape)
         return fail(e, ERR_VALUE, ERR_NO_OFFSET, "%.*s: shape %zu x %zu x %zu x %zu, the model needs %zu x %zu x %zu",
                     name_bytes, (const char *)t->name.ptr, t->dims[0], t->dims[1], t->dims[2], t->dims[3], cols, rows,
@@ -172,100 +256,139 @@ static bool check_shape(const gguf_tensor *t, size_t count, size_t rows, size_t 
     return true;
 }
 
-static const gguf_tensor *find(struct resolver *r, const char *name)
+/* Rows of the fused tensor that stand before the slot's. */
+static size_t rows_before(const struct hyper *h, const struct slot *s)
 {
-    const gguf_tensor *t = gguf_tensor_find(&r->m->files.dir, name);
-    if (t != NULL) r->used[t - r->m->files.dir.tensors] = true;
-    return t;
+    size_t rows = 0;
+    for (size_t i = 0; i < 2; i++)
+        if (s->before[i] != DIM_ONE) rows += dim_size(h, s->before[i]);
+    return rows;
 }
 
-static void add(struct resolver *r, struct slot_source source)
+/* The file's tensor for a slot, its shape checked, and which of its rows are the slot's. */
+static bool resolve_slot(void *arg, const struct slot *s, uint32_t layer, size_t number, bool required, err *e)
 {
-    r->out[r->count++] = source;
-}
-
-static bool layer_slot(struct resolver *r, const struct slot *s, size_t l, err *e)
-{
-    const struct hyper *h = &r->m->hyper;
-    bool required, fused = s->fused != NULL && h->arch->fused;
-    if (!wanted(h, l, s->need, &required)) return true;
+    struct resolver *r = arg;
+    const struct hyper *h = r->h;
     char name[NAME_BYTES];
-    if (s->name == NULL) snprintf(name, sizeof name, "blk.%zu.%s.weight", l, h->arch->ffn_norm);
-    else snprintf(name, sizeof name, "blk.%zu.%s", l, fused ? s->fused : s->name);
-    const gguf_tensor *t = find(r, name);
-    if (t == NULL)
-        return !required || fail(e, ERR_MISSING, ERR_NO_OFFSET, "%s: the file has no such tensor", name);
-    struct slot_source source = { .tensor = t, .rows = dim_size(h, s->rows), .cols = dim_size(h, s->cols),
-                                  .count = s->to == TO_EXPERTS ? h->experts.count : s->to == TO_HEADS ? h->heads : 1 };
-    size_t whole = source.rows;
-    if (fused) {
-        for (size_t i = 0; i < 2; i++)
-            if (s->before[i] != DIM_ONE) source.first_row += dim_size(h, s->before[i]);
-        whole = source.first_row + source.rows; /* the last slot of the tensor must end where it ends */
-    }
+    slot_name(h, s, layer, name);
+    const gguf_tensor *t = gguf_tensor_find(&r->files->dir, name);
+    if (t == NULL) return !required || fail(e, ERR_MISSING, ERR_NO_OFFSET, "%s: the file has no such tensor", name);
+    r->used[t - r->files->dir.tensors] = true;
+    bool fused = layer != IMAGE_OUTSIDE && s->fused != NULL && h->arch->fused;
+    struct image_tensor_source source = { .kind = slot_kind(s),
+                                          .slot = (uint32_t)number,
+                                          .layer = layer,
+                                          .type = (enum weight_type)t->type,
+                                          .count = slot_count(h, s),
+                                          .rows = dim_size(h, s->rows),
+                                          .cols = dim_size(h, s->cols),
+                                          .name = t->name };
+    if (fused) source.first_row = rows_before(h, s);
+    /* The last slot of a fused tensor must end where it ends. */
     bool last = !fused || s->offset == offsetof(struct layer, v) || s->offset == offsetof(struct layer, up);
-    if (!check_shape(t, source.count, whole, source.cols, last, e)) return false;
-    uint8_t *at = (uint8_t *)&r->m->layers[l] + s->offset;
-    if (s->to == TO_ROWS) source.to_rows = (const float **)(void *)at;
-    else if (s->to == TO_EXPERTS || s->to == TO_HEADS) source.to_experts = (struct expert_matrix *)(void *)at;
-    else source.to_matrix = (matrix *)(void *)at;
-    add(r, source);
-    return true;
-}
-
-static bool outer_slots(struct resolver *r, err *e)
-{
-    model *m = r->m;
-    const struct hyper *h = &m->hyper;
-    const struct {
-        const char *name;
-        bool required;
-        enum dim rows, cols;
-        matrix *to_matrix;
-        const float **to_rows;
-    } slots[] = {
-        { "token_embd.weight", true, DIM_VOCAB, DIM_WIDTH, &m->embedding, NULL },
-        { "output.weight", false, DIM_VOCAB, DIM_WIDTH, &m->output, NULL },
-        { "output_norm.weight", true, DIM_ONE, DIM_WIDTH, NULL, &m->output_norm },
-        { h->rope.scaling == ROPE_LONG ? "rope_factors_short.weight" : "rope_freqs.weight", false, DIM_ONE, DIM_PAIRS,
-          NULL, &m->rope_factors },
-        { "rope_factors_long.weight", false, DIM_ONE, DIM_PAIRS, NULL, &m->rope_factors_long },
-    };
-    _Static_assert(sizeof slots / sizeof *slots == SLOTS_OUTSIDE, "room for every slot outside the layers");
-    for (size_t i = 0; i < SLOTS_OUTSIDE; i++) {
-        const gguf_tensor *t = find(r, slots[i].name);
-        if (t == NULL && !slots[i].required) continue;
-        if (t == NULL) return fail(e, ERR_MISSING, ERR_NO_OFFSET, "%s: the file has no such tensor", slots[i].name);
-        struct slot_source s = { .tensor = t, .rows = dim_size(h, slots[i].rows), .cols = dim_size(h, slots[i].cols),
-                                 .count = 1, .to_matrix = slots[i].to_matrix, .to_rows = slots[i].to_rows };
-        if (!check_shape(t, 1, s.rows, s.cols, true, e)) return false;
-        add(r, s);
-    }
-    m->tied = gguf_tensor_find(&m->files.dir, "output.weight") == NULL;
+    if (!check_shape(t, source.count, source.first_row + source.rows, source.cols, last, e)) return false;
+    const struct weight_kind *kind = weight_kind(t->type);
+    source.bytes = gguf_tensor_bytes(r->files, t).ptr +
+                   source.first_row * (source.cols / kind->block_values) * kind->block_bytes;
+    r->out[r->count++] = source;
     return true;
 }
 
 static bool all_used(const struct resolver *r, err *e)
 {
-    const gguf_dir *dir = &r->m->files.dir;
+    const gguf_dir *dir = &r->files->dir;
     for (size_t i = 0; i < dir->tensor_count; i++)
         if (!r->used[i])
             return fail(e, ERR_UNSUPPORTED, ERR_NO_OFFSET, "%.*s: a tensor that %s models do not have here",
-                        (int)dir->tensors[i].name.len_bytes, (const char *)dir->tensors[i].name.ptr,
-                        r->m->hyper.arch->name);
+                        (int)dir->tensors[i].name.len_bytes, (const char *)dir->tensors[i].name.ptr, r->h->arch->name);
     return true;
 }
 
-bool slots_resolve(model *m, struct slot_source *out, size_t *count, err *e)
+bool slots_resolve(const struct hyper *h, const gguf_files *files, struct image_tensor_source *out, size_t *count,
+                   err *e)
 {
-    assert(m->layers != NULL && m->hyper.layers <= LAYERS_MAX);
-    struct resolver r = { .m = m, .out = out, .used = calloc(m->files.dir.tensor_count + 1, sizeof(bool)) };
+    assert(h->layers <= LAYERS_MAX);
+    struct resolver r = {
+        .h = h, .files = files, .out = out, .used = calloc(files->dir.tensor_count + 1, sizeof(bool))
+    };
     if (r.used == NULL) return fail(e, ERR_MEMORY, ERR_NO_OFFSET, "model: no memory for its tensor list");
-    bool good = outer_slots(&r, e);
-    for (size_t l = 0; good && l < m->hyper.layers; l++)
-        for (size_t i = 0; good && i < LAYER_SLOT_COUNT; i++) good = layer_slot(&r, &LAYER_SLOTS[i], l, e);
-    good = good && all_used(&r, e);
+    bool good = each_slot(h, resolve_slot, &r, e) && all_used(&r, e);
     free(r.used);
     *count = r.count;
     return good;
+}
+
+/* ---- from an image ---- */
+
+struct binder {
+    model *m;
+    const struct image *i;
+    size_t next; /* of the image's tensors, which stand in the order of each_slot */
+};
+
+/* Every number was checked against the slot's shape; the pointer is the image's. */
+static void bind_matrix(const struct binder *b, const struct image_tensor *t, const struct slot *s, uint8_t *at)
+{
+    matrix w = { .type = t->type,
+                 .rows = t->rows,
+                 .cols = t->cols,
+                 .tile_bytes = tile_bytes_of(t->type, t->cols),
+                 .tiles = image_data(b->i, t) };
+    if (s->to == TO_MATRIX) *(matrix *)(void *)at = w;
+    else *(struct expert_matrix *)(void *)at = (struct expert_matrix){ .first = w, .bytes = t->stride };
+}
+
+/* Both sides stand in one order, so a slot is either the image's next tensor or not there. */
+static bool bind_slot(void *arg, const struct slot *s, uint32_t layer, size_t number, bool required, err *e)
+{
+    struct binder *b = arg;
+    const struct hyper *h = &b->m->hyper;
+    const struct image_tensor *t = &b->i->tensors[b->next];
+    char name[NAME_BYTES];
+    slot_name(h, s, layer, name);
+    if (b->next == b->i->tensor_count || t->layer != layer || t->slot != number)
+        return !required || fail(e, ERR_MISSING, ERR_NO_OFFSET, "%s: the image has no such tensor", name);
+    b->next++;
+    size_t count = slot_count(h, s), rows = dim_size(h, s->rows), cols = dim_size(h, s->cols);
+    if (t->kind != slot_kind(s) || t->count != count || t->rows != rows || t->cols != cols)
+        return fail(e, ERR_VALUE, ERR_NO_OFFSET,
+                    "%s: %zu times %zu x %zu of kind %d, the model needs %zu times %zu x %zu of "
+                    "kind %d",
+                    name, t->count, t->rows, t->cols, (int)t->kind, count, rows, cols, (int)slot_kind(s));
+    uint8_t *at = (layer == IMAGE_OUTSIDE ? (uint8_t *)b->m : (uint8_t *)&b->m->layers[layer]) + s->offset;
+    if (s->to == TO_ROWS) *(const float **)(void *)at = (const float *)(const void *)image_data(b->i, t);
+    else bind_matrix(b, t, s, at);
+    return true;
+}
+
+/* Divisors of rope frequencies are divided by, once, when tables are made: they must be positive, so the copy that was
+ * looked at is the one that is used. */
+static bool own_factors(model *m, const float **factors, const char *name, err *e)
+{
+    size_t count = m->hyper.rope.dims / 2;
+    if (*factors == NULL) return true;
+    float *copy = ARENA_ARRAY(&m->arena, float, count, name, e);
+    if (copy == NULL) return false;
+    memcpy(copy, *factors, count * sizeof *copy);
+    for (size_t i = 0; i < count; i++)
+        if (!(copy[i] > 0.0f && copy[i] < __builtin_inff()))
+            return fail(e, ERR_VALUE, ERR_NO_OFFSET, "%s: value %zu is %g, must be over 0 and finite", name, i,
+                        (double)copy[i]);
+    *factors = copy;
+    return true;
+}
+
+bool slots_bind(model *m, const struct image *i, err *e)
+{
+    struct binder b = { .m = m, .i = i };
+    m->layers = ARENA_ARRAY(&m->arena, struct layer, m->hyper.layers, "layers", e);
+    if (m->layers == NULL || !each_slot(&m->hyper, bind_slot, &b, e)) return false;
+    if (b.next != i->tensor_count)
+        return fail(e, ERR_UNSUPPORTED, ERR_NO_OFFSET, "image: slot %u of layer %u, which %s models do not have here",
+                    i->tensors[b.next].slot, i->tensors[b.next].layer, m->hyper.arch->name);
+    m->tied = m->output.rows == 0;
+    if (m->tied) m->output = m->embedding;
+    return own_factors(m, &m->rope_factors, "rope factors", e) &&
+           own_factors(m, &m->rope_factors_long, "rope_factors_long.weight", e);
 }

@@ -1,10 +1,6 @@
 /* The vocabulary of a file: see vocab.h. Keys: GGUF specification, "Tokenizer". */
 #include "model/vocab.h"
 
-#include <assert.h>
-
-enum { SCRATCH_BYTES = 1 << 28 /* addresses: views, scores and kinds of a vocabulary at its limits */ };
-
 static bool tri_key(const gguf_dir *dir, const char *key, enum tri *out, err *e)
 {
     if (gguf_find(dir, key) == NULL) return true;
@@ -92,37 +88,86 @@ static bool arrays(const gguf_dir *dir, struct vocab_source *src, const gguf_pai
     }
     if (charsmap != NULL) {
         if (charsmap->item_type != GGUF_U8 && charsmap->item_type != GGUF_I8)
-            return fail(e, ERR_VALUE, ERR_NO_OFFSET, "tokenizer.ggml.precompiled_charsmap: an array of %s, must be bytes",
+            return fail(e, ERR_VALUE, ERR_NO_OFFSET,
+                        "tokenizer.ggml.precompiled_charsmap: an array of %s, must be bytes",
                         gguf_type_name(charsmap->item_type));
         src->charsmap = charsmap->bytes;
     }
     return true;
 }
 
-static bool build(model *m, const gguf_pair *tokens, arena *scratch, err *e)
+bool vocab_of_file(const gguf_dir *dir, struct vocab_source *out, bool *there, arena *a, err *e)
 {
-    const gguf_dir *dir = &m->files.dir;
-    struct vocab_source src = vocab_source_default();
-    if (!gguf_str(dir, "tokenizer.ggml.model", GGUF_REQUIRED, &src.model, e) ||
-        !gguf_str(dir, "tokenizer.ggml.pre", GGUF_OPTIONAL, &src.pre, e) || !arrays(dir, &src, tokens, scratch, e) ||
-        !special_ids(dir, &src, e) || !flags(dir, &src, e))
+    const gguf_pair *tokens = NULL;
+    *out = vocab_source_default();
+    if (!gguf_array(dir, "tokenizer.ggml.tokens", GGUF_OPTIONAL, GGUF_ITEMS_STRING, 1, VOCAB_MAX, &tokens, e))
         return false;
-    return tokenizer_new(&m->tokenizer, &src, &m->arena, e);
+    *there = tokens != NULL;
+    return tokens == NULL || (gguf_str(dir, "tokenizer.ggml.model", GGUF_REQUIRED, &out->model, e) &&
+                              gguf_str(dir, "tokenizer.ggml.pre", GGUF_OPTIONAL, &out->pre, e) &&
+                              arrays(dir, out, tokens, a, e) && special_ids(dir, out, e) && flags(dir, out, e));
 }
 
-bool vocab_load(model *m, err *e)
+/* ---- images ---- */
+
+struct image_vocab vocab_to_image(const struct vocab_source *s)
 {
-    assert(m->tokenizer == NULL);
-    const gguf_pair *tokens = NULL;
-    if (!gguf_str(&m->files.dir, "tokenizer.chat_template", GGUF_OPTIONAL, &m->chat_template, e) ||
-        !gguf_array(&m->files.dir, "tokenizer.ggml.tokens", GGUF_OPTIONAL, GGUF_ITEMS_STRING, 1, VOCAB_MAX, &tokens, e))
-        return false;
-    if (tokens == NULL) return true;
-    arena scratch;
-    if (!arena_new(&scratch, SCRATCH_BYTES, e)) return false;
-    bool good = build(m, tokens, &scratch, e);
-    arena_free(&scratch);
-    return good;
+    const int32_t ids[IMAGE_IDS] = { s->bos, s->eos, s->eot, s->eom, s->unk, s->sep, s->pad, s->cls, s->mask };
+    const enum tri questions[IMAGE_QUESTIONS] = { s->add_bos,
+                                                  s->add_eos,
+                                                  s->add_sep,
+                                                  s->add_space_prefix,
+                                                  s->remove_extra_whitespaces,
+                                                  s->escape_whitespaces,
+                                                  s->lowercase,
+                                                  s->normalize_nfc,
+                                                  s->ignore_merges };
+    struct image_vocab v = { .model = s->model,
+                             .pre = s->pre,
+                             .token_count = s->token_count,
+                             .texts = s->texts,
+                             .scores = s->scores,
+                             .kinds = s->kinds,
+                             .merge_count = s->merge_count,
+                             .merges = s->merges,
+                             .charsmap = s->charsmap };
+    memcpy(v.ids, ids, sizeof ids);
+    for (size_t i = 0; i < IMAGE_QUESTIONS; i++) v.questions[i] = (int8_t)questions[i];
+    return v;
+}
+
+struct vocab_source vocab_of_image(const struct image_vocab *v)
+{
+    const int32_t *id = v->ids;
+    enum tri q[IMAGE_QUESTIONS];
+    for (size_t i = 0; i < IMAGE_QUESTIONS; i++) q[i] = (enum tri)v->questions[i];
+    return (struct vocab_source){ .model = v->model,
+                                  .pre = v->pre,
+                                  .token_count = v->token_count,
+                                  .texts = v->texts,
+                                  .scores = v->scores,
+                                  .kinds = v->kinds,
+                                  .merge_count = v->merge_count,
+                                  .merges = v->merges,
+                                  .charsmap = v->charsmap,
+                                  .bos = id[0],
+                                  .eos = id[1],
+                                  .eot = id[2],
+                                  .eom = id[3],
+                                  .unk = id[4],
+                                  .sep = id[5],
+                                  .pad = id[6],
+                                  .cls = id[7],
+                                  .mask = id[8],
+                                  .add_bos = q[0],
+                                  .add_eos = q[1],
+                                  .add_sep = q[2],
+                                  .add_space_prefix = q[3],
+                                  .remove_extra_whitespaces = q[4],
+                                  .escape_whitespaces = q[5],
+                                  .lowercase = q[6],
+                                  .normalize_nfc = q[7],
+                                  .ignore_merges = q[8] };
 }
 
 bool model_ends(const model *m, int32_t token)

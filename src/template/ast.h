@@ -99,7 +99,6 @@ enum { OPERAND_IN = 100, OPERAND_NOT_IN };
 
 struct node {
     uint8_t op, flag;
-    uint16_t count; /* of a list: its length */
     uint32_t at;
     uint32_t name;
     struct node *next;

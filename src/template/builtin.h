@@ -26,6 +26,7 @@ struct builtin {
     const char *name;
     const char *params; /* names separated by blanks, or "*": anything, not laid out */
     size_t required;    /* how many of them must be given */
+    int variant;        /* where rows share a function: what is different */
     bool (*run)(context *c, const struct call *call, value *out);
 };
 
@@ -48,8 +49,13 @@ bool value_item(context *c, const value *object, const value *key, value *out);
 /* What the subscript [start:stop:step] takes; MISSING parts default. (eval.c) */
 bool value_slice(context *c, const value *object, const value bounds[static 3], value *out);
 
-/* ---- what filters and methods share (methods.c) ---- */
+const struct builtin *builtin_string_method(view name); /* string_methods.c */
+const struct builtin *builtin_text_filter(view name);   /* text_filters.c: the rest of builtin_filter */
+
+/* ---- what filters and methods share (string_methods.c, methods.c) ---- */
+void value_list_reverse(struct list *l);
 enum { STRIP_LEFT = 1, STRIP_RIGHT = 2 };
+enum letter_class { ALL_DIGITS, ALL_LETTERS, ALL_ALPHANUMERIC, ALL_SPACE, ALL_UPPER, ALL_LOWER };
 enum letter_case { CASE_UPPER, CASE_LOWER, CASE_CAPITAL, CASE_TITLE, CASE_SWAP };
 
 bool string_strip(context *c, const value *s, const value *chars, unsigned sides,
@@ -59,13 +65,14 @@ bool string_case(context *c, const value *s, enum letter_case to, value *out);
 bool string_join(context *c, const value *separator, const value *list, value *out);
 bool string_pad(context *c, const value *s, int64_t left, int64_t right, const value *fill, value *out);
 bool string_lines(context *c, const value *s, value *out); /* str.splitlines */
-bool string_is(const value *s, const char *what);          /* "digit", "alpha", "alnum", "space", "upper", "lower" */
-bool dict_items(context *c, const struct dict *d, int which, value *out);             /* 0: keys, 1: values, 2: pairs */
-bool dict_from_call(context *c, enum kind kind, const struct call *call, value *out); /* dict(...), namespace(...) */
+bool string_is(const value *s, enum letter_class what);
+bool value_dict_items(context *c, const struct dict *d, int which, value *out); /* 0: keys, 1: values, 2: pairs */
+bool value_dict_from_call(context *c, enum kind kind, const struct call *call,
+                          value *out); /* dict(...), namespace(...) */
 
-/* An argument as an integer, `otherwise` where it is not given. False where it is something else. */
-bool arg_int(context *c, const value *arg, int64_t otherwise, int64_t *out);
-bool arg_text(context *c, const value *arg, const char *name, value *out); /* a STRING, or an error naming it */
+/* An argument that is a length, an index or a count, `otherwise` where it is not given; cut to 53 bits. */
+bool call_arg_int(context *c, const value *arg, int64_t otherwise, int64_t *out);
+bool call_arg_text(context *c, const value *arg, const char *name, value *out); /* a STRING, or an error naming it */
 
 static inline bool given(const value *v)
 {

@@ -8,6 +8,7 @@
 
 /* ---- names ---- */
 
+/* From the innermost scope outwards; scopes hold few names, so a search is faster than a table. */
 static const value *lookup(const context *c, uint32_t name)
 {
     for (const struct scope *s = c->scope; s != NULL; s = s->parent)
@@ -16,7 +17,7 @@ static const value *lookup(const context *c, uint32_t name)
     return &c->root[name];
 }
 
-bool scope_bind(context *c, uint32_t name, const value *v)
+bool render_bind(context *c, uint32_t name, const value *v)
 {
     struct scope *s = c->scope;
     if (s == NULL) {
@@ -40,7 +41,7 @@ bool scope_bind(context *c, uint32_t name, const value *v)
     return true;
 }
 
-bool raise_undefined(context *c, const value *v)
+bool value_raise_undefined(context *c, const value *v)
 {
     return raise(c, "'%.*s' is undefined", (int)min_size(v->len, 60), (const char *)v->as.bytes);
 }
@@ -52,6 +53,7 @@ static bool eval_literal(context *c, const struct node *n, value *out)
     return true;
 }
 
+/* An unknown name is a value, not an error: only using it is. */
 static bool eval_name(context *c, const struct node *n, value *out)
 {
     *out = *lookup(c, n->name);
@@ -61,29 +63,33 @@ static bool eval_name(context *c, const struct node *n, value *out)
 
 /* ---- displays ---- */
 
+/* Its brackets are the template's own when it is printed, whatever its items are. */
 static bool eval_list(context *c, const struct node *n, value *out)
 {
     value item;
     if (!value_list_new(c, n->op == OP_TUPLE ? TUPLE : LIST, 0, out)) return false;
     out->origin = ORIGIN_TEMPLATE; /* its brackets and commas, when it is printed */
     for (const struct node *child = n->as.child[0]; child != NULL; child = child->next)
-        if (!eval(c, child, &item) || !value_list_add(c, out->as.list, &item)) return false;
+        if (!eval_node(c, child, &item) || !value_list_add(c, out->as.list, &item)) return false;
     return true;
 }
 
+/* A key given twice keeps the last value, as in Python. */
 static bool eval_dict(context *c, const struct node *n, value *out)
 {
     value key, item;
     if (!value_dict_new(c, DICT, out)) return false;
     out->origin = ORIGIN_TEMPLATE;
     for (const struct node *child = n->as.child[0]; child != NULL; child = child->next->next)
-        if (!eval(c, child, &key) || !eval(c, child->next, &item) || !value_dict_put(c, out->as.dict, &key, &item))
+        if (!eval_node(c, child, &key) || !eval_node(c, child->next, &item) ||
+            !value_dict_put(c, out->as.dict, &key, &item))
             return false;
     return true;
 }
 
 /* ---- attributes and subscripts ---- */
 
+/* A method that is not called at once (x.upper is defined) becomes a value with its object. */
 static bool bind_method(context *c, const value *object, const struct builtin *method, value *out)
 {
     struct bound *b = render_take(c, 1, sizeof *b);
@@ -94,6 +100,7 @@ static bool bind_method(context *c, const value *object, const struct builtin *m
     return true;
 }
 
+/* Before the first and behind the last there is nothing defined. */
 static bool loop_item(const struct loop *l, size_t index, value *out)
 {
     if (index >= l->count) {
@@ -105,6 +112,7 @@ static bool loop_item(const struct loop *l, size_t index, value *out)
     return true;
 }
 
+/* Computed when asked for: most loops ask for one or two of these. */
 static bool loop_field(const struct loop *l, view name, value *out)
 {
     const struct {
@@ -147,7 +155,7 @@ static bool macro_field(context *c, const struct macro *m, view name, value *out
 /* object.name, where `method` is what the object's kind has of that name. Jinja looks for methods before keys. */
 static bool attribute(context *c, const value *object, view name, const struct builtin *method, value *out)
 {
-    if (object->kind == UNDEFINED) return raise_undefined(c, object);
+    if (object->kind == UNDEFINED) return value_raise_undefined(c, object);
     if (method != NULL) return bind_method(c, object, method, out);
     *out = of_undefined(name);
     const value *found = NULL;
@@ -189,10 +197,11 @@ static const struct builtin *method_of(const context *c, const value *object, ui
                                   : builtin_method((enum kind)object->kind, known->text);
 }
 
+/* a.b: the method first, then the key. */
 static bool eval_attribute(context *c, const struct node *n, value *out)
 {
     value object;
-    if (!eval(c, n->as.child[0], &object)) return false;
+    if (!eval_node(c, n->as.child[0], &object)) return false;
     c->at = n->at;
     return attribute(c, &object, c->t->names[n->name].text, method_of(c, &object, n->name), out);
 }
@@ -206,12 +215,13 @@ static bool index_in(int64_t index, size_t count, size_t *out)
     return *out < count;
 }
 
+/* a[b]: the key or index first, then, for text, the attribute of that name; what is not there is undefined. */
 bool value_item(context *c, const value *object, const value *key, value *out)
 {
     size_t index, count = 0;
     int64_t number;
     bool found = false;
-    if (object->kind == UNDEFINED) return raise_undefined(c, object);
+    if (object->kind == UNDEFINED) return value_raise_undefined(c, object);
     *out = key->kind == STRING ? of_undefined(view_in(key)) : of_undefined(view_of("an item"));
     if (object->kind == DICT || object->kind == NAMESPACE) {
         if (key->kind == LIST || key->kind == DICT) return true;
@@ -240,7 +250,7 @@ bool value_item(context *c, const value *object, const value *key, value *out)
 static bool eval_item(context *c, const struct node *n, value *out)
 {
     value object, key;
-    if (!eval(c, n->as.child[0], &object) || !eval(c, n->as.child[1], &key)) return false;
+    if (!eval_node(c, n->as.child[0], &object) || !eval_node(c, n->as.child[1], &key)) return false;
     c->at = n->at;
     return value_item(c, &object, &key, out);
 }
@@ -253,10 +263,13 @@ static bool slice_indices(context *c, const value bounds[static 3], size_t lengt
     *step = 1;
     for (int i = 0; i < 3; i++)
         if (given(&bounds[i]) && bounds[i].kind != NONE && bounds[i].kind != INT && bounds[i].kind != BOOL)
-            return bounds[i].kind == UNDEFINED ? raise_undefined(c, &bounds[i])
+            return bounds[i].kind == UNDEFINED ? value_raise_undefined(c, &bounds[i])
                                                : raise(c, "slice indices must be integers or None");
     value_integer(&bounds[2], step);
     if (*step == 0) return raise(c, "slice step cannot be zero");
+    *step = *step > limit    ? limit + 1
+            : *step < -limit ? -limit - 1
+                             : *step; /* takes the same, and sums do not overflow */
     *start = *step > 0 ? 0 : limit - 1;
     stop = *step > 0 ? limit : -1;
     for (int i = 0; i < 2; i++) {
@@ -272,6 +285,7 @@ static bool slice_indices(context *c, const value bounds[static 3], size_t lengt
     return true;
 }
 
+/* Step 1 is a part; other steps put characters together one by one. */
 static bool slice_string(context *c, const value *s, int64_t start, int64_t step, size_t count, value *out)
 {
     if (count == 0 || step == 1) {
@@ -290,12 +304,14 @@ static bool slice_string(context *c, const value *s, int64_t start, int64_t step
     return true;
 }
 
+/* Lists give lists, tuples tuples; a range gives a list, which prints differently from Python's and is never printed.
+ */
 bool value_slice(context *c, const value *object, const value bounds[static 3], value *out)
 {
     size_t n, count;
     int64_t start, step;
     const value *all;
-    if (object->kind == UNDEFINED) return raise_undefined(c, object);
+    if (object->kind == UNDEFINED) return value_raise_undefined(c, object);
     bool sequence = object->kind == STRING || object->kind == LIST || object->kind == TUPLE || object->kind == RANGE;
     if (!sequence) {
         *out = of_undefined(view_of("a slice"));
@@ -313,157 +329,19 @@ bool value_slice(context *c, const value *object, const value bounds[static 3], 
 static bool eval_slice(context *c, const struct node *n, value *out)
 {
     value object, bounds[3] = { { .kind = MISSING }, { .kind = MISSING }, { .kind = MISSING } };
-    if (!eval(c, n->as.child[0], &object)) return false;
+    if (!eval_node(c, n->as.child[0], &object)) return false;
     for (int i = 0; i < 3; i++)
-        if (n->as.child[i + 1] != NULL && !eval(c, n->as.child[i + 1], &bounds[i])) return false;
+        if (n->as.child[i + 1] != NULL && !eval_node(c, n->as.child[i + 1], &bounds[i])) return false;
     c->at = n->at;
     return value_slice(c, &object, bounds, out);
 }
 
-/* ---- arithmetic ---- */
-
-static bool too_large(context *c)
-{
-    return raise_limit(c, "a number over 64 bits is not computed with");
-}
-
-/* Floor division and its remainder, whose sign is the divisor's. */
-static bool divide_integers(context *c, int64_t a, int64_t b, int64_t *quotient, int64_t *rest)
-{
-    if (b == 0) return raise(c, "division by zero");
-    if (a == INT64_MIN && b == -1) return too_large(c);
-    *quotient = a / b;
-    *rest = a % b;
-    if (*rest != 0 && (*rest < 0) != (b < 0)) {
-        --*quotient;
-        *rest += b;
-    }
-    return true;
-}
-
-static double floor_double(double d)
-{
-    if (d < -9e15 || d > 9e15 || d != d) return d; /* whole already, or no number */
-    double whole = (double)(int64_t)d;
-    return whole > d ? whole - 1 : whole;
-}
-
-static bool power(context *c, const value *a, const value *b, value *out)
-{
-    int64_t base, exponent, result = 1;
-    if (!value_integer(b, &exponent)) return raise_limit(c, "only whole exponents are computed");
-    if (exponent > 4096 || exponent < -4096) return too_large(c);
-    if (value_integer(a, &base) && exponent >= 0) {
-        for (; exponent > 0; exponent--)
-            if (__builtin_mul_overflow(result, base, &result)) return too_large(c);
-        *out = of_int(result);
-        return true;
-    }
-    double d = 1, x = value_number(a);
-    if (exponent < 0 && x == 0) return raise(c, "0.0 cannot be raised to a negative power");
-    for (int64_t i = exponent < 0 ? -exponent : exponent; i > 0; i--) d *= x;
-    *out = of_float(exponent < 0 ? 1 / d : d);
-    return true;
-}
-
-static bool arithmetic_integers(context *c, uint8_t op, int64_t a, int64_t b, value *out)
-{
-    int64_t n = 0, rest = 0;
-    bool over = false;
-    switch (op) {
-    case TOK_ADD:
-        over = __builtin_add_overflow(a, b, &n);
-        break;
-    case TOK_SUB:
-        over = __builtin_sub_overflow(a, b, &n);
-        break;
-    case TOK_MUL:
-        over = __builtin_mul_overflow(a, b, &n);
-        break;
-    default:
-        if (!divide_integers(c, a, b, &n, &rest)) return false;
-        if (op == TOK_MOD) n = rest;
-    }
-    if (over) return too_large(c);
-    *out = of_int(n);
-    return true;
-}
-
-static bool arithmetic_doubles(context *c, uint8_t op, double a, double b, value *out)
-{
-    bool divides = op == TOK_DIV || op == TOK_FLOOR_DIV || op == TOK_MOD;
-    if (divides && b == 0) return raise(c, "division by zero");
-    double floor = divides ? floor_double(a / b) : 0;
-    *out = of_float(op == TOK_ADD   ? a + b
-                    : op == TOK_SUB ? a - b
-                    : op == TOK_MUL ? a * b
-                    : op == TOK_DIV ? a / b
-                    : op == TOK_MOD ? a - floor * b
-                                    : floor);
-    return true;
-}
-
-static bool repeat(context *c, const value *what, int64_t times, value *out)
-{
-    struct builder b = { 0 };
-    if (what->kind == STRING) {
-        for (; times > 0; times--)
-            if (!render_charge(c, 1) || !string_put_value(c, &b, what)) return false;
-        *out = string_built(&b);
-        return true;
-    }
-    if (!value_list_new(c, (enum kind)what->kind, 0, out)) return false;
-    for (; times > 0; times--)
-        for (size_t i = 0; i < what->as.list->count; i++)
-            if (!render_charge(c, 1) || !value_list_add(c, out->as.list, &what->as.list->items[i])) return false;
-    return true;
-}
-
-static bool join_lists(context *c, const value *a, const value *b, value *out)
-{
-    const struct list *x = a->as.list, *y = b->as.list;
-    if (!value_list_new(c, (enum kind)a->kind, x->count + y->count, out)) return false;
-    struct list *sum = out->as.list;
-    if (x->count > 0) memcpy(sum->items, x->items, x->count * sizeof(value));
-    if (y->count > 0) memcpy(sum->items + x->count, y->items, y->count * sizeof(value));
-    sum->count = x->count + y->count;
-    return true;
-}
-
-bool value_arithmetic(context *c, uint8_t op, const value *a, const value *b, value *out)
-{
-    static const char *const signs[] = { [TOK_ADD] = "+",        [TOK_SUB] = "-", [TOK_MUL] = "*", [TOK_DIV] = "/",
-                                         [TOK_FLOOR_DIV] = "//", [TOK_MOD] = "%", [TOK_POW] = "**" };
-    int64_t i, j;
-    bool whole_a = value_integer(a, &i), whole_b = value_integer(b, &j), good = false;
-    bool sequence_a = a->kind == STRING || a->kind == LIST || a->kind == TUPLE;
-    bool sequence_b = b->kind == STRING || b->kind == LIST || b->kind == TUPLE;
-    if (a->kind == UNDEFINED || b->kind == UNDEFINED) return raise_undefined(c, a->kind == UNDEFINED ? a : b);
-    if (op == TOK_ADD && a->kind == STRING && b->kind == STRING) {
-        struct builder sum = { 0 };
-        if (!string_put_value(c, &sum, a) || !string_put_value(c, &sum, b)) return false;
-        *out = string_built(&sum);
-        return true;
-    }
-    if (op == TOK_ADD && a->kind == b->kind && sequence_a) return join_lists(c, a, b, out);
-    if (op == TOK_MUL && sequence_a && whole_b) return repeat(c, a, j, out);
-    if (op == TOK_MUL && sequence_b && whole_a) return repeat(c, b, i, out);
-    if (op == TOK_MOD && a->kind == STRING) return string_percent(c, a, b, out);
-    if (!value_is_number(a) || !value_is_number(b))
-        return raise(c, "unsupported operand types for %s: '%s' and '%s'", signs[op], value_kind(a), value_kind(b));
-    if (op == TOK_POW) good = power(c, a, b, out);
-    else if (op != TOK_DIV && whole_a && whole_b) good = arithmetic_integers(c, op, i, j, out);
-    else if ((a->kind == BIG_INT || b->kind == BIG_INT) && a->kind != FLOAT && b->kind != FLOAT && op != TOK_DIV)
-        return too_large(c);
-    else good = arithmetic_doubles(c, op, value_number(a), value_number(b), out);
-    out->origin = a->origin > b->origin ? a->origin : b->origin;
-    return good;
-}
+/* ---- operators ---- */
 
 static bool eval_arithmetic(context *c, const struct node *n, value *out)
 {
     value a, b;
-    if (!eval(c, n->as.child[0], &a) || !eval(c, n->as.child[1], &b)) return false;
+    if (!eval_node(c, n->as.child[0], &a) || !eval_node(c, n->as.child[1], &b)) return false;
     c->at = n->at;
     return value_arithmetic(c, n->flag, &a, &b, out);
 }
@@ -471,23 +349,33 @@ static bool eval_arithmetic(context *c, const struct node *n, value *out)
 static bool eval_sign(context *c, const struct node *n, value *out)
 {
     value v, zero = of_int(0);
-    if (!eval(c, n->as.child[0], &v)) return false;
+    if (!eval_node(c, n->as.child[0], &v)) return false;
     c->at = n->at;
     if (v.kind == FLOAT) {
         *out = v;
         if (n->op == OP_NEGATE) out->as.real = -v.as.real;
         return true;
     }
+    if (v.kind == BIG_INT && n->op == OP_NEGATE) { /* its digits with the other sign */
+        struct builder b = { 0 };
+        bool negative = v.as.bytes[0] == '-';
+        if (!string_put(c, &b, view_of(negative ? "" : "-"), v.origin) || !string_put_part(c, &b, &v, negative, v.len))
+            return false;
+        *out = string_built(&b);
+        out->kind = BIG_INT;
+        return true;
+    }
     zero.origin = ORIGIN_TEMPLATE;
     return value_arithmetic(c, n->op == OP_NEGATE ? TOK_SUB : TOK_ADD, &zero, &v, out);
 }
 
+/* "~" prints each operand: the one operator that takes anything. */
 static bool eval_concat(context *c, const struct node *n, value *out)
 {
     struct builder b = { 0 };
     value v;
     for (const struct node *child = n->as.child[0]; child != NULL; child = child->next) {
-        if (!eval(c, child, &v)) return false;
+        if (!eval_node(c, child, &v)) return false;
         c->at = n->at;
         if (!value_print(c, &b, &v)) return false;
     }
@@ -500,7 +388,7 @@ static bool eval_concat(context *c, const struct node *n, value *out)
 static bool eval_not(context *c, const struct node *n, value *out)
 {
     value v;
-    if (!eval(c, n->as.child[0], &v)) return false;
+    if (!eval_node(c, n->as.child[0], &v)) return false;
     *out = of_bool(!value_truth(&v));
     return true;
 }
@@ -508,35 +396,18 @@ static bool eval_not(context *c, const struct node *n, value *out)
 /* Both give the operand that decided. */
 static bool eval_and_or(context *c, const struct node *n, value *out)
 {
-    if (!eval(c, n->as.child[0], out)) return false;
-    return value_truth(out) == (n->op == OP_OR) || eval(c, n->as.child[1], out);
+    if (!eval_node(c, n->as.child[0], out)) return false;
+    return value_truth(out) == (n->op == OP_OR) || eval_node(c, n->as.child[1], out);
 }
 
+/* Without an else the other branch is undefined, which prints as nothing. */
 static bool eval_condition(context *c, const struct node *n, value *out)
 {
     value v;
-    if (!eval(c, n->as.child[0], &v)) return false;
+    if (!eval_node(c, n->as.child[0], &v)) return false;
     const struct node *chosen = n->as.child[value_truth(&v) ? 1 : 2];
     *out = of_undefined(view_of("the inline if without else"));
-    return chosen == NULL || eval(c, chosen, out);
-}
-
-bool value_test_order(context *c, uint8_t op, const value *a, const value *b, bool *out)
-{
-    int order;
-    if (op == OPERAND_IN || op == OPERAND_NOT_IN) {
-        if (!value_contains(c, b, a, out)) return false;
-        *out = *out == (op == OPERAND_IN);
-        return true;
-    }
-    if (op == TOK_EQ || op == TOK_NE) {
-        if (!value_equal(c, a, b, out)) return false;
-        *out = *out == (op == TOK_EQ);
-        return true;
-    }
-    if (!value_compare(c, a, b, &order)) return false;
-    *out = order != 2 && (op == TOK_LT ? order < 0 : op == TOK_LE ? order <= 0 : op == TOK_GT ? order > 0 : order >= 0);
-    return true;
+    return chosen == NULL || eval_node(c, chosen, out);
 }
 
 /* a < b <= c: each operand once, and no more after the first that does not hold. */
@@ -544,9 +415,9 @@ static bool eval_compare(context *c, const struct node *n, value *out)
 {
     value left, right;
     bool holds = true;
-    if (!eval(c, n->as.child[0], &left)) return false;
+    if (!eval_node(c, n->as.child[0], &left)) return false;
     for (const struct node *o = n->as.child[1]; o != NULL && holds; o = o->next, left = right) {
-        if (!eval(c, o->as.child[0], &right)) return false;
+        if (!eval_node(c, o->as.child[0], &right)) return false;
         c->at = n->at;
         if (!value_test_order(c, o->flag, &left, &right, &holds)) return false;
     }
@@ -556,6 +427,7 @@ static bool eval_compare(context *c, const struct node *n, value *out)
 
 /* ---- calls ---- */
 
+/* The same name twice is an error, also when one came from a "**". */
 static bool add_named(context *c, struct named *named, size_t *count, view name, const value *v)
 {
     for (size_t i = 0; i < *count; i++)
@@ -580,7 +452,7 @@ static bool gather(context *c, const struct node *args, struct call *call)
     for (const struct node *a = args; a != NULL; a = a->next) {
         const value *all;
         size_t n;
-        if (!eval(c, a->as.child[0], &v)) return false;
+        if (!eval_node(c, a->as.child[0], &v)) return false;
         if (a->flag == ARG_PLAIN) {
             pos[count++] = v;
         } else if (a->flag == ARG_NAMED) {
@@ -604,10 +476,11 @@ static bool gather(context *c, const struct node *args, struct call *call)
     return true;
 }
 
+/* Filters and tests are called alike; one that does not exist is an error only where it is reached. */
 static bool eval_filter(context *c, const struct node *n, value *out)
 {
     struct call call = { .self = { .kind = MISSING } };
-    if (!eval(c, n->as.call.input, &call.self) || !gather(c, n->as.call.arguments, &call)) return false;
+    if (!eval_node(c, n->as.call.input, &call.self) || !gather(c, n->as.call.arguments, &call)) return false;
     c->at = n->at;
     view name = c->t->names[n->name].text;
     if (n->as.call.builtin == NULL)
@@ -623,7 +496,7 @@ static bool eval_call(context *c, const struct node *n, value *out)
     struct call call = { .self = { .kind = MISSING } };
     value object, function;
     if (callee->op == OP_ATTRIBUTE) {
-        if (!eval(c, callee->as.child[0], &object)) return false;
+        if (!eval_node(c, callee->as.child[0], &object)) return false;
         const struct builtin *method = method_of(c, &object, callee->name);
         if (method != NULL) {
             call.self = object;
@@ -633,7 +506,7 @@ static bool eval_call(context *c, const struct node *n, value *out)
         }
         c->at = callee->at;
         if (!attribute(c, &object, c->t->names[callee->name].text, NULL, &function)) return false;
-    } else if (!eval(c, callee, &function)) {
+    } else if (!eval_node(c, callee, &function)) {
         return false;
     }
     if (!gather(c, n->as.child[1], &call)) return false;
@@ -641,11 +514,12 @@ static bool eval_call(context *c, const struct node *n, value *out)
     return value_call(c, &function, &call, out);
 }
 
-bool eval_call_with(context *c, const struct node *n, const value *caller, value *out)
+/* The call of a call block: one more named argument, `caller`. */
+bool eval_node_with(context *c, const struct node *n, const value *caller, value *out)
 {
     value function;
     struct call call = { .self = { .kind = MISSING } };
-    if (!eval(c, n->as.child[0], &function) || !gather(c, n->as.child[1], &call)) return false;
+    if (!eval_node(c, n->as.child[0], &function) || !gather(c, n->as.child[1], &call)) return false;
     struct named *named = render_take(c, call.named_count + 1, sizeof *named);
     if (named == NULL) return false;
     if (call.named_count > 0) memcpy(named, call.named, call.named_count * sizeof *named);
@@ -655,19 +529,20 @@ bool eval_call_with(context *c, const struct node *n, const value *caller, value
     return value_call(c, &function, &call, out);
 }
 
+/* Everything that can stand before parentheses. */
 bool value_call(context *c, const value *callee, struct call *call, value *out)
 {
     struct list *cycle;
     switch (callee->kind) {
     case UNDEFINED:
-        return raise_undefined(c, callee);
+        return value_raise_undefined(c, callee);
     case BUILTIN:
         call->self = callee->as.bound->self;
         return builtin_run(c, callee->as.bound->builtin, call, out);
     case MACRO:
-        return macro_call(c, callee->as.macro, call, out);
+        return render_macro(c, callee->as.macro, call, out);
     case LOOP:
-        return loop_call(c, callee->as.loop, call, out);
+        return render_loop(c, callee->as.loop, call, out);
     case JOINER:
         cycle = callee->as.list; /* the separator, and whether it is due */
         *out = cycle->items[value_truth(&cycle->items[1]) ? 0 : 2];
@@ -678,7 +553,8 @@ bool value_call(context *c, const value *callee, struct call *call, value *out)
     }
 }
 
-bool eval(context *c, const struct node *n, value *out)
+/* Pays a step, goes one level deeper, and remembers the place for errors. */
+bool eval_node(context *c, const struct node *n, value *out)
 {
     static bool (*const table[])(context *, const struct node *, value *) = {
         [OP_LITERAL] = eval_literal,

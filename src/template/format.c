@@ -25,8 +25,8 @@ static bool spec_number(view text, size_t *at, int64_t *out)
 {
     size_t start = *at;
     int64_t n = 0;
-    for (; *at < text.len_bytes && text.ptr[*at] >= '0' && text.ptr[*at] <= '9' && n < 1000000; ++*at)
-        n = n * 10 + text.ptr[*at] - '0';
+    for (; *at < text.len_bytes && text.ptr[*at] >= '0' && text.ptr[*at] <= '9'; ++*at)
+        n = n > 1000000 ? n : n * 10 + text.ptr[*at] - '0'; /* far over any limit: as good as any larger one */
     if (*at > start) *out = n;
     return *at > start;
 }
@@ -43,6 +43,7 @@ static size_t digits(uint64_t n, unsigned base, bool upper, char out[static 72])
     return len;
 }
 
+/* Groups of three digits before the point. */
 static size_t with_commas(char *text, size_t len, size_t capacity)
 {
     size_t whole = 0;
@@ -96,6 +97,7 @@ static bool put_padded(context *c, struct builder *b, const value *body, size_t 
     return true;
 }
 
+/* One value by one spec, for both languages of patterns. */
 static bool put_conversion(context *c, struct builder *b, const value *v, const struct spec *s)
 {
     char text[1024];
@@ -155,7 +157,7 @@ static bool percent_conversion(context *c, struct builder *b, const value *forma
     if (*at >= text.len_bytes) return raise(c, "incomplete format");
     s.type = (char)text.ptr[(*at)++];
     if (s.type == '%') return string_put_part(c, b, format, *at - 1, *at);
-    if (memchr("sradiuxXofFeEgG", s.type, 15) == NULL)
+    if (memchr("sradiuxXofFeEgGc", s.type, 16) == NULL)
         return raise(c, "unsupported format character at index %zu", *at - 1);
     if (v == args && args->kind == TUPLE) {
         if (*next >= args->as.list->count) return raise(c, "not enough arguments for format string");
@@ -164,11 +166,14 @@ static bool percent_conversion(context *c, struct builder *b, const value *forma
         return raise(c, "not enough arguments for format string");
     }
     ++*next;
+    if (s.type == 'c' && v->kind == STRING && string_chars(view_in(v)) == 1) s.type = 's';
+    if (s.type == 'c') return raise(c, "%%c requires a character");
     if (s.align == 0) s.align = '>';
     if (s.align == '=' && memchr("sra", s.type, 3) != NULL) s.align = '>', s.fill = of_text(" ");
     return put_conversion(c, b, v, &s);
 }
 
+/* The operator %: a tuple gives several arguments, an object named ones, anything else is the one argument. */
 bool string_percent(context *c, const value *format, const value *args, value *out)
 {
     struct builder b = { 0 };
@@ -212,7 +217,7 @@ static bool read_spec(context *c, const value *format, size_t at, size_t end, st
         at++;
         if (!spec_number(text, &at, &s->precision)) return raise(c, "format specifier missing precision");
     }
-    if (at < end && memchr("sdfFeEgGxXobc%", text.ptr[at], 14) != NULL) s->type = (char)text.ptr[at++];
+    if (at < end && memchr("sdfFeEgGxXob%", text.ptr[at], 13) != NULL) s->type = (char)text.ptr[at++];
     return at == end || raise(c, "invalid format specifier");
 }
 
@@ -247,6 +252,7 @@ static bool field_value(context *c, const struct call *call, view field, size_t 
     return true;
 }
 
+/* One "{...}" of str.format, the inside of which is [at, end). */
 static bool put_field(context *c, struct builder *b, const value *format, size_t at, size_t end,
                       const struct call *call, size_t *automatic)
 {
@@ -263,13 +269,14 @@ static bool put_field(context *c, struct builder *b, const value *format, size_t
     if (!read_spec(c, format, colon < end ? colon + 1 : end, end, &s)) return false;
     if (repr) s.type = 'r';
     if (s.type == 's' && v.kind != STRING) return raise(c, "format: 's' needs a string");
-    if (s.type == '\0' && v.kind == BOOL) s.type = 's';
+    if (s.type == '\0' && v.kind == BOOL && colon < end && colon + 1 < end) s.type = 'd'; /* with a format: a number */
     if (s.type == '\0' && value_is_number(&v) && v.kind != BIG_INT &&
         (s.precision >= 0 || s.align == '=' || s.sign != 0 || s.comma))
         s.type = v.kind == FLOAT ? (s.precision >= 0 ? 'g' : 'f') : 'd';
     return put_conversion(c, b, &v, &s);
 }
 
+/* Doubled braces are text; what stands between single ones is a field. */
 bool string_format(context *c, const value *format, const struct call *call, value *out)
 {
     struct builder b = { 0 };
@@ -368,6 +375,7 @@ static bool put_time(context *c, struct builder *b, const struct civil *t, char 
     return string_put(c, b, view_of(text), ORIGIN_TEMPLATE);
 }
 
+/* The date is the template's: what it shows is no message. */
 bool string_strftime(context *c, view format, value *out)
 {
     struct builder b = { 0 };

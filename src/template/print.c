@@ -14,6 +14,7 @@ static bool put_text(context *c, struct builder *b, const char *text, enum templ
     return string_put(c, b, view_of(text), origin);
 }
 
+/* Integers as they are, floats with the fewest digits that read back the same. */
 static bool put_number(context *c, struct builder *b, const value *v, bool json)
 {
     char text[JSON_DOUBLE_BYTES];
@@ -33,7 +34,7 @@ static bool repr_string(context *c, struct builder *b, const value *s)
     bool single = text.len_bytes > 0 && memchr(text.ptr, '\'', text.len_bytes) != NULL;
     bool both = single && memchr(text.ptr, '"', text.len_bytes) != NULL;
     uint8_t quote = single && !both ? '"' : '\'';
-    if (!string_put(c, b, (view){ &quote, 1 }, s->origin)) return false;
+    if (!render_charge(c, s->len / 4) || !string_put(c, b, (view){ &quote, 1 }, s->origin)) return false;
     for (size_t at = 0, len; at < text.len_bytes; at += len) {
         char escape[12] = "";
         uint32_t code = utf8_next(view_after(text, at), &len);
@@ -48,6 +49,7 @@ static bool repr_string(context *c, struct builder *b, const value *s)
     return string_put(c, b, (view){ &quote, 1 }, s->origin);
 }
 
+/* A tuple of one has a comma, so that it is not taken for parentheses. */
 static bool repr_list(context *c, struct builder *b, const value *v)
 {
     const struct list *l = v->as.list;
@@ -73,11 +75,12 @@ static bool repr_dict(context *c, struct builder *b, const value *v)
     return put_text(c, b, "}", v->origin);
 }
 
+/* As Python prints it; loops over it cost no memory. */
 static bool repr_range(context *c, struct builder *b, const value *v)
 {
     char text[96];
     const struct range *r = v->as.range;
-    long long stop = (long long)((uint64_t)r->start + r->count * (uint64_t)r->step);
+    long long stop = r->stop;
     if (r->step == 1) snprintf(text, sizeof text, "range(%lld, %lld)", (long long)r->start, stop);
     else snprintf(text, sizeof text, "range(%lld, %lld, %lld)", (long long)r->start, stop, (long long)r->step);
     return put_text(c, b, text, v->origin);
@@ -89,6 +92,7 @@ static bool too_deep(context *c, size_t depth)
     return depth > TEMPLATE_VALUE_DEPTH_MAX && !raise_limit(c, "lists nested over %d deep", TEMPLATE_VALUE_DEPTH_MAX);
 }
 
+/* repr: how values inside lists and objects print. */
 bool value_print_repr(context *c, struct builder *b, const value *v)
 {
     bool good;
@@ -132,12 +136,14 @@ bool value_print_repr(context *c, struct builder *b, const value *v)
     return good;
 }
 
+/* str: text as it is, what is not defined as nothing, the rest as repr. */
 bool value_print(context *c, struct builder *b, const value *v)
 {
     if (v->kind == STRING) return string_put_value(c, b, v);
     return v->kind == UNDEFINED || value_print_repr(c, b, v);
 }
 
+/* What the text filters see of any value. */
 bool value_to_string(context *c, const value *v, value *out)
 {
     struct builder b = { 0 };
@@ -154,7 +160,7 @@ static bool json_string_text(context *c, struct builder *b, const value *s, bool
 {
     view text = view_in(s);
     size_t plain = 0; /* where the bytes begin that need no escape */
-    if (!put_text(c, b, "\"", s->origin)) return false;
+    if (!render_charge(c, s->len / 8) || !put_text(c, b, "\"", s->origin)) return false;
     for (size_t at = 0, len = 1; at < text.len_bytes; at += len) {
         char escape[16] = "";
         view instead = json_escape(text.ptr[at]);
@@ -210,6 +216,7 @@ static bool json_name(context *c, struct builder *b, const value *key, const str
     return json_string_text(c, b, &name, style->ascii);
 }
 
+/* An empty one stays on its line also where the style indents. */
 static bool json_list(context *c, struct builder *b, const value *v, const struct json_style *style)
 {
     const struct list *l = v->as.list;
@@ -239,6 +246,7 @@ static bool sorted_order(context *c, const struct dict *d, size_t *order)
     return true;
 }
 
+/* In the order of insertion, unless the style sorts. */
 static bool json_dict(context *c, struct builder *b, const value *v, const struct json_style *style)
 {
     const struct dict *d = v->as.dict;
@@ -256,10 +264,11 @@ static bool json_dict(context *c, struct builder *b, const value *v, const struc
     return json_newline(c, b, style, v, c->print_depth - 1) && put_text(c, b, "}", v->origin);
 }
 
+/* json.dumps with Hugging Face's settings: nothing is escaped for HTML. */
 bool value_print_json(context *c, struct builder *b, const value *v, const struct json_style *style)
 {
     bool good;
-    if (too_deep(c, ++c->print_depth) || !render_charge(c, 1)) return false;
+    if (too_deep(c, ++c->print_depth) || !render_charge(c, 2)) return false;
     switch (v->kind) {
     case STRING:
         good = json_string_text(c, b, v, style->ascii);

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+/* Every error of a rendering ends here, with the place of the expression at hand. */
 void template_raise(context *c, enum err_code code, const char *format, ...)
 {
     char reason[200];
@@ -20,6 +21,7 @@ void template_raise(context *c, enum err_code code, const char *format, ...)
 
 static bool run(context *c, const struct node *list);
 
+/* Scopes live in the arena: a macro may keep the one it was defined in. */
 static struct scope *new_scope(context *c, struct scope *parent)
 {
     struct scope *s = render_take(c, 1, sizeof *s);
@@ -41,6 +43,7 @@ static bool run_in(context *c, const struct node *body, struct scope *scope, str
     return good;
 }
 
+/* The text of a body as a value: set blocks and filter blocks. */
 bool eval_capture(context *c, const struct node *n, value *out)
 {
     struct builder b = { 0 };
@@ -52,16 +55,17 @@ bool eval_capture(context *c, const struct node *n, value *out)
 
 /* ---- setting ---- */
 
+/* A target is a name, a field of a namespace, or a tuple of targets that takes items apart. */
 static bool assign(context *c, const struct node *target, const value *v)
 {
     const value *all;
     size_t count, i = 0;
     c->at = target->at;
-    if (target->op == OP_NAME) return scope_bind(c, target->name, v);
+    if (target->op == OP_NAME) return render_bind(c, target->name, v);
     if (target->op == OP_NAMESPACE_FIELD) {
         value space, key = target->as.literal;
         struct node name = { .op = OP_NAME, .at = target->at, .name = target->name };
-        if (!eval(c, &name, &space)) return false;
+        if (!eval_node(c, &name, &space)) return false;
         if (space.kind != NAMESPACE) return raise(c, "cannot assign attribute on non-namespace object");
         return value_dict_put(c, space.as.dict, &key, v);
     }
@@ -74,10 +78,11 @@ static bool assign(context *c, const struct node *target, const value *v)
     return i == count || raise(c, "too many values to unpack (expected %zu)", i);
 }
 
+/* In the innermost scope; gone with it. Only a namespace reaches further out. */
 static bool run_set(context *c, const struct node *n)
 {
     value v;
-    return eval(c, n->as.child[1], &v) && assign(c, n->as.child[0], &v);
+    return eval_node(c, n->as.child[1], &v) && assign(c, n->as.child[0], &v);
 }
 
 /* All values are computed outside, then bound inside. */
@@ -87,7 +92,7 @@ static bool run_with(context *c, const struct node *n)
     bool good = inner != NULL;
     for (const struct node *set = n->as.child[0]; good && set != NULL; set = set->next) {
         value v;
-        good = eval(c, set->as.child[1], &v);
+        good = eval_node(c, set->as.child[1], &v);
         c->scope = inner;
         good = good && assign(c, set->as.child[0], &v);
         c->scope = outer;
@@ -95,6 +100,7 @@ static bool run_with(context *c, const struct node *n)
     return good && run_in(c, n->as.child[1], inner, NULL);
 }
 
+/* A generation or block tag: its body in a scope of its own. */
 static bool run_scope(context *c, const struct node *n)
 {
     struct scope *scope = new_scope(c, c->scope);
@@ -108,10 +114,11 @@ static bool run_data(context *c, const struct node *n)
     return string_put(c, c->out, view_in(&n->as.literal), ORIGIN_TEMPLATE);
 }
 
+/* Straight into the text, without a string in between. */
 static bool run_print(context *c, const struct node *n)
 {
     value v;
-    if (!eval(c, n->as.child[0], &v)) return false;
+    if (!eval_node(c, n->as.child[0], &v)) return false;
     c->at = n->at;
     return value_print(c, c->out, &v);
 }
@@ -120,7 +127,7 @@ static bool run_if(context *c, const struct node *n)
 {
     for (;;) { /* along the elifs, which are no deeper than the if */
         value v;
-        if (!eval(c, n->as.child[0], &v)) return false;
+        if (!eval_node(c, n->as.child[0], &v)) return false;
         if (value_truth(&v)) return run(c, n->as.child[1]);
         const struct node *rest = n->as.child[2];
         if (rest == NULL || rest->op != OP_IF || !rest->flag) return run(c, rest);
@@ -128,6 +135,7 @@ static bool run_if(context *c, const struct node *n)
     }
 }
 
+/* Noticed by run() after each statement, cleared by the loop. */
 static bool run_jump(context *c, const struct node *n)
 {
     c->jump = n->op == OP_BREAK ? JUMP_BREAK : JUMP_CONTINUE;
@@ -148,7 +156,7 @@ static bool filter_items(context *c, const struct node *n, struct scope *scope, 
         kept = l->items[i];
         scope->count = 0;
         c->scope = scope;
-        bool good = assign(c, n->as.child[0], &kept) && eval(c, n->as.child[3]->as.child[0], &v);
+        bool good = assign(c, n->as.child[0], &kept) && eval_node(c, n->as.child[3]->as.child[0], &v);
         c->scope = outer;
         if (!good) return false;
         if (value_truth(&v)) items[count++] = kept;
@@ -158,6 +166,7 @@ static bool filter_items(context *c, const struct node *n, struct scope *scope, 
     return true;
 }
 
+/* The loop object is one for all rounds: {% set outer = loop %} sees it move on. */
 static bool run_items(context *c, const struct node *n, struct scope *scope, struct loop *l)
 {
     value self = of_kind(LOOP), item;
@@ -169,9 +178,10 @@ static bool run_items(context *c, const struct node *n, struct scope *scope, str
         item = l->items != NULL ? l->items[l->index]
                                 : of_int((int64_t)((uint64_t)l->range.start + l->index * (uint64_t)l->range.step));
         c->scope = scope;
-        bool good = scope_bind(c, c->t->loop, &self) && assign(c, n->as.child[0], &item);
+        bool good = render_bind(c, c->t->loop, &self) && assign(c, n->as.child[0], &item);
         c->scope = outer;
         if (!good || !render_charge(c, 2) || !run_in(c, n->as.child[2], scope, NULL)) return false;
+        if (c->jump == JUMP_NONE) l->completed = true;
     }
     c->jump = JUMP_NONE;
     return true;
@@ -192,19 +202,21 @@ static bool run_loop(context *c, const struct node *n, const value *over, unsign
         return false;
     }
     if (rest->as.child[0] != NULL && !filter_items(c, n, scope, l)) return false;
-    if (l->count > 0) return run_items(c, n, scope, l);
+    if (!run_items(c, n, scope, l)) return false;
+    if (l->completed) return true; /* Jinja's else runs also where every round ended in a break or continue */
     return rest->as.child[1] == NULL || run_in(c, rest->as.child[1], scope, NULL);
 }
 
 static bool run_for(context *c, const struct node *n)
 {
     value over;
-    if (!eval(c, n->as.child[1], &over)) return false;
+    if (!eval_node(c, n->as.child[1], &over)) return false;
     c->at = n->at;
     return run_loop(c, n, &over, 1);
 }
 
-bool loop_call(context *c, const struct loop *l, struct call *call, value *out)
+/* The loop again, one level deeper, over what it is called with; its text is the value. */
+bool render_loop(context *c, const struct loop *l, struct call *call, value *out)
 {
     struct builder b = { 0 };
     struct scope *scope = c->scope;
@@ -223,6 +235,7 @@ bool loop_call(context *c, const struct loop *l, struct call *call, value *out)
 
 /* ---- macros ---- */
 
+/* A macro is its node and the scope it was defined in. */
 static bool macro_value(context *c, const struct node *n, bool is_caller, value *out)
 {
     struct macro *m = render_take(c, 1, sizeof *m);
@@ -236,13 +249,14 @@ static bool macro_value(context *c, const struct node *n, bool is_caller, value 
 static bool run_macro(context *c, const struct node *n)
 {
     value v;
-    return macro_value(c, n, false, &v) && scope_bind(c, n->name, &v);
+    return macro_value(c, n, false, &v) && render_bind(c, n->name, &v);
 }
 
+/* The body becomes a macro named caller. */
 static bool run_call_block(context *c, const struct node *n)
 {
     value caller, out;
-    if (!macro_value(c, n->as.child[1], true, &caller) || !eval_call_with(c, n->as.child[0], &caller, &out))
+    if (!macro_value(c, n->as.child[1], true, &caller) || !eval_node_with(c, n->as.child[0], &caller, &out))
         return false;
     return value_print(c, c->out, &out);
 }
@@ -265,7 +279,7 @@ static bool bind_rest(context *c, const struct macro *m, const struct call *call
     if (m->node->flag & MACRO_CALLER) {
         const value *caller = take_named(call, view_of("caller"), used);
         rest = caller == NULL ? of_undefined(view_of("caller")) : *caller;
-        if (!scope_bind(c, c->t->caller, &rest)) return false;
+        if (!render_bind(c, c->t->caller, &rest)) return false;
     }
     if (m->node->flag & MACRO_KWARGS && !value_dict_new(c, DICT, &rest)) return false;
     for (size_t i = 0; i < call->named_count; i++) {
@@ -277,14 +291,14 @@ static bool bind_rest(context *c, const struct macro *m, const struct call *call
         key = of_view(name, ORIGIN_TEMPLATE);
         if (!value_dict_put(c, rest.as.dict, &key, &call->named[i].value)) return false;
     }
-    if (m->node->flag & MACRO_KWARGS && !scope_bind(c, c->t->kwargs, &rest)) return false;
+    if (m->node->flag & MACRO_KWARGS && !render_bind(c, c->t->kwargs, &rest)) return false;
     if (!(m->node->flag & MACRO_VARARGS))
         return plain >= call->pos_count || raise(c, "macro '%.*s' takes not more than %zu arguments",
                                                  (int)min_size(own.len_bytes, 60), (const char *)own.ptr, plain);
     if (!value_list_new(c, TUPLE, 0, &rest)) return false;
     for (size_t i = plain; i < call->pos_count; i++)
         if (!value_list_add(c, rest.as.list, &call->pos[i])) return false;
-    return scope_bind(c, c->t->varargs, &rest);
+    return render_bind(c, c->t->varargs, &rest);
 }
 
 /* Binds in the macro's scope, which is c->scope: a default sees the parameters before it. */
@@ -298,13 +312,14 @@ static bool bind_parameters(context *c, const struct macro *m, const struct call
         const value *named = plain < call->pos_count ? NULL : take_named(call, c->t->names[p->name].text, used);
         if (plain < call->pos_count) v = call->pos[plain];
         else if (named != NULL) v = *named;
-        else if (p->as.child[0] != NULL && !eval(c, p->as.child[0], &v)) return false;
-        if (!scope_bind(c, p->name, &v)) return false;
+        else if (p->as.child[0] != NULL && !eval_node(c, p->as.child[0], &v)) return false;
+        if (!render_bind(c, p->name, &v)) return false;
     }
     return bind_rest(c, m, call, plain, used);
 }
 
-bool macro_call(context *c, const struct macro *m, struct call *call, value *out)
+/* Its text is the value, with the origins it was printed with. */
+bool render_macro(context *c, const struct macro *m, struct call *call, value *out)
 {
     struct builder b = { 0 };
     struct scope *outer = c->scope, *scope = new_scope(c, m->scope);
@@ -343,6 +358,7 @@ static bool run(context *c, const struct node *list)
     return true;
 }
 
+/* The caller lists them: the template cannot. */
 static bool trusted(const struct render_options *o, view name)
 {
     for (size_t i = 0; i < o->trusted_count; i++)
@@ -372,6 +388,7 @@ static bool bind_variables(context *c, const json_value *vars)
     return true;
 }
 
+/* The arena is the caller's: nothing is kept between renderings. */
 bool template_render(const chat_template *t, const json_value *vars, const struct render_options *options,
                      arena *scratch, struct rendered *out, err *e)
 {
@@ -386,6 +403,6 @@ bool template_render(const chat_template *t, const json_value *vars, const struc
     c.out = &b;
     if ((c.root = render_take(&c, t->name_count, sizeof *c.root)) == NULL || !bind_variables(&c, vars)) return false;
     if (!run(&c, t->body)) return false;
-    *out = (struct rendered){ { b.bytes, b.len }, b.runs, b.run_count };
+    *out = (struct rendered){ b.len == 0 ? view_of("") : (view){ b.bytes, b.len }, b.runs, b.run_count };
     return true;
 }

@@ -88,7 +88,8 @@ void reply_finish(reply_parser *p, bool cut);
 bool reply_starts_in_reasoning(const struct reply_format *format, view prompt);
 
 /* Which row a template follows: one rendering with sentinel values is compared with the table, then each candidate must
- * read back what was rendered. *out has family NULL where no row does: then tools go as text. Takes from `scratch`.
+ * read back what was rendered. *out has family NULL where no row does: then tools go as text. Takes from `scratch`,
+ * where turn_end stays.
  * `options` as for template_render. Errors: none of its own; a template that cannot render a plain turn has no format.
  */
 void reply_derive(const chat_template *t, const struct render_options *options, arena *scratch,

@@ -15,10 +15,18 @@ static const json_value *parsed(view text, arena *a)
     return json_parse(text, a, &v, &ignored) ? v : NULL;
 }
 
-bool args_json_object(view text, arena *a)
+static bool is_object(view text, arena *a)
 {
     const json_value *v = parsed(text, a);
     return v != NULL && v->type == JSON_OBJECT;
+}
+
+bool reply_args_object(view *text, arena *a)
+{
+    const json_value *v = parsed(*text, a);
+    if (v == NULL || v->type != JSON_STRING) return v != NULL && v->type == JSON_OBJECT;
+    *text = v->text;
+    return is_object(v->text, a);
 }
 
 /* An object as it stands; text that holds one, decoded once. */
@@ -26,11 +34,11 @@ static bool object_text(const json_value *v, view source, arena *a, view *args)
 {
     if (v == NULL) return false;
     *args = v->type == JSON_STRING ? v->text : (view){ source.ptr + v->offset, v->len_bytes };
-    return v->type == JSON_OBJECT || (v->type == JSON_STRING && args_json_object(v->text, a));
+    return v->type == JSON_OBJECT || (v->type == JSON_STRING && is_object(v->text, a));
 }
 
-bool args_of_object(const struct reply_family *f, const json_value *v, view source, arena *a, view *name, view *id,
-                    view *args)
+bool reply_args_member(const struct reply_family *f, const json_value *v, view source, arena *a, view *name, view *id,
+                       view *args)
 {
     if (v->type != JSON_OBJECT) return false;
     *id = (view){ NULL, 0 };
@@ -237,10 +245,10 @@ static bool literal_value(view text, bool gemma, json_writer *w, arena *a)
 /* What was written is JSON only if no name came twice: the strict reader says so. */
 static bool finished(json_writer *w, arena *a, view *args)
 {
-    return json_done(w, args) && args_json_object(*args, a);
+    return json_done(w, args) && is_object(*args, a);
 }
 
-bool args_of_gemma(view text, arena *a, view *args)
+bool reply_args_gemma(view text, arena *a, view *args)
 {
     err e = { 0 };
     json_writer *w = ARENA_ARRAY(a, json_writer, 1, "arguments", &e);
@@ -250,7 +258,7 @@ bool args_of_gemma(view text, arena *a, view *args)
     return literal_value(text, true, w, a) && finished(w, a, args);
 }
 
-bool args_of_python(view text, size_t *at, arena *a, view *name, view *args, bool *good)
+bool reply_args_python(view text, size_t *at, arena *a, view *name, view *args, bool *good)
 {
     err e = { 0 };
     struct reader r = { .text = text, .at = *at, .arena = a };
@@ -334,7 +342,8 @@ static bool write_param(const struct raw_param *p, const json_value *type, json_
     return true;
 }
 
-bool args_of_params(const struct raw_param *params, size_t count, const struct reply_tool *tool, arena *a, view *args)
+bool reply_args_params(const struct raw_param *params, size_t count, const struct reply_tool *tool, arena *a,
+                       view *args)
 {
     err e = { 0 };
     json_writer *w = ARENA_ARRAY(a, json_writer, 1, "arguments", &e);

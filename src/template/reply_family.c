@@ -50,6 +50,20 @@ const struct reply_family REPLY_FAMILIES[] = {
       .call = "<｜DSML｜invoke name=\"%n\">%w%p</｜DSML｜invoke>",
       .param = "<｜DSML｜parameter name=\"%k\" string=\"%s\">%v</｜DSML｜parameter>",
       .ends = "<｜end▁of▁sentence｜>" },
+    { .name = "deepseek-v3.2",
+      .think_open = "<think>",
+      .think_close = "</think>",
+      .section_open = "<｜DSML｜function_calls>",
+      .section_close = "</｜DSML｜function_calls>",
+      .call = "<｜DSML｜invoke name=\"%n\">%w%p</｜DSML｜invoke>",
+      .param = "<｜DSML｜parameter name=\"%k\" string=\"%s\">%v</｜DSML｜parameter>",
+      .ends = "<｜end▁of▁sentence｜>" },
+    { .name = "minicpm5",
+      .think_open = "<think>",
+      .think_close = "</think>",
+      .call = "<function name=\"%n\">%w%p</function>",
+      .param = "<param name=\"%k\">%v</param>",
+      .ends = "<|im_end|>" },
     { .name = "deepseek-r1",
       .think_open = "<think>",
       .think_close = "</think>",
@@ -76,6 +90,11 @@ const struct reply_family REPLY_FAMILIES[] = {
       .think_close = "[/THINK]",
       .call = "[TOOL_CALLS]%n[ARGS]%w%j",
       .ends = "</s>" },
+    { .name = "mistral-call-id",
+      .think_open = "[THINK]",
+      .think_close = "[/THINK]",
+      .call = "[TOOL_CALLS]%n[CALL_ID]%i[ARGS]%w%j",
+      .ends = "</s>" },
     { .name = "mistral-nemo", .call = "[TOOL_CALLS]%w%a", .name_key = "name", .args_key = "arguments", .ends = "</s>" },
     { .name = "llama3",
       .call = "%o",
@@ -91,6 +110,11 @@ const struct reply_family REPLY_FAMILIES[] = {
       .name_key = "tool_name",
       .args_key = "parameters",
       .ignored = "<|START_RESPONSE|>\n<|END_RESPONSE|>\n<|START_TEXT|>\n<|END_TEXT|>",
+      .ends = "<|END_OF_TURN_TOKEN|>" },
+    { .name = "command-r",
+      .call = "Action:%w```json%w%a%w```",
+      .name_key = "tool_name",
+      .args_key = "parameters",
       .ends = "<|END_OF_TURN_TOKEN|>" },
     { .name = "apertus",
       .think_open = "<|inner_prefix|>",
@@ -175,7 +199,7 @@ const char *reply_family_name(const struct reply_family *f)
 }
 
 /* Sets a bit for each byte of `text` that is part of a control token's text in it. */
-struct literal literal_of(view text, const struct reply_setup *setup)
+struct literal reply_literal(view text, const struct reply_setup *setup)
 {
     struct literal l = { text, 0 };
     assert(text.len_bytes > 0 && text.len_bytes <= REPLY_MARKER_MAX);
@@ -189,7 +213,7 @@ struct literal literal_of(view text, const struct reply_setup *setup)
     return l;
 }
 
-void script_parts(const char *script, const struct reply_setup *setup, struct part out[static PARTS_MAX])
+void reply_script(const char *script, const struct reply_setup *setup, struct part out[static PARTS_MAX])
 {
     static const struct {
         char mark;
@@ -209,7 +233,7 @@ void script_parts(const char *script, const struct reply_setup *setup, struct pa
             at += 2;
         } else {
             size_t len = strcspn(at, "%");
-            out[n].literal = literal_of((view){ (const uint8_t *)at, len }, setup);
+            out[n].literal = reply_literal((view){ (const uint8_t *)at, len }, setup);
             at += len;
         }
     }

@@ -62,8 +62,16 @@ struct part {
 enum { PARTS_MAX = 16 };
 
 /* Cuts a script into parts, the last a PART_END. */
-void script_parts(const char *script, const struct reply_setup *setup, struct part out[static PARTS_MAX]);
-struct literal literal_of(view text, const struct reply_setup *setup);
+void reply_script(const char *script, const struct reply_setup *setup, struct part out[static PARTS_MAX]);
+struct literal reply_literal(view text, const struct reply_setup *setup);
+
+/* ---- turns of a rendering (reply_derive.c) ---- */
+
+/* Where in `with_turn` the assistant's turn begins: behind what it shares with `prompt`, which ends in the generation
+ * prompt, but never inside a marker. */
+size_t reply_turn_start(view prompt, view with_turn);
+/* Does a rendered turn begin in reasoning: the text before it left it open, or it closes what it does not open? */
+bool reply_turn_in_reasoning(const struct reply_format *f, view prompt, view turn);
 
 /* ---- arguments (reply_args.c): each writes a JSON object's text into `a`, or returns false ---- */
 
@@ -77,13 +85,14 @@ struct raw_param {
 };
 
 /* {"name": N, "arguments": {...}} as the row has it; `source` is the text `v` was read from. */
-bool args_of_object(const struct reply_family *f, const json_value *v, view source, arena *a, view *name, view *id,
-                    view *args);
+bool reply_args_member(const struct reply_family *f, const json_value *v, view source, arena *a, view *name, view *id,
+                       view *args);
 /* Raw values by the tool's schema: strings stay text, others are read as JSON or Python literals and must fit. */
-bool args_of_params(const struct raw_param *params, size_t count, const struct reply_tool *tool, arena *a, view *args);
-bool args_of_gemma(view text, arena *a, view *args);
+bool reply_args_params(const struct raw_param *params, size_t count, const struct reply_tool *tool, arena *a,
+                       view *args);
+bool reply_args_gemma(view text, arena *a, view *args);
 /* The next call of "[f(a=1), g()]": *at moves on from 0; false at the end, and *good false where it is malformed. */
-bool args_of_python(view text, size_t *at, arena *a, view *name, view *args, bool *good);
-bool args_json_object(view text, arena *a); /* is it one? */
+bool reply_args_python(view text, size_t *at, arena *a, view *name, view *args, bool *good);
+bool reply_args_object(view *text, arena *a); /* is it one, or the text of one, which *text then is? */
 
 #endif

@@ -8,12 +8,13 @@
 
 /* ---- building ---- */
 
+/* Grows by doubling, so that building stays linear; what is left behind goes with the arena. */
 static bool room(context *c, struct builder *b, size_t more)
 {
-    if (more <= b->capacity - b->len) return true;
     size_t want;
     if (!add_size(b->len, more, &want) || want > c->output_max)
         return raise_limit(c, "text over the limit of %zu bytes", c->output_max);
+    if (want <= b->capacity) return true;
     size_t capacity = max_size(want, max_size(2 * b->capacity, 32));
     uint8_t *moved = render_take(c, capacity, 1);
     if (moved == NULL) return false;
@@ -42,6 +43,7 @@ static bool run_to(context *c, struct builder *b, size_t end, enum template_orig
     return true;
 }
 
+/* The only place where bytes enter a string under construction, so each of them has an origin. */
 bool string_put(context *c, struct builder *b, view bytes, enum template_origin origin)
 {
     if (bytes.len_bytes == 0) return true;
@@ -51,6 +53,7 @@ bool string_put(context *c, struct builder *b, view bytes, enum template_origin 
     return run_to(c, b, b->len, origin);
 }
 
+/* A part of a string with the origins it has there. */
 bool string_put_part(context *c, struct builder *b, const value *s, size_t from, size_t to)
 {
     assert(from <= to && to <= s->len);
@@ -76,6 +79,7 @@ bool string_put_char(context *c, struct builder *b, uint32_t code, enum template
     return string_put(c, b, (view){ bytes, len }, origin);
 }
 
+/* The finished string; its `origin` is the least trusted one in it, which is what repr and tojson go by. */
 value string_built(struct builder *b)
 {
     value v = of_view(b->bytes == NULL ? view_of("") : (view){ b->bytes, b->len }, ORIGIN_TEMPLATE);
@@ -97,6 +101,7 @@ enum template_origin string_origin_at(const value *s, size_t byte)
     return (enum template_origin)s->origin;
 }
 
+/* Bytes [from, to): without runs pointer arithmetic, with runs the list cut to fit. */
 value string_part(context *c, const value *s, size_t from, size_t to)
 {
     assert(from <= to && to <= s->len);
@@ -125,6 +130,7 @@ value string_part(context *c, const value *s, size_t from, size_t to)
 
 /* ---- searching; strings are valid UTF-8, so a character's first byte tells its length ---- */
 
+/* Counts first bytes: the strings are valid UTF-8, which the readers of templates and variables have checked. */
 size_t string_chars(view text)
 {
     size_t count = 0;
@@ -154,6 +160,7 @@ bool string_find(view text, size_t from, view needle, size_t *at)
     return true;
 }
 
+/* The naive way, because its uses are short; callers pay for both lengths. */
 bool string_find_last(view text, size_t to, view needle, size_t *at)
 {
     for (size_t start = to + 1; start-- > 0;) {

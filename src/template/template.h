@@ -66,4 +66,7 @@ bool template_parse(view source, arena *a, const chat_template **out, err *e);
 bool template_render(const chat_template *t, const json_value *vars, const struct render_options *options,
                      arena *scratch, struct rendered *out, err *e);
 
+/* The template's text, line ends made '\n'. */
+view template_source(const chat_template *t);
+
 #endif

@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+/* The meter of a rendering. It counts work, not time, so that the same template ends at the same place everywhere. */
 bool render_charge(context *c, size_t steps)
 {
     if (steps <= c->steps_left) {
@@ -19,12 +20,15 @@ bool render_charge(context *c, size_t steps)
     return raise_limit(c, "more steps than the limit allows");
 }
 
+/* Bounds the C stack: expressions, blocks, macro calls and comparisons of nested lists all pass here. */
 bool render_enter(context *c)
 {
     if (++c->depth <= TEMPLATE_DEPTH_MAX) return true;
     return raise_limit(c, "nested over %d deep", TEMPLATE_DEPTH_MAX);
 }
 
+/* All memory of a rendering: bounded by its own limit beside the arena's, and paid for by size, because fresh pages are
+ * what a memory bomb costs. */
 void *render_take(context *c, size_t count, size_t each_bytes)
 {
     size_t want;
@@ -40,6 +44,7 @@ void *render_take(context *c, size_t count, size_t each_bytes)
 
 /* ---- lists and objects ---- */
 
+/* A list with room for `capacity` items; LIST and TUPLE differ in what may be done to them alone. */
 bool value_list_new(context *c, enum kind kind, size_t capacity, value *out)
 {
     struct list *l = render_take(c, 1, sizeof *l);
@@ -64,6 +69,7 @@ static bool grow(context *c, void **elements, size_t count, size_t *capacity, si
     return true;
 }
 
+/* The item is copied first: it may stand in the very array that moves. */
 bool value_list_add(context *c, struct list *l, const value *item)
 {
     void *elements = l->items;
@@ -83,6 +89,7 @@ bool value_dict_new(context *c, enum kind kind, value *out)
     return true;
 }
 
+/* The common case, names of members, without the machinery of equality. */
 const value *value_dict_get(const struct dict *d, view key)
 {
     for (size_t i = 0; i < d->count; i++)
@@ -90,11 +97,12 @@ const value *value_dict_get(const struct dict *d, view key)
     return NULL;
 }
 
+/* Keys are equal as values are: 1, 1.0 and true are one key, as in Python. */
 bool value_dict_find(context *c, const struct dict *d, const value *key, size_t *index, bool *found)
 {
     *found = false;
     if (key->kind == LIST || key->kind == DICT) return raise(c, "unhashable type: '%s'", value_kind(key));
-    if (!render_charge(c, d->count / 8)) return false;
+    if (!render_charge(c, d->count / 4)) return false;
     for (*index = 0; *index < d->count; ++*index) {
         const value *k = &d->pairs[*index].key;
         if (k->kind == STRING && key->kind == STRING) *found = view_equal(view_in(k), view_in(key));
@@ -104,6 +112,7 @@ bool value_dict_find(context *c, const struct dict *d, const value *key, size_t 
     return true;
 }
 
+/* A key that is there keeps its place and its first spelling. */
 bool value_dict_put(context *c, struct dict *d, const value *key, const value *item)
 {
     size_t index;
@@ -120,6 +129,7 @@ bool value_dict_put(context *c, struct dict *d, const value *key, const value *i
     return true;
 }
 
+/* Numbers over 64 bits keep their text; everything carries the origin of the variable it came with. */
 bool value_from_json(context *c, const json_value *v, enum template_origin origin, value *out)
 {
     int64_t n;
@@ -166,6 +176,7 @@ bool value_from_json(context *c, const json_value *v, enum template_origin origi
 
 /* ---- questions ---- */
 
+/* Python's names, because template authors know its messages. */
 const char *value_kind(const value *v)
 {
     static const char *const names[] = {
@@ -191,6 +202,7 @@ const char *value_kind(const value *v)
     return names[v->kind];
 }
 
+/* Empty and zero are false; so is what is not defined. Functions, macros and loops are true. */
 bool value_truth(const value *v)
 {
     switch (v->kind) {
@@ -223,6 +235,7 @@ bool value_is_number(const value *v)
     return v->kind >= BOOL && v->kind <= FLOAT;
 }
 
+/* A truth counts as 0 or 1 in arithmetic, in indices and in ranges, as in Python. */
 bool value_integer(const value *v, int64_t *out)
 {
     if (v->kind != INT && v->kind != BOOL) return false;
@@ -230,6 +243,7 @@ bool value_integer(const value *v, int64_t *out)
     return true;
 }
 
+/* The number as f64. The caller has asked value_is_number. */
 double value_number(const value *v)
 {
     int64_t n;
@@ -265,6 +279,7 @@ static int order_of_views(view a, view b) /* UTF-8 keeps the order of code point
     return order < 0 ? -1 : 1;
 }
 
+/* Members in any order. */
 static bool equal_dicts(context *c, const struct dict *a, const struct dict *b, bool *out)
 {
     *out = a->count == b->count;
@@ -286,6 +301,7 @@ static bool equal_lists(context *c, const struct list *a, const struct list *b, 
     return true;
 }
 
+/* Never fails for what kinds they are: values of different kinds are different, except numbers. */
 bool value_equal(context *c, const value *a, const value *b, bool *out)
 {
     if (a->kind == STRING && b->kind == STRING) {
@@ -307,6 +323,7 @@ bool value_equal(context *c, const value *a, const value *b, bool *out)
     return good;
 }
 
+/* Text by code points, lists item by item; what has no order is an error that names both kinds. */
 bool value_compare(context *c, const value *a, const value *b, int *out)
 {
     *out = 0;
@@ -338,6 +355,7 @@ bool value_compare(context *c, const value *a, const value *b, int *out)
     return true;
 }
 
+/* Characters of text, items of lists, members of objects; 0 for what is not defined. */
 bool value_length(context *c, const value *v, size_t *out)
 {
     switch (v->kind) {
@@ -362,6 +380,7 @@ bool value_length(context *c, const value *v, size_t *out)
     }
 }
 
+/* "in": a part of text, a key of an object, an item of anything else. */
 bool value_contains(context *c, const value *whole, const value *wanted, bool *out)
 {
     size_t index, count;
@@ -380,6 +399,7 @@ bool value_contains(context *c, const value *whole, const value *wanted, bool *o
     return true;
 }
 
+/* Each character as a string of its own; slices of the text, so nothing is copied. */
 static bool characters(context *c, const value *v, const value **out, size_t *count)
 {
     *count = string_chars(view_in(v));
@@ -395,6 +415,7 @@ static bool characters(context *c, const value *v, const value **out, size_t *co
     return true;
 }
 
+/* What a for loop and every filter over items walk: one array, whatever the value is. */
 bool value_items(context *c, const value *v, const value **out, size_t *count)
 {
     value *all;

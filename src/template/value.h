@@ -69,7 +69,7 @@ struct dict {
 };
 
 struct range {
-    int64_t start, step;
+    int64_t start, stop, step;
     uint64_t count;
 };
 
@@ -101,6 +101,7 @@ struct loop {
     const value *items; /* NULL: a range */
     struct range range;
     size_t index, count;
+    bool completed; /* a round ran to the end of the body */
     unsigned depth;
     value last_changed; /* of changed(); MISSING before the first */
 };

@@ -4,14 +4,14 @@
 . tests/check.sh
 
 tiers=$("$hearth" doctor | awk '$1 == "tiers" { $1 = ""; print }')
-# one_hash NAME MODEL IDS: the plain run, then every setting against it
+# one_hash NAME MODEL IDS THREADSxCHUNK...: the plain run, then every setting against it
 one_hash() {
     name=$1 model=$2 ids=$3
+    shift 3
     want=$("$hearth" logits "$model" --tokens "$ids" --kv f32 2>&1)
     case $want in sha256*) ;; *) fail "$name: $want"; return ;; esac
     for tier in $tiers; do
         for setting in "$@"; do
-            case $setting in *x*) ;; *) continue ;; esac
             got=$("$hearth" logits "$model" --tokens "$ids" --kv f32 --cpu "$tier" --threads "${setting%x*}" --chunk "${setting#*x}" 2>&1)
             same "$name: $tier, threads x chunk $setting" "$got" "$want"
         done
@@ -31,8 +31,9 @@ for type in F32 BF16 Q8_0 Q4_K; do
     fi
 done
 if [ -d "$shared/reference/models" ]; then
-    for name in llama llama3rope mistral_yarn qwen2 qwen3 gemma2 gemma3 phi3 smollm3 granite olmo2 stories260K; do
-        [ -n "$quick" ] && [ $name != gemma3 ] && continue
+    for name in llama llama3rope mistral_yarn qwen2 qwen3 gemma2 gemma3 phi3 smollm3 granite olmo2 stories260K \
+        mixtral qwen2moe qwen3moe olmoe gptoss deepseek3 deepseek2lite glm4moe granitemoe; do
+        [ -n "$quick" ] && [ $name != gemma3 ] && [ $name != deepseek3 ] && continue
         one_hash $name "$shared/reference/models/$name.gguf" "$shared/reference/models/$name.tokens" 1x1 2x7 3x64 8x512
     done
     for file in "$shared"/reference/quants/llama-*.gguf; do

@@ -112,6 +112,7 @@ static const struct { const char *says; uint32_t type; uint64_t bits; float min,
                      max; bool good; float want; } FLOATS[] = {
     { "f32 of 1.5",          T_F32, 0x3FC00000,           0.0f, 2.0f,      true,  1.5f   },
     { "f32 at the maximum",  T_F32, 0x3FC00000,           0.0f, 1.5f,      true,  1.5f   },
+    { "f32 at the minimum",  T_F32, 0x3FC00000,           1.5f, 2.0f,      true,  1.5f   },
     { "f32 over it",         T_F32, 0x3FC00001,           0.0f, 1.5f,      false, 0.0f   },
     { "f32 under",           T_F32, 0xBFC00000,           0.0f, 1.5f,      false, 0.0f   },
     { "NaN",                 T_F32, 0x7FC00000,           -INFINITY, INFINITY, false, 0.0f },

@@ -91,23 +91,25 @@ static void every_type(arena *a)
     free(b.bytes);
 }
 
-static void other_alignment(arena *a)
+static void other_alignment(size_t alignment, arena *a)
 {
     static const uint64_t dims[] = { 3 };
-    build b = build_new(8192);
+    size_t apart = alignment < 16 ? 16 : alignment; /* the 12 bytes of a tensor, padded */
+    build b = build_new(4 * apart + 4096);
     put_head(&b, 3, 2, 1);
     put_key(&b, "general.alignment", 4);
-    put_u32(&b, 512);
+    put_u32(&b, (uint32_t)alignment);
     put_tensor(&b, "one", 1, dims, 0, 0);
-    put_tensor(&b, "two", 1, dims, 0, 512);
-    put_padding(&b, 512);
-    put_int(&b, 0x1111111111111111, 8);
-    put_u32(&b, 0x22222222);
-    put_padding(&b, 512);
-    put_int(&b, 0x3333333333333333, 8);
-    put_u32(&b, 0x44444444);
-    put_padding(&b, 512);
-    round_trip("alignment 512", build_view(&b), a);
+    put_tensor(&b, "two", 1, dims, 0, apart);
+    for (uint64_t i = 1; i <= 2; i++) {
+        put_padding(&b, alignment);
+        put_int(&b, 0x1111111111111111 * i, 8);
+        put_u32(&b, 0x44444444);
+    }
+    put_padding(&b, alignment);
+    char says[32];
+    snprintf(says, sizeof says, "alignment %zu", alignment);
+    round_trip(says, build_view(&b), a);
     arena_rewind(a, 0);
     free(b.bytes);
 }
@@ -375,7 +377,9 @@ int main(void)
     if (!CHECK(mkdtemp(dir_path) != NULL, "%s", dir_path)) return check_done();
     if (!CHECK(arena_new(&a, (size_t)256 << 20, &e), "%s", e.text)) return check_done();
     every_type(&a);
-    other_alignment(&a);
+    other_alignment(8, &a);
+    other_alignment(512, &a);
+    other_alignment(GGUF_ALIGNMENT_MAX, &a);
     reference_files(&a);
     setters(&a);
     copies_leave_split(&a);

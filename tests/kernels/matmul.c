@@ -1,5 +1,6 @@
-/* kernels/matmul.h: every slot of every tier that this CPU has gives the bits of the definition, whatever the shape, the
- * fill and the cut into tiles; and the definition itself gives the numbers that doubles give from the file's bytes. */
+/* kernels/matmul.h: every slot of every tier that this CPU has gives the bits of the definition, whatever the shape,
+ * the fill and the cut into tiles; and the definition itself gives the numbers that doubles give from the file's bytes.
+ */
 #include "kernels/matmul.h"
 
 #include "base/checked.h"
@@ -84,7 +85,8 @@ static void compare(const struct kernels *k, const struct kernels *ref, const st
     size_t tiles = tile_count(p->w.rows), stride = p->w.rows + 3, bytes = x->tokens * stride * sizeof(float);
     const char *name = weight_kind(p->w.type)->name;
     for (size_t cut = 0; cut < tiles + 2; cut++) {
-        size_t begin = cut == 0 ? 0 : cut <= tiles ? cut - 1 : 1, end = cut == 0 ? tiles : cut <= tiles ? cut : tiles - 1;
+        size_t begin = cut == 0 ? 0 : cut <= tiles ? cut - 1 : 1;
+        size_t end = cut == 0 ? tiles : cut <= tiles ? cut : tiles - 1;
         if (cut > 0 && tiles == 1) break;
         float *want = product(ref, p, x, begin, end, stride), *got = product(k, p, x, begin, end, stride);
         size_t first = 0;
@@ -223,7 +225,8 @@ static void quantizers(const struct kernels *k, const struct kernels *ref)
                   memcmp(want_sums, got_sums, sizeof want_sums) == 0,
               "%s: groups of %zu have the definition's bits", k->tier, group);
         for (size_t cols = group; cols <= 3 * group; cols += group)
-            CHECK(of_tier(x, cols, got, got_d, got_sums) && memcmp(want, got, cols) == 0, "%s: %zu columns", k->tier, cols);
+            CHECK(of_tier(x, cols, got, got_d, got_sums) && memcmp(want, got, cols) == 0, "%s: %zu columns", k->tier,
+                  cols);
         for (size_t i = 0; i < COLS; i += 37) {
             float kept = x[i];
             static const uint32_t bad[] = { 0x7f800000, 0xff800000, 0x7fc00000, 0xff800001 };
@@ -248,7 +251,9 @@ static void quantizer_rule(const struct kernels *ref)
     static const struct {
         float largest, scale;
         int8_t code;
-    } rows[] = { { 127.0f * 0x1p-60f, 0x1p-60f, 127 }, { 126.9f * 0x1p-60f, 0.0f, 0 }, { -3e38f, 3e38f / 127.0f, -127 } };
+    } rows[] = { { 127.0f * 0x1p-60f, 0x1p-60f, 127 },
+                 { 126.9f * 0x1p-60f, 0.0f, 0 },
+                 { -3e38f, 3e38f / 127.0f, -127 } };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         float one[32] = { [7] = rows[i].largest };
         CHECK(ref->quantize_32(one, 32, codes, &d, sums) && d == rows[i].scale && codes[7] == rows[i].code &&

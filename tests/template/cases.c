@@ -33,7 +33,9 @@ static bool runs_cover(const struct rendered *r)
 {
     uint32_t end = 0;
     for (size_t i = 0; i < r->run_count; i++) {
-        if (r->runs[i].end <= end || r->runs[i].origin > ORIGIN_TEXT || (i > 0 && r->runs[i].origin == r->runs[i - 1].origin)) return false;
+        if (r->runs[i].end <= end || r->runs[i].origin > ORIGIN_TEXT ||
+            (i > 0 && r->runs[i].origin == r->runs[i - 1].origin))
+            return false;
         end = r->runs[i].end;
     }
     return end == r->text.len_bytes;
@@ -46,8 +48,8 @@ static void print_difference(view got, view want)
     while (at < got.len_bytes && at < want.len_bytes && got.ptr[at] == want.ptr[at]) at++;
     size_t from = at < 40 ? 0 : at - 40;
     view g = view_after(got, from), w = view_after(want, from);
-    printf("  byte %zu\n  got  <<%.*s>>\n  want <<%.*s>>\n", at, (int)(g.len_bytes < 120 ? g.len_bytes : 120), (const char *)g.ptr,
-           (int)(w.len_bytes < 120 ? w.len_bytes : 120), (const char *)w.ptr);
+    printf("  byte %zu\n  got  <<%.*s>>\n  want <<%.*s>>\n", at, (int)(g.len_bytes < 120 ? g.len_bytes : 120),
+           (const char *)g.ptr, (int)(w.len_bytes < 120 ? w.len_bytes : 120), (const char *)w.ptr);
 }
 
 static size_t differing;
@@ -63,7 +65,8 @@ static bool holds(const char *name, view source, const json_value *row, bool qui
     err e = { 0 };
     arena_rewind(&room, 0);
     bool good = template_parse(source, &room, &t, &e) && template_render(t, vars, &options, &room, &r, &e);
-    bool same = good && expect != NULL && (view_equal(r.text, expect->text) || (alt != NULL && view_equal(r.text, alt->text)));
+    bool same = good && expect != NULL &&
+                (view_equal(r.text, expect->text) || (alt != NULL && view_equal(r.text, alt->text)));
     bool right = expect == NULL ? !good : same && runs_cover(&r);
     if (right || quiet) return right;
     printf("%s: %s\n", name, good ? "another text" : e.text);
@@ -145,16 +148,20 @@ static const json_value *conversation(void)
         json_key(&w, "role");
         json_text(&w, i % 2 == 0 ? "user" : "assistant");
         json_key(&w, "content");
-        json_text(&w, "The quick brown fox jumps over the lazy dog, and then it comes back to have a look at what the dog makes "
-                      "of it; the dog sleeps on, as dogs do in the afternoon. Zw\xC3\xB6lf Boxk\xC3\xA4mpfer jagen Viktor.");
+        json_text(
+            &w,
+            "The quick brown fox jumps over the lazy dog, and then it comes back to have a look at what the dog makes "
+            "of it; the dog sleeps on, as dogs do in the afternoon. Zw\xC3\xB6lf Boxk\xC3\xA4mpfer jagen Viktor.");
         json_end_object(&w);
     }
     json_end_array(&w);
     json_key(&w, "add_generation_prompt");
     json_bool(&w, true);
     json_key(&w, "tools");
-    json_raw(&w, view_of("[{\"type\":\"function\",\"function\":{\"name\":\"get_weather\",\"description\":\"d\",\"parameters\":{\"type\":"
-                         "\"object\",\"properties\":{\"city\":{\"type\":\"string\",\"description\":\"City\"}},\"required\":[\"city\"]}}}]"));
+    json_raw(&w, view_of("[{\"type\":\"function\",\"function\":{\"name\":\"get_weather\",\"description\":\"d\","
+                         "\"parameters\":{\"type\":"
+                         "\"object\",\"properties\":{\"city\":{\"type\":\"string\",\"description\":\"City\"}},"
+                         "\"required\":[\"city\"]}}}]"));
     json_end_object(&w);
     if (!json_done(&w, &text) || !json_parse(text, &files, &v, &e)) printf("%s\n", e.text);
     return v;
@@ -162,7 +169,8 @@ static const json_value *conversation(void)
 
 static int bench(const char *folder)
 {
-    static const char *const names[] = { "openai-gpt-oss-120b", "google-gemma-4-31B-it", "Apertus-8B-Instruct", "Qwen3.5-4B", "Qwen-Qwen3-0.6B" };
+    static const char *const names[] = { "openai-gpt-oss-120b", "google-gemma-4-31B-it", "Apertus-8B-Instruct",
+                                         "Qwen3.5-4B", "Qwen-Qwen3-0.6B" };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char path[1000];
         view source;
@@ -185,8 +193,8 @@ static int bench(const char *folder)
             if (parsed - start < best_parse) best_parse = parsed - start;
             if (end - parsed < best_render) best_render = end - parsed;
         }
-        printf("%-24s parse %.3f ms, render 50 turns %.3f ms, %zu bytes, %zu runs, arena %zu bytes\n", names[i], best_parse, best_render,
-               r.text.len_bytes, r.run_count, room.used_bytes);
+        printf("%-24s parse %.3f ms, render 50 turns %.3f ms, %zu bytes, %zu runs, arena %zu bytes\n", names[i],
+               best_parse, best_render, r.text.len_bytes, r.run_count, room.used_bytes);
     }
     return 0;
 }

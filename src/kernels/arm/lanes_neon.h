@@ -11,7 +11,8 @@ typedef struct lanes {
     float32x4_t a, b, c, d;
 } lanes;
 
-/* Registers: 5 rows x 1 sum of four registers, 4 loaded, 5 weights = 29 of 32; with 6 rows, gcc 12 keeps sums in memory. */
+/* Registers: 5 rows x 1 sum of four registers, 4 loaded, 5 weights = 29 of 32; with 6 rows, gcc 12 keeps sums in
+ * memory. */
 enum { ROWS_AT_ONCE = 5 };
 static inline size_t lanes_wide(size_t rows)
 {

@@ -79,11 +79,10 @@ static inline f32v load_e8m0(const uint8_t *p)
     return (f32v)(((e - 1) << 23) & (e >= 127 - 40));
 }
 
-/* The lines of a block some way ahead, once a tile. */
-static inline void prefetch(const uint8_t *block, size_t block_bytes, size_t part)
+/* acc + scale * dot, where dot fits in 16 bits. */
+static inline i32v scale_short(i32v acc, i32v scale, i32v dot)
 {
-    if (part != 0) return;
-    for (size_t at = 0; at < block_bytes; at += 64) __builtin_prefetch(block + 1024 + at, 0, 3);
+    return acc + scale * dot;
 }
 
 #include "kernels/matmul_body.h"

@@ -78,11 +78,10 @@ static inline f32v load_e8m0(const uint8_t *p)
     return (f32v)_mm512_maskz_slli_epi32(kept, _mm512_sub_epi32(e, _mm512_set1_epi32(1)), 23);
 }
 
-/* The lines of a block some way ahead. */
-static inline void prefetch(const uint8_t *block, size_t block_bytes, size_t part)
+/* acc + scale * dot, where both fit in 16 bits: the upper half of dot meets 0. */
+static inline i32v scale_short(i32v acc, i32v scale, i32v dot)
 {
-    (void)part;
-    for (size_t at = 0; at < block_bytes; at += 64) _mm_prefetch((const char *)block + 2048 + at, _MM_HINT_T0);
+    return dot2(acc, scale & 0xffff, dot);
 }
 
 #include "kernels/matmul_body.h"

@@ -1,0 +1,24 @@
+/* From a model file to an image: what stands between the two rooms. Used for loading (into anonymous memory) and by
+ * `hearth pack` (into a file). */
+#ifndef HEARTH_MODEL_PACK_H
+#define HEARTH_MODEL_PACK_H
+
+#include "image/image.h"
+#include "model/model.h"
+
+/* A model file, understood and measured. All zeros is closed. */
+struct packing {
+    arena arena;
+    gguf_files files;
+    struct hyper hyper;
+    struct image_vocab vocab;
+    struct image_source source;
+    struct image_layout layout; /* layout.bytes: what the destination of image_write must hold */
+};
+
+/* Opens the file, reads its hyperparameters and vocabulary, finds every tensor and plans the image. Reads no weights.
+ * Errors: one line naming file, thing, value and limit; *p is closed then. */
+bool packing_open(struct packing *p, const char *path, err *e);
+void packing_close(struct packing *p);
+
+#endif
