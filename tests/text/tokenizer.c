@@ -316,6 +316,26 @@ static void trimmed_blanks(void)
     }
 }
 
+/* -0 and 0 are one score: the leftmost of "ab" and "bc" is joined, whichever has which. */
+static void zero_scores(void)
+{
+    for (size_t i = 0; i < 2; i++) {
+        int32_t ids[4];
+        size_t count;
+        err e = { 0 };
+        make_tiny("llama");
+        tiny_add(&v, "bc", i == 0 ? 0.0f : -0.0f, TOKEN_NORMAL);
+        tokenizer *t = make(&v.source);
+        int32_t ab = tokenizer_find(t, view_of("ab"));
+        v.scores[ab] = i == 0 ? -0.0f : 0.0f;
+        v.texts[tokenizer_find(t, view_of("abc"))] = view_of("none");
+        v.source.add_space_prefix = TRI_NO;
+        t = make(&v.source);
+        CHECK(tokenizer_encode(t, view_of("abc"), false, ids, 4, &count, &scratch, &e) && count == 2 && ids[0] == ab,
+              "row %zu: %zu ids, first %d", i, count, (int)ids[0]);
+    }
+}
+
 static void facts(void)
 {
     uint8_t out[TOKEN_BYTES_MAX];
@@ -391,6 +411,7 @@ int main(void)
     room_for_ids();
     trips();
     trimmed_blanks();
+    zero_scores();
     facts();
     merges_into_control();
     fillers();
