@@ -4,6 +4,7 @@
 #define HEARTH_MODEL_MODEL_H
 
 #include "base/team.h"
+#include "kernels/route.h"
 #include "kernels/tile.h"
 #include "model/hyper.h"
 #include "text/tokenizer.h"
@@ -34,6 +35,7 @@ struct layer {
     struct expert_matrix k_b, v_b; /* one matrix a head */
     /* Layers with experts. The router is experts x width, row-major f32, so that single rows can be scored again. */
     const float *router, *router_bias, *choice_bias, *shared_scale;
+    struct route route; /* the router's second form, if it has one */
     const float *gate_exps_bias, *up_exps_bias, *down_exps_bias; /* experts x rows */
     struct expert_matrix gate_exps, up_exps, down_exps;
     matrix shared_gate, shared_up, shared_down;
