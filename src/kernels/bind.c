@@ -56,6 +56,7 @@ static void bind_avx2(struct kernels *k)
     quantize_bind_avx2(k);
     vector_bind_avx2(&k->vector);
     attention_bind_avx2(&k->attention);
+    coded_bind_avx2(&k->attention);
 }
 
 static void bind_avxvnni(struct kernels *k)
@@ -71,6 +72,7 @@ static void bind_avx512(struct kernels *k)
     quantize_bind_avx512(k);
     vector_bind_avx512(&k->vector);
     attention_bind_avx512(&k->attention);
+    coded_bind_avx512(&k->attention);
 }
 #endif
 
@@ -91,6 +93,7 @@ static void bind_neon(struct kernels *k)
     quantize_bind_neon(k);
     vector_bind_neon(&k->vector);
     attention_bind_neon(&k->attention);
+    coded_bind_neon(&k->attention);
 }
 #endif
 
