@@ -181,8 +181,8 @@ float route_bound(const struct route *r, const struct route_input *in, size_t e,
     return (cut * reach + f->norm * (in->rest + in->all * (steps * UNIT))) * ABOVE + 0x1p-120f;
 }
 
-/* y as computed is off from inner * x by score_roundings(cols) u |x| F, F the inner factor's Frobenius norm; the product
- * of the outer row with it rounds again; the row is off from the product by `first`. */
+/* y as computed is off from inner * x by score_roundings(cols) u |x| F, F the inner factor's Frobenius norm; the
+ * product of the outer row with it rounds again; the row is off from the product by `first`. */
 float route_factor_bound(const struct route *r, size_t e, float x_norm, float y_norm)
 {
     const struct route_fact *f = &r->facts[e];

@@ -180,7 +180,8 @@ static float group_sum(const struct expert_config *x, const float *values, size_
 }
 
 /* All experts by exact scores: what this file promises, and its fallback. */
-static bool choose_by_all(const struct route_gate *r, const float *in, struct route_scratch *s, team *t, struct choice *out)
+static bool choose_by_all(const struct route_gate *r, const float *in, struct route_scratch *s, team *t,
+                          struct choice *out)
 {
     const struct expert_config *x = r->config;
     float group_rank[EXPERTS_MAX], *rank = s->low;
