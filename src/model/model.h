@@ -70,6 +70,11 @@ bool model_load(model *m, const char *path, team *t, load_progress *progress, vo
 /* The vocabulary and metadata alone: works on model files without tensors. m->layers is NULL. */
 bool model_load_vocab(model *m, const char *path, err *e);
 
+/* The same of an image whose bytes are at hand, for a process that can open nothing and take no memory: `parts` of enum
+ * image_part, which of it is wanted. `own` belongs to the model afterwards; `scratch` may be rewound. *m is not to be
+ * freed: bytes and arenas are the caller's. Makes no system call. */
+bool model_bind(model *m, view image_bytes, unsigned parts, arena *own, arena *scratch, err *e);
+
 void model_free(model *m); /* a model of all zeros is free already */
 
 /* True where generation ends with this token: the file's eos, eot or eom, or a control token known to end a turn. */

@@ -7,7 +7,6 @@
 #include <stdio.h>
 
 enum { NAME_BYTES = 96 };
-#define SCRATCH_BYTES ((size_t)1 << 33) /* addresses, not memory: a router at its limits, widened, and a sample of it */
 
 /* A size that a shape can name. ORDER dim: dim_size */
 enum dim {
@@ -334,15 +333,13 @@ static bool all_used(const struct resolver *r, err *e)
 }
 
 bool slots_resolve(const struct hyper *h, const gguf_files *files, struct image_tensor_source *out, size_t *count,
-                   err *e)
+                   arena *a, err *e)
 {
     assert(h->layers <= LAYERS_MAX);
-    arena scratch;
-    struct resolver r = { .h = h, .files = files, .out = out, .scratch = &scratch };
-    if (!arena_new(&scratch, SCRATCH_BYTES, e)) return false;
-    r.used = ARENA_ARRAY(&scratch, bool, files->dir.tensor_count + 1, "tensor list", e);
-    bool good = r.used != NULL && each_slot(h, resolve_slot, &r, e) && all_used(&r, e);
-    arena_free(&scratch);
+    bool *used = ARENA_ARRAY(a, bool, files->dir.tensor_count, "tensor list", e);
+    struct resolver r = { .h = h, .files = files, .out = out, .used = used, .scratch = a };
+    if (used == NULL) return false;
+    bool good = each_slot(h, resolve_slot, &r, e) && all_used(&r, e);
     *count = r.count;
     return good;
 }
