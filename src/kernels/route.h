@@ -66,8 +66,7 @@ struct route_input {
     size_t cols, groups;
     float *scale, *norm;  /* groups: of a code; |x'| of the group */
     int32_t *lift;        /* 16 a group: -128 times the sum of 4 codes, for codes that stand 128 above their value */
-    int16_t *code;        /* 64 * groups */
-    int8_t *high, *low;   /* the same codes in two halves, both signed */
+    int8_t *high, *low;   /* 64 * groups: codes in two halves, both signed */
     float all, rest;      /* |x| and |x - x'|, rounded up */
 };
 

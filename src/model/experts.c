@@ -68,7 +68,7 @@ static const float *token_input(const graph *g, size_t t)
 static void choose(const struct choose_job *job, size_t token, size_t thread, team *t)
 {
     graph *g = job->g;
-    struct route_scratch *s = &g->experts.routes[thread];
+    struct route_scratch *s = &g->experts.routes[thread]; /* of thread 0: followed by those of all */
     struct choice *out = g->experts.choices + token * g->m->hyper.experts.top_k;
     if (!route_choose(&job->gate, token_input(g, token), s, t, out)) graph_mark_bad(g, token);
     g->experts.tallies[token] = s->tally;

@@ -7,7 +7,6 @@
 #include <stdio.h>
 
 enum { NAME_BYTES = 96 };
-#define SCRATCH_BYTES ((size_t)1 << 33) /* addresses, not memory: a router at its limits, widened, and a sample of it */
 
 /* A size that a shape can name. ORDER dim: dim_size */
 enum dim {
@@ -337,12 +336,10 @@ bool slots_resolve(const struct hyper *h, const gguf_files *files, struct image_
                    arena *a, err *e)
 {
     assert(h->layers <= LAYERS_MAX);
-    arena scratch;
-    struct resolver r = { .h = h, .files = files, .out = out, .scratch = &scratch };
-    r.used = ARENA_ARRAY(a, bool, files->dir.tensor_count + 1, "tensor list", e);
-    if (r.used == NULL || !arena_new(&scratch, SCRATCH_BYTES, e)) return false;
+    bool *used = ARENA_ARRAY(a, bool, files->dir.tensor_count, "tensor list", e);
+    struct resolver r = { .h = h, .files = files, .out = out, .used = used, .scratch = a };
+    if (used == NULL) return false;
     bool good = each_slot(h, resolve_slot, &r, e) && all_used(&r, e);
-    arena_free(&scratch);
     *count = r.count;
     return good;
 }
