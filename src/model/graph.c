@@ -77,6 +77,7 @@ static bool take_all(graph *g, size_t threads, err *e)
 {
     struct need needs[NEEDS_MAX];
     size_t count = list_needs(g, threads, needs);
+    arena_huge(&g->arena);
     for (size_t i = 0; i < count; i++) {
         *needs[i].out = arena_take(&g->arena, needs[i].count, needs[i].each_bytes, NEED_ALIGN, "graph", e);
         if (*needs[i].out == NULL) return false;
