@@ -29,7 +29,8 @@ static inline size_t tiers_here(struct tier tiers[static TIERS_MAX])
         tiers[n].name = "avx2";
         vector_bind_avx2(&tiers[n].vector);
         route_bind_avx2(&tiers[n].route);
-        attention_bind_avx2(&tiers[n++].attention);
+        attention_bind_avx2(&tiers[n].attention);
+        coded_bind_avx2(&tiers[n++].attention);
     }
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
@@ -38,14 +39,16 @@ static inline size_t tiers_here(struct tier tiers[static TIERS_MAX])
         tiers[n].name = "avx512";
         vector_bind_avx512(&tiers[n].vector);
         route_bind_avx512(&tiers[n].route);
-        attention_bind_avx512(&tiers[n++].attention);
+        attention_bind_avx512(&tiers[n].attention);
+        coded_bind_avx512(&tiers[n++].attention);
     }
 #elif defined(__aarch64__) && !defined(HEARTH_REF_ONLY)
     tiers[n] = tiers[0];
     tiers[n].name = "neon";
     vector_bind_neon(&tiers[n].vector);
     route_bind_neon(&tiers[n].route);
-    attention_bind_neon(&tiers[n++].attention);
+    attention_bind_neon(&tiers[n].attention);
+    coded_bind_neon(&tiers[n++].attention);
 #endif
     return n;
 }

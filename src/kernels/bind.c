@@ -58,6 +58,7 @@ static void bind_avx2(struct kernels *k)
     vector_bind_avx2(&k->vector);
     attention_bind_avx2(&k->attention);
     route_bind_avx2(&k->route);
+    coded_bind_avx2(&k->attention);
 }
 
 static void bind_avxvnni(struct kernels *k)
@@ -74,6 +75,7 @@ static void bind_avx512(struct kernels *k)
     vector_bind_avx512(&k->vector);
     attention_bind_avx512(&k->attention);
     route_bind_avx512(&k->route);
+    coded_bind_avx512(&k->attention);
 }
 #endif
 
@@ -95,6 +97,7 @@ static void bind_neon(struct kernels *k)
     vector_bind_neon(&k->vector);
     attention_bind_neon(&k->attention);
     route_bind_neon(&k->route);
+    coded_bind_neon(&k->attention);
 }
 #endif
 

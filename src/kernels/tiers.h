@@ -15,12 +15,14 @@ void quantize_bind_c(struct kernels *k);
 void vector_bind_c(struct vector_kernels *k);
 void attention_bind_c(struct attention_kernels *k);
 void route_bind_c(struct route_kernels *k);
+void coded_span_c(const struct attention_span *s); /* its slot for coded pages */
 
 void matmul_bind_avx2(struct kernels *k);
 void quantize_bind_avx2(struct kernels *k);
 void vector_bind_avx2(struct vector_kernels *k);
 void attention_bind_avx2(struct attention_kernels *k);
 void route_bind_avx2(struct route_kernels *k);
+void coded_bind_avx2(struct attention_kernels *k);
 
 void matmul_bind_avxvnni(struct kernels *k);
 
@@ -29,11 +31,13 @@ void quantize_bind_avx512(struct kernels *k);
 void vector_bind_avx512(struct vector_kernels *k);
 void attention_bind_avx512(struct attention_kernels *k);
 void route_bind_avx512(struct route_kernels *k);
+void coded_bind_avx512(struct attention_kernels *k);
 
 void matmul_bind_neon(struct kernels *k);
 void quantize_bind_neon(struct kernels *k);
 void vector_bind_neon(struct vector_kernels *k);
 void attention_bind_neon(struct attention_kernels *k);
 void route_bind_neon(struct route_kernels *k);
+void coded_bind_neon(struct attention_kernels *k);
 
 #endif
