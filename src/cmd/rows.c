@@ -21,10 +21,11 @@ bool rows_new(struct rows *r, const struct opened *o, size_t ctx_tok, size_t chu
     const struct hyper *h = &o->model.hyper;
     *r = (struct rows){ .o = o, .chunk_tok = chunk_of(o, ctx_tok, chunk_tok) };
     struct kv_shape shape = { .type = o->kv, .layers = h->layers, .kv_heads = h->kv_heads, .key_dim = h->key_dim,
-                              .value_dim = h->value_dim };
+                              .value_dim = h->value_dim, .step_tok = r->chunk_tok };
     struct graph_settings set = { .chunk_tok = r->chunk_tok, .logit_rows = r->chunk_tok, .ctx_tok = ctx_tok,
                                   .activations_f32 = o->activations_f32 };
-    bool good = arena_new(&r->arena, ((size_t)1 << 20) + ctx_tok * 8 + r->chunk_tok * sizeof *r->step, e) &&
+    bool good = kv_shape_check(&shape, h->latent.kv_rank > 0, e) &&
+                arena_new(&r->arena, ((size_t)1 << 20) + ctx_tok * 16 + r->chunk_tok * sizeof *r->step, e) &&
                 kv_pool_new(&r->pool, &shape, ceil_div(ctx_tok, PAGE_TOK), &r->arena, e) &&
                 kv_seq_new(&r->seq, &r->pool, ctx_tok, &r->arena, e) &&
                 (r->step = ARENA_ARRAY(&r->arena, struct step_token, r->chunk_tok, "step", e)) != NULL &&
