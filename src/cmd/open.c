@@ -11,7 +11,8 @@ static const char *const TIERS[] = { "ref", "avx2", "avxvnni", "avx512", "neon",
 static const char *const ACTIVATIONS[] = { "int8", "f32", NULL };
 static const char *const KV_TIERS[] = { "f16",      "f32",      "q8",       "q4",       "log:k2v2", "log:k2v3",
                                         "log:k2v4", "log:k3v2", "log:k3v3", "log:k3v4", "log:k4v2", "log:k4v3",
-                                        "log:k4v4", NULL };
+                                        "log:k4v4", "log:paper", "base:window", "base:kivi2", "base:q4", "base:q4rot",
+                                        NULL };
 
 static const struct option COMPUTE_ROWS[] = {
     { "--threads", "N", OPTION_COUNT, offsetof(struct compute_options, threads), 1, THREADS_MAX, NULL, NULL,
@@ -51,7 +52,8 @@ bool open_model(struct opened *o, const char *word, const struct compute_options
 {
     struct progress progress = { .what = "loading" };
     *o = (struct opened){ .activations_f32 = strcmp(c->activations, "f32") == 0,
-                          .kv = kv_type_named(c->kv) };
+                          .method = kv_method_named(c->kv) };
+    o->kv = o->method < KV_METHODS ? KV_F32 : kv_type_named(c->kv);
     bool good = model_find(word, o->path, e) && kernels_bind(&o->kernels, c->cpu, e) &&
                 arena_new(&o->arena, COMMAND_ARENA_BYTES, e) &&
                 team_new(&o->team, c->threads > 0 ? c->threads : threads_default(), NULL, 0, e) &&
@@ -105,6 +107,8 @@ static bool plan_budget(const struct opened *o, const struct compute_options *c,
 bool plan_session(const struct opened *o, const struct compute_options *c, struct session_settings *set, err *e)
 {
     enum { CTX_DEFAULT_TOK = 8192, CTX_LEAST_TOK = 64 };
+    if (o->method < KV_METHODS)
+        return fail(e, ERR_UNSUPPORTED, ERR_NO_OFFSET, "--kv %s: a measuring tier, for eval alone", c->kv);
     size_t budget, need, train_tok = o->model.hyper.ctx_train_tok, threads = team_threads(o->team);
     set->ctx_tok = c->ctx > 0 ? c->ctx : min_size(train_tok, CTX_DEFAULT_TOK);
     set->chunk_tok = c->chunk;
