@@ -124,7 +124,10 @@ static double decode_bytes(const struct opened *o, const struct bench_options *s
         bytes -= (double)(w->gate_exps.bytes + w->up_exps.bytes + w->down_exps.bytes) *
                  (double)(w->router != NULL ? h->experts.count - h->experts.top_k : 0);
     }
-    double head_bytes = (double)((h->key_dim + h->value_dim) * (o->kv == KV_F32 ? 4 : 2));
+    struct kv_shape head = { .type = o->kv, .layers = 1, .kv_heads = 1, .key_dim = h->key_dim, .value_dim = h->value_dim };
+    size_t page_bytes = 0;
+    kv_block_bytes(&head, &page_bytes);
+    double head_bytes = (double)page_bytes / PAGE_TOK;
     for (size_t l = 0; l < h->layers; l++) {
         size_t seen = set->prompt + set->made / 2;
         if (layer_has_window(h, l)) seen = min_size(seen, h->window);
