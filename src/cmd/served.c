@@ -90,12 +90,14 @@ bool served_open(struct served *s, const char *word, const struct compute_option
     return good;
 }
 
-/* The threads of the bells end with the process: they sleep on rings that stay mapped until then. */
 void served_close(struct served *s)
 {
+    service_free(s->service);
+    crew_detach(&s->rings);
     crew_stop(s->crew);
+    if (s->event_fd >= 0 && s->arena.base != NULL) close(s->event_fd);
     arena_free(&s->arena);
-    s->crew = NULL;
+    *s = (struct served){ .event_fd = -1 };
 }
 
 bool served_next(struct served *s, int wait_ms, struct service_event *out, err *e)
@@ -111,14 +113,17 @@ bool served_next(struct served *s, int wait_ms, struct service_event *out, err *
         struct pollfd fds[] = { { .fd = s->event_fd, .events = POLLIN },
                                 { .fd = workers[SERVICE_TEXT], .events = POLLIN },
                                 { .fd = workers[SERVICE_ENGINE], .events = POLLIN } };
-        int got = poll(fds, 3, wait_ms);
+        enum { LOOK_MS = 20 }; /* where a worker is not there, or broken, the crew is looked at */
+        bool waits = service_ready(s->service, NULL, NULL);
+        int got = poll(fds, 3, waits ? wait_ms : LOOK_MS);
         uint64_t rings;
         if (fds[0].revents & POLLIN && read(s->event_fd, &rings, sizeof rings) < 0) continue;
         /* What a worker said before it ended comes first, for it may be why: one more look at the rings. */
         bool ends = (fds[1].revents | fds[2].revents) & POLLIN;
+        if (!ends && !service_ready(s->service, NULL, NULL) && !crew_tend(s->crew, e)) return false;
         if (ends && ended && !crew_tend(s->crew, e)) return false;
         ended = ends && !ended;
-        if (got <= 0 && wait_ms >= 0) return false;
+        if (got <= 0 && wait_ms >= 0 && waits) return false;
     }
 }
 

@@ -1,5 +1,5 @@
-/* A model behind its processes, as `run` uses it: a packer, a text worker and an engine in their jails, and this process
- * as their client. */
+/* A model behind its processes, as `run` uses it: a packer, a text worker and an engine in their jails, and this
+ * process as their client. */
 #ifndef HEARTH_CMD_SERVED_H
 #define HEARTH_CMD_SERVED_H
 

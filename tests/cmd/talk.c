@@ -1,5 +1,5 @@
-/* cmd/talk.h, orchestrator/turns.h and rendering.h: what a second turn keeps, what a template that drops reasoning goes back to, BOS
- * once, and messages that try to be control tokens. */
+/* cmd/talk.h, orchestrator/turns.h and rendering.h: what a second turn keeps, what a template that drops reasoning
+ * goes back to, BOS once, and messages that try to be control tokens. */
 #include "cmd/talk.h"
 #include "format/json.h"
 #include "model/model.h"
