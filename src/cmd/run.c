@@ -29,6 +29,7 @@ static const struct option ROWS[] = {
     { "--no-think", NULL, OPTION_FLAG, AT(no_think), 0, 0, NULL, NULL, NULL },
     { "--template", "FILE", OPTION_TEXT, AT(template_file), 0, 0, NULL, NULL, NULL },
     { "--messages", "FILE", OPTION_TEXT, AT(messages), 0, 0, NULL, NULL, NULL },
+    { "--tools", "FILE", OPTION_TEXT, AT(tools), 0, 0, NULL, NULL, NULL },
     { "--special", NULL, OPTION_FLAG, AT(special), 0, 0, NULL, NULL, NULL },
     { "--logprobs", "N", OPTION_COUNT, AT(logprobs), 0, 100, NULL, "0", NULL },
     { "--no-jail", NULL, OPTION_FLAG, AT(no_jail), 0, 0, NULL, NULL, NULL },
@@ -78,6 +79,7 @@ static bool make(struct running *r, struct service_ask *ask, const struct listen
         return false;
     out->text = hearing_content(h);
     out->reasoning = hearing_reasoning(h);
+    out->calls = hearing_calls(h);
     keep_ids(r, out);
     return true;
 }
@@ -96,8 +98,9 @@ bool run_answer(struct running *r, const struct listener *listener, struct answe
     ask.kind = SERVICE_CHAT;
     ask.talk = 1;
     ask.clock_s = local_clock();
+    ask.tools = r->talk.tools;
     return talk_messages(&r->talk, &r->o.arena, &ask.messages, &ask.variables, e) && make(r, &ask, listener, out, e) &&
-           talk_add(&r->talk, ROLE_ASSISTANT, out->text, out->reasoning, e);
+           talk_add(&r->talk, ROLE_ASSISTANT, out->text, out->reasoning, e) && talk_add_calls(&r->talk, out->calls, e);
 }
 
 bool run_turn(struct running *r, view text, const struct listener *listener, struct answer *out, err *e)
@@ -154,15 +157,17 @@ static bool one_shot(struct running *r, const char *prompt, err *e)
 static bool open_talk(struct running *r, err *e)
 {
     const struct run_options *set = r->set;
+    const char *needs = set->system != NULL ? "--system" : set->messages != NULL ? "--messages" : "--tools";
     r->templated = !set->raw && r->o.text.has_template;
-    if (!r->templated && (set->system != NULL || set->messages != NULL))
-        return fail(e, ERR_MISSING, ERR_NO_OFFSET, "%s: %s has no chat template (--template FILE)",
-                    set->system != NULL ? "--system" : "--messages", set->raw ? "raw text" : r->o.path);
+    if (!r->templated && (set->system != NULL || set->messages != NULL || set->tools != NULL))
+        return fail(e, ERR_MISSING, ERR_NO_OFFSET, "%s: %s has no chat template (--template FILE)", needs,
+                    set->raw ? "raw text" : r->o.path);
     r->made = set->made > 0 || r->templated ? set->made : RAW_TOKENS;
     if (!hearing_new(&r->hearing, e)) return false;
     if (!r->templated) return true;
     if (!talk_new(&r->talk, e)) return false;
     r->talk.think = set->think ? THINK_YES : set->no_think ? THINK_NO : THINK_UNSET;
+    if (set->tools != NULL && !talk_tools(&r->talk, set->tools, e)) return false;
     return (set->messages == NULL || talk_load(&r->talk, set->messages, e)) &&
            (set->system == NULL || talk_add(&r->talk, ROLE_SYSTEM, view_of(set->system), view_of(""), e));
 }
