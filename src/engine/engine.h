@@ -29,7 +29,8 @@ typedef void engine_emit(void *arg, uint32_t kind, view event);
  * ERR_LIMIT, ERR_MEMORY (what set->memory_bytes leaves beside the weights is not enough: both numbers). */
 bool engine_plan_bytes(const model *m, size_t threads, const struct hearth_settings *set, size_t *out, err *e);
 
-/* Plans and takes all memory, and emits HEARTH_LOADED. Keys and values are taken from `pages`, which may be `a`. `m`,
+/* Plans and takes all memory, and emits HEARTH_LOADED. Keys, values and the graph's scratch, which gain from huge
+ * pages, are taken from `pages`, which may be `a`. `m`,
  * `k`, `t` and the arena's memory outlive the engine, which is never freed by itself. A model without vocabulary is
  * fine. Errors: ERR_LIMIT, ERR_VALUE, ERR_MEMORY. */
 bool engine_new(engine **out, const model *m, const struct kernels *k, team *t, const struct hearth_settings *set,
