@@ -25,6 +25,7 @@ static const struct command {
     { "tokenizer", cmd_tokenizer, "a vocabulary from text" },
     { "data", cmd_data, "texts to token shards, for training" },
     { "train", cmd_train, "makes a model, the same bits everywhere" },
+    { "policy", cmd_policy, "what a policy file allows, in sentences" },
     { "doctor", cmd_doctor, "what this machine can do, what is missing and how to get it" },
 };
 enum { COMMAND_COUNT = sizeof COMMANDS / sizeof *COMMANDS };

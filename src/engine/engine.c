@@ -192,7 +192,7 @@ static bool take_all(engine *en, arena *a, arena *pages, err *e)
     uint8_t *values = arena_take(a, head + en->m->hyper.width * sizeof(float), 1, 64, "embedding", e);
     if (values == NULL) return false;
     en->values = (float *)(void *)(values + head); /* the event's head stands before them */
-    return graph_new_in(&en->graph, en->m, en->k, en->team, &graph_set, a, e);
+    return graph_new_in(&en->graph, en->m, en->k, en->team, &graph_set, pages, e); /* walked across: huge pages help */
 }
 
 bool engine_new(engine **out, const model *m, const struct kernels *k, team *t, const struct hearth_settings *set,

@@ -81,7 +81,6 @@ static bool take_all(graph *g, size_t threads, err *e)
 {
     struct need needs[NEEDS_MAX];
     size_t count = list_needs(g, threads, needs);
-    arena_huge(&g->arena);
     for (size_t i = 0; i < count; i++) {
         *needs[i].out = arena_take(&g->arena, needs[i].count, needs[i].each_bytes, NEED_ALIGN, "graph", e);
         if (*needs[i].out == NULL) return false;
@@ -127,8 +126,9 @@ bool graph_new(graph **out, const model *m, const struct kernels *k, team *t, co
     graph *g = calloc(1, sizeof *g);
     if (g == NULL) return fail(e, ERR_MEMORY, ERR_NO_OFFSET, "graph: no memory");
     *g = (graph){ .m = m, .k = k, .team = t, .set = *s };
-    if (!arena_new(&g->arena, arena_bytes_of(m, s, team_threads(t)), e) || !take_all(g, team_threads(t), e) ||
-        !take_ropes(g, e)) {
+    bool good = arena_new(&g->arena, arena_bytes_of(m, s, team_threads(t)), e);
+    if (good) arena_huge(&g->arena);
+    if (!good || !take_all(g, team_threads(t), e) || !take_ropes(g, e)) {
         graph_free(g);
         return false;
     }
