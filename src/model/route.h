@@ -39,6 +39,7 @@ struct route_scratch {
     bool input_made, input_good; /* of the decision that goes on */
     float *score, *reach, *low, *high; /* experts each; score becomes exact where `exact` says so */
     float *inner;                      /* rank <= experts: of a factor */
+    float *found;                      /* what this thread's part of a list came to */
     uint16_t *list, *unread, *shortlist; /* experts each */
     size_t list_count, shortlist_count;
     bool *exact, *allowed;
