@@ -89,7 +89,8 @@ static void make_layers(struct bench *b, const struct shape *p, const struct spe
     for (size_t i = 0; i < MADE; i++) {
         struct route_use use = { p->top_k, false, p->groups != p->groups_used };
         rows[i] = arena_take(&b->scratch, values, sizeof(float), 64, "rows", &e);
-        made_router(rows[i], p->experts, p->cols, sp->flat ? 0 : sp->rank > 0 ? sp->rank : p->experts, sp->power, 7 + i);
+        size_t rank = sp->flat ? 0 : sp->rank > 0 ? sp->rank : p->experts;
+        made_router(rows[i], p->experts, p->cols, rank, sp->power, 7 + i);
         if (p->router == ROUTER_SIGMOID) /* logits of unit deviation, as published gates have */
             for (size_t v = 0; v < values; v++) rows[i][v] *= 0.7f;
         if (sp->bf16) made_bf16(rows[i], values);

@@ -184,13 +184,17 @@ static bool open_talk(struct running *r, err *e)
 }
 
 static bool open_session(struct running *r, const struct compute_options *c, const struct draw_options *d,
-                         const char *model_word, err *e)
+                         const struct expert_options *x, const char *model_word, err *e)
 {
     struct session_settings set = { 0 };
     if (!open_model(&r->o, model_word, c, e)) return false;
     if (r->o.model.tokenizer == NULL) return fail(e, ERR_MISSING, ERR_NO_OFFSET, "%s: holds no vocabulary", r->o.path);
-    return plan_session(&r->o, c, &set, e) && plan_draws(&r->o, d, &set, e) &&
-           session_new(&r->s, &r->o.model, &r->o.kernels, r->o.team, &set, e) && open_talk(r, e);
+    if (!plan_session(&r->o, c, &set, e) || !plan_draws(&r->o, d, &set, e) ||
+        !session_new(&r->s, &r->o.model, &r->o.kernels, r->o.team, &set, e) ||
+        !expert_log_begin(&r->experts, x, r->set->stats, &r->o.model, &r->o.arena, e))
+        return false;
+    if (r->experts.on) session_watch(r->s, expert_log_watch, &r->experts);
+    return open_talk(r, e);
 }
 
 /* Ctrl-C as something to read. Blocked before any thread is made: each takes the mask of its maker. */
@@ -207,13 +211,15 @@ int cmd_run(int argc, char **argv)
     struct run_options set = { 0 };
     struct compute_options compute = { 0 };
     struct draw_options draws = { 0 };
+    struct expert_options experts = { 0 };
     struct command_line line = { .command = "run",
                                  .usage = "[MODEL] [PROMPT]",
                                  .words_max = 2,
                                  .about = "One answer; a chat when there is no prompt and a terminal.",
                                  .groups = { { ROWS, sizeof ROWS / sizeof *ROWS, &set },
                                              compute_group(&compute),
-                                             draw_group(&draws) } };
+                                             draw_group(&draws),
+                                             expert_group(&experts) } };
     int status;
     if (!options_read(&line, argc, argv, &status)) return status;
     if ((set.prompt != NULL) + (set.file != NULL) + (line.word_count > 1) > 1 || (set.think && set.no_think)) {
@@ -225,7 +231,9 @@ int cmd_run(int argc, char **argv)
     bool chats = prompt == NULL && set.file == NULL && set.messages == NULL && !set.json && isatty(STDIN_FILENO);
     struct running r = { .set = &set, .seed = draws.seed, .interrupts = chats ? take_interrupts() : -1 };
     err e = { 0 };
-    bool good = open_session(&r, &compute, &draws, model_word, &e) && (chats ? chat(&r, &e) : one_shot(&r, prompt, &e));
+    bool good = open_session(&r, &compute, &draws, &experts, model_word, &e) &&
+                (chats ? chat(&r, &e) : one_shot(&r, prompt, &e)) && expert_log_end(&r.experts, set.stats, &e);
+    expert_log_abandon(&r.experts);
     hearing_free(&r.hearing);
     talk_free(&r.talk);
     session_free(r.s);

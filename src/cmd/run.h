@@ -3,6 +3,7 @@
 #define HEARTH_CMD_RUN_H
 
 #include "cmd/answer.h"
+#include "cmd/experts.h"
 #include "cmd/hearing.h"
 #include "cmd/open.h"
 #include "cmd/talk.h"
@@ -23,6 +24,7 @@ struct running {
     const struct run_options *set;
     uint64_t seed;
     size_t made;    /* tokens of one answer at most; 0: up to the context */
+    struct expert_log experts;
     int interrupts; /* a descriptor that becomes readable with Ctrl-C; -1: Ctrl-C ends the program */
 };
 

@@ -87,6 +87,13 @@ static void choose_all(graph *g, const struct layer *w)
     if (g->token_count < 2 * team_threads(g->team))
         for (size_t t = 0; t < g->token_count; t++) choose(&job, t, 0, g->team);
     else team_run(g->team, g->token_count, choose_task, &job);
+    if (g->watch == NULL) return;
+    const struct route_scratch *last = &g->experts.routes[0]; /* of many tokens: of one of them */
+    struct expert_event event = { .layer = (size_t)(w - g->m->layers), .token_count = g->token_count,
+                                  .first_pos = g->positions[0], .choices = g->experts.choices,
+                                  .tallies = g->experts.tallies, .inputs = g->normed,
+                                  .shortlist = last->shortlist, .shortlist_count = last->shortlist_count };
+    g->watch(g->watch_arg, &event);
 }
 
 /* ---- pairs ---- */

@@ -150,6 +150,12 @@ size_t graph_bad_token(const graph *g)
     return atomic_load(&g->bad_token);
 }
 
+void graph_watch(graph *g, expert_watch *watch, void *arg)
+{
+    g->watch = watch;
+    g->watch_arg = arg;
+}
+
 void graph_free(graph *g)
 {
     if (g == NULL) return;

@@ -4,7 +4,6 @@
 
 #include "model/graph.h"
 #include "model/rope.h"
-#include "model/route.h"
 
 #include <stdatomic.h>
 
@@ -68,6 +67,8 @@ struct graph {
     size_t *positions;           /* of each token of the step */
     const struct step_token *tokens;
     size_t token_count;
+    expert_watch *watch;         /* NULL: nobody */
+    void *watch_arg;
     _Atomic size_t bad_token;    /* lowest token of the step with a value that is not finite, or SIZE_MAX */
 };
 
