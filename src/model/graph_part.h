@@ -28,6 +28,7 @@ struct expert_scratch {
     struct route_scratch *routes; /* one a thread */
     uint8_t *route_rooms;
     struct route_tally *tallies; /* chunk_tok */
+    _Atomic uint32_t *rests;     /* layers: decisions for which bounds are left out, because they did not pay */
     struct choice *choices;  /* chunk_tok x top_k, by expert */
     size_t *pair_token, pairs;
     size_t *first_pair;      /* experts + 1 */
@@ -117,7 +118,7 @@ float *latent_attention(graph *g, const struct layer *w, size_t layer);
 /* ---- experts.c ---- */
 
 /* What a model with experts takes beside the rest: fills `out` and returns how many. */
-enum { EXPERT_NEEDS = 18 };
+enum { EXPERT_NEEDS = 19 };
 size_t experts_needs(graph *g, size_t threads, struct need out[static EXPERT_NEEDS]);
 
 /* Lays what was taken: once, before the first step. */

@@ -23,7 +23,7 @@ static const struct made_shape SHAPES[] = {
     /* Small ones for tests: grouped heads, a window that does not divide a page, experts. */
     { "tiny-llama", "llama", 3, 256, 512, 8, 2, 32, 1000, 4096, 1e4f, 1e-5f, true, 0, 0, 0, 0 },
     { "tiny-window", "gemma3", 7, 256, 512, 8, 2, 32, 1000, 4096, 1e6f, 1e-6f, true, 300, 0, 0, 0 },
-    { "tiny-routed", "qwen3moe", 3, 512, 512, 8, 2, 64, 1000, 4096, 1e6f, 1e-6f, true, 0, 128, 8, 32 },
+    { "tiny-routed", "qwen3moe", 3, 1024, 512, 8, 2, 64, 1000, 4096, 1e6f, 1e-6f, true, 0, 128, 8, 32 },
     { "tiny-experts", "qwen3moe", 3, 256, 512, 8, 2, 32, 1000, 4096, 1e6f, 1e-6f, true, 0, 12, 3, 96 },
 };
 

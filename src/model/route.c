@@ -6,6 +6,7 @@
 #include <string.h>
 
 enum {
+    REST_DECISIONS = 64,   /* after one that read more than the whole router: its neighbours will not be better */
     FOUND_MORE = 2,        /* two lists, each rounded up, cut into pieces */
     PIECES_EACH = 2,       /* of a router, for each thread: more would begin more often, fewer leave a slow one behind */
     TASK_BYTES = 1 << 15,  /* least of rows that one task reads, where threads share a router */
@@ -561,5 +562,14 @@ bool route_choose(const struct route_gate *r, const float *x, struct route_scrat
     s->tally = (struct route_tally){ 0 };
     s->shortlist_count = 0;
     bool bounds = !r->full && r->config->router != ROUTER_ALL && form != ROUTE_NONE && form != ROUTE_BF16;
-    return (bounds && choose_by_form(r, x, s, t, out)) || choose_by_all(r, x, s, t, out);
+    uint32_t rest = bounds && r->rest != NULL ? atomic_load_explicit(r->rest, memory_order_relaxed) : 0;
+    if (rest > 0) { /* two threads may count one decision: it changes no bit */
+        atomic_store_explicit(r->rest, rest - 1, memory_order_relaxed);
+        bounds = false;
+    }
+    if (!bounds) return choose_by_all(r, x, s, t, out);
+    bool good = choose_by_form(r, x, s, t, out) || choose_by_all(r, x, s, t, out);
+    if (r->rest != NULL && s->tally.bytes > row_bytes(r, READ_EXACT) * r->config->count)
+        atomic_store_explicit(r->rest, REST_DECISIONS, memory_order_relaxed);
+    return good;
 }

@@ -19,6 +19,8 @@
 #include "kernels/bind.h"
 #include "model/model.h"
 
+#include <stdatomic.h>
+
 /* One expert of one token. */
 struct choice {
     size_t expert, pair; /* the pair: its row among all (token, expert) rows of the step, ordered by expert */
@@ -55,6 +57,7 @@ struct route_gate {
     const struct layer *layer;
     size_t width;
     bool full; /* ignore the second form: for comparison */
+    _Atomic uint32_t *rest; /* NULL, or the layer's: so many decisions from now on go without bounds */
 };
 
 /* Chooses for the input x[width] and fills out[top_k] in order of the experts' numbers. `t` NULL does all of it on this
