@@ -66,6 +66,9 @@ struct graph {
     struct block *blocks;
     size_t block_count;
     size_t *positions;           /* of each token of the step */
+    size_t *wanted;              /* the step's tokens that asked for logits */
+    bool gathered;               /* rows of x are the wanted tokens' alone: token_count and positions too */
+    size_t wanted_count, logits_from, logits_end; /* rows 0.. of `logits` are those of wanted[logits_from..] */
     const struct step_token *tokens;
     size_t token_count;
     expert_watch *watch;         /* NULL: nobody */
