@@ -9,6 +9,7 @@
  * Bits per byte divide by the bytes of the text, so models with different vocabularies compare. Perplexity follows the
  * usual convention instead: windows side by side (0, 2, 4, ... above), the second half of each scored but for its first
  * token, a rest that fills no window left out. Every window begins with BOS where the model wants one. */
+#include "cmd/experts.h"
 #include "cmd/rows.h"
 
 #include "base/checked.h"
@@ -21,7 +22,8 @@
 struct eval_options {
     const char *text;
     size_t window;
-    bool json;
+    bool json, stats;
+    struct expert_options experts;
 };
 
 static const struct option ROWS[] = {
@@ -30,6 +32,8 @@ static const struct option ROWS[] = {
     { "--window", "N", OPTION_COUNT, offsetof(struct eval_options, window), 4, 1 << 16, NULL, "512",
       "tokens a window; the second half is scored" },
     { "--json", NULL, OPTION_FLAG, offsetof(struct eval_options, json), 0, 0, NULL, NULL, "one object" },
+    { "--stats", NULL, OPTION_FLAG, offsetof(struct eval_options, stats), 0, 0, NULL, NULL,
+      "which experts were used (--trace FILE, --heat SVG)" },
 };
 
 /* What a cache tier changes, by how many tokens stand before: places 0..63, 64..127, 128..255, ... */
@@ -131,6 +135,7 @@ struct eval_job {
     float *kl;           /* rows of a chunk */
     bool *same_top;
     struct loss loss;
+    struct expert_log experts;
 };
 
 /* The same tokens through the exact cache, and how far apart both are. */
@@ -205,6 +210,7 @@ static bool eval_all(struct eval_job *job, struct opened *o, const struct comput
         good = job->kl != NULL && job->same_top != NULL &&
                rows_new(&job->exact, &job->f16, max_size(c->ctx, job->window), job->rows.chunk_tok, e);
     }
+    if (good && job->experts.on) graph_watch(job->rows.graph, expert_log_watch, &job->experts);
     for (size_t begin = 0; good && (begin == 0 || begin + half < job->count); begin += half) {
         progress_show(&progress, begin, job->count);
         good = eval_window(job, begin, e);
@@ -296,9 +302,11 @@ static bool eval(struct opened *o, const struct compute_options *c, const struct
                   ids[0] == tokenizer_facts(m->tokenizer)->bos;
     if (job.count < 2)
         return fail(e, ERR_VALUE, ERR_NO_OFFSET, "%s: %zu tokens, at least 2 are needed", set->text, job.count);
-    if (!eval_all(&job, o, c, e) || !scored_bytes(&job, text, &bytes, e)) return false;
-    print_scores(&job, bytes, set->json);
-    return true;
+    bool good = expert_log_begin(&job.experts, &set->experts, set->stats, m, &o->arena, e) && eval_all(&job, o, c, e) &&
+                scored_bytes(&job, text, &bytes, e) && expert_log_end(&job.experts, set->stats, e);
+    expert_log_abandon(&job.experts);
+    if (good) print_scores(&job, bytes, set->json);
+    return good;
 }
 
 int cmd_eval(int argc, char **argv)
@@ -307,7 +315,8 @@ int cmd_eval(int argc, char **argv)
     struct compute_options compute = { 0 };
     struct command_line line = { .command = "eval", .usage = "MODEL --text FILE", .words_max = 1,
                                  .about = "How well the model predicts a text: bits per byte, loss, perplexity.",
-                                 .groups = { { ROWS, sizeof ROWS / sizeof *ROWS, &set }, compute_group(&compute) } };
+                                 .groups = { { ROWS, sizeof ROWS / sizeof *ROWS, &set }, compute_group(&compute),
+                                             expert_group(&set.experts) } };
     int status;
     if (!options_read(&line, argc, argv, &status)) return status;
     if (set.text == NULL || set.window % 2 != 0) {

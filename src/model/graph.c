@@ -156,6 +156,12 @@ size_t graph_bad_token(const graph *g)
     return row != SIZE_MAX && g->gathered ? g->wanted[row] : row;
 }
 
+void graph_watch(graph *g, expert_watch *watch, void *arg)
+{
+    g->watch = watch;
+    g->watch_arg = arg;
+}
+
 void graph_free(graph *g)
 {
     if (g == NULL) return;

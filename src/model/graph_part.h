@@ -4,7 +4,6 @@
 
 #include "model/graph.h"
 #include "model/rope.h"
-#include "model/route.h"
 
 #include <stdatomic.h>
 
@@ -30,6 +29,7 @@ struct expert_scratch {
     struct route_scratch *routes; /* one a thread */
     uint8_t *route_rooms;
     struct route_tally *tallies; /* chunk_tok */
+    _Atomic uint32_t *rests;     /* layers: decisions for which bounds are left out, because they did not pay */
     struct choice *choices;  /* chunk_tok x top_k, by expert */
     size_t *pair_token, pairs;
     size_t *first_pair;      /* experts + 1 */
@@ -75,6 +75,8 @@ struct graph {
     size_t wanted_count, logits_from, logits_end; /* rows 0.. of `logits` are those of wanted[logits_from..] */
     const struct step_token *tokens;
     size_t token_count;
+    expert_watch *watch;         /* NULL: nobody */
+    void *watch_arg;
     _Atomic size_t bad_token;    /* lowest token of the step with a value that is not finite, or SIZE_MAX */
 };
 
@@ -130,7 +132,7 @@ float *latent_attention(graph *g, const struct layer *w, size_t layer);
 /* ---- experts.c ---- */
 
 /* What a model with experts takes beside the rest: fills `out` and returns how many. */
-enum { EXPERT_NEEDS = 18 };
+enum { EXPERT_NEEDS = 19 };
 size_t experts_needs(graph *g, size_t threads, struct need out[static EXPERT_NEEDS]);
 
 /* Lays what was taken: once, before the first step. */
