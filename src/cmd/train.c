@@ -185,7 +185,8 @@ static bool after_step(struct run *r, const struct step_result *s, double took, 
     return true;
 }
 
-/* A rank is gone, and the others are about to be ended: the state is that of the last whole step. */
+/* A rank is gone, and the others are about to be ended: the state is that of the last whole step. Where MPI itself ends
+ * this process first (Open MPI does so when a TCP connection breaks) the last regular checkpoint is what is left. */
 static bool rescue(struct run *r, err *e)
 {
     err ignored = { 0 };
