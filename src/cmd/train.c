@@ -2,6 +2,7 @@
 #include "cmd/options.h"
 
 #include "kernels/weight.h"
+#include "train/card.h"
 #include "train/curves.h"
 #include "train/export.h"
 
@@ -247,7 +248,7 @@ static bool export(struct run *r, const struct train_options *o, err *e)
     if (kind == NULL) return fail(e, ERR_UNSUPPORTED, ERR_NO_OFFSET, "--type: %s is no weight type", o->type);
     if (!(o->checkpoint != NULL ? run_load(r, o->checkpoint, e) : run_load_last(r, &found, e))) return false;
     if (!found) return fail(e, ERR_MISSING, ERR_NO_OFFSET, "no checkpoint yet: nothing to write");
-    return (o->out == NULL || export_gguf(r, o->out, kind->type, e)) && (o->card == NULL || export_card(r, o->card, e));
+    return (o->out == NULL || export_gguf(r, o->out, kind->type, e)) && (o->card == NULL || card_write(r, o->card, e));
 }
 
 static bool curves(struct run *r, const struct train_options *o, err *e)

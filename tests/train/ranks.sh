@@ -1,6 +1,6 @@
 #!/bin/sh
 # A small model made by one process, and by two and four ranks over TCP: the same weights at every logged step; and a
-# rank that is killed ends the others, leaving a checkpoint from which the run goes on to the same weights.
+# rank that is killed ends the others, and from the last checkpoint the run goes on to the same weights.
 . tests/check.sh
 [ -z "$quick" ] || { skip "ranks.sh: the sanitizers do not know MPI's memory"; finish; exit; }
 command -v mpirun > /dev/null && [ -e "$(dirname "$hearth")/hearth-mpi.so" ] ||

@@ -1,5 +1,6 @@
 /* A whole run in a folder of its own: data, training, killed at random moments and resumed, the log replayed, a planted
  * change found, the model written; then what is refused, and that a refusal loses nothing. */
+#include "train/card.h"
 #include "train/curves.h"
 #include "train/export.h"
 
@@ -321,7 +322,7 @@ static void test_export(void)
     CHECK(!curves_write(in("none.svg"), &(const char *){ in("vocab.gguf") }, &legend, 1, &r.arena, &e) &&
               access(in("none.svg"), F_OK) != 0, "a log without steps: %s", e.text);
     e = (err){ 0 };
-    CHECK(export_card(&r, in("toy.md"), &e), "%s", e.text);
+    CHECK(card_write(&r, in("toy.md"), &e), "%s", e.text);
     CHECK(!export_gguf(&r, in("toy-q4k.gguf"), WEIGHT_Q4_K, &e) && access(in("toy-q4k.gguf"), F_OK) != 0,
           "rows of 32 are no block of 256: %s", e.text);
     e = (err){ 0 };
