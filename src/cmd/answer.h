@@ -16,6 +16,7 @@ struct answer_hooks {
 struct answer {
     view text;      /* what was said; of a model with a template, the content alone */
     view reasoning; /* what it thought before, where the template has a place for it */
+    view calls;     /* a JSON list of the tools it called; empty where it called none */
     const int32_t *tokens; /* made: the session's own array */
     size_t token_count, prompt_tok, cached_tok;
     enum finish finish;

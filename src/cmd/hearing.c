@@ -28,10 +28,31 @@ static void add(struct hearing *h, struct heard *heard, view text)
     uint8_t *place = arena_take(&heard->arena, text.len_bytes, 1, 1, "answer", &ignored);
     if (place == NULL) h->failed = true;
     else if (text.len_bytes > 0) memcpy(place, text.ptr, text.len_bytes);
-    if (text.len_bytes > 0) show_new(h, heard, false);
+    if (text.len_bytes > 0 && heard != &h->calls) show_new(h, heard, false);
 }
 
-/* Nobody asked for calls here, so one is shown as what it is: {"name": ..., "arguments": ...} on a line of its own. */
+/* In quotes, as JSON wants it: the model chose the bytes. */
+static void add_name(struct hearing *h, view name)
+{
+    add(h, &h->calls, view_of("\""));
+    for (size_t i = 0; i < name.len_bytes; i++) {
+        view instead = json_escape(name.ptr[i]);
+        add(h, &h->calls, instead.len_bytes > 0 ? instead : (view){ name.ptr + i, 1 });
+    }
+    add(h, &h->calls, view_of("\""));
+}
+
+/* One call is a line of its own, {"name": ..., "arguments": ...}: nobody runs it here. */
+static void show_call(struct hearing *h)
+{
+    view call = view_after(heard_text(&h->calls), h->calls.shown_bytes), said = heard_text(&h->content);
+    add(h, &h->calls, view_of("}"));
+    if (h->show == NULL) return;
+    if (said.len_bytes > 0 && said.ptr[said.len_bytes - 1] != '\n') h->show(h->arg, view_of("\n"), false);
+    h->show(h->arg, call, false);
+    h->show(h->arg, view_of("\n"), false);
+}
+
 static void take_event(void *arg, const struct reply_event *event)
 {
     struct hearing *h = arg;
@@ -40,12 +61,18 @@ static void take_event(void *arg, const struct reply_event *event)
     case REPLY_CONTENT: add(h, &h->content, event->text); break;
     case REPLY_BLOCK: add(h, &h->content, view_of(h->content.arena.used_bytes > 0 ? "\n" : "")); break;
     case REPLY_CALL_BEGIN:
-        add(h, &h->content, view_of(h->content.arena.used_bytes > 0 ? "\n{\"name\": \"" : "{\"name\": \""));
-        add(h, &h->content, event->name);
-        add(h, &h->content, view_of("\", \"arguments\": "));
+        add(h, &h->calls, view_of(event->call == 0 ? "[" : ", "));
+        add(h, &h->calls, view_of("{\"type\": \"function\", \"function\": "));
+        h->calls.shown_bytes = h->calls.arena.used_bytes; /* what is shown begins here */
+        add(h, &h->calls, view_of("{\"name\": "));
+        add_name(h, event->name);
+        add(h, &h->calls, view_of(", \"arguments\": "));
         break;
-    case REPLY_CALL_ARGS: add(h, &h->content, event->text); break;
-    case REPLY_CALL_END: add(h, &h->content, view_of("}\n")); break;
+    case REPLY_CALL_ARGS: add(h, &h->calls, event->text); break;
+    case REPLY_CALL_END:
+        add(h, &h->calls, view_of("}"));
+        show_call(h);
+        break;
     case REPLY_ERROR:
     case REPLY_END: break;
     }
@@ -70,7 +97,8 @@ bool hearing_new(struct hearing *h, const model *m, struct renderer *r, err *e)
     *h = (struct hearing){ 0 };
     if (!arena_new(&h->arena, ((size_t)1 << 20) + tokenizer_count(m->tokenizer) * sizeof(view), e) ||
         !arena_new(&h->parser_arena, PARSER_BYTES, e) || !arena_new(&h->content.arena, HEARD_BYTES, e) ||
-        !arena_new(&h->reasoning.arena, HEARD_BYTES, e) || !find_control(h, m->tokenizer, e)) {
+        !arena_new(&h->reasoning.arena, HEARD_BYTES, e) || !arena_new(&h->calls.arena, HEARD_BYTES, e) ||
+        !find_control(h, m->tokenizer, e)) {
         hearing_free(h);
         return false;
     }
@@ -86,6 +114,7 @@ void hearing_free(struct hearing *h)
     arena_free(&h->parser_arena);
     arena_free(&h->content.arena);
     arena_free(&h->reasoning.arena);
+    arena_free(&h->calls.arena);
     *h = (struct hearing){ 0 };
 }
 
@@ -94,6 +123,7 @@ bool hearing_begin(struct hearing *h, view prompt, hearing_show *show, void *arg
     arena_rewind(&h->parser_arena, 0);
     arena_rewind(&h->content.arena, 0);
     arena_rewind(&h->reasoning.arena, 0);
+    arena_rewind(&h->calls.arena, 0);
     h->content.shown_bytes = h->reasoning.shown_bytes = 0;
     h->show = show;
     h->arg = arg;
@@ -114,6 +144,7 @@ bool hearing_end(struct hearing *h, bool cut, err *e)
 {
     if (h->parser != NULL) reply_finish(h->parser, cut);
     h->parser = NULL;
+    if (h->calls.arena.used_bytes > 0) add(h, &h->calls, view_of("]"));
     show_new(h, &h->reasoning, true);
     show_new(h, &h->content, true);
     return !h->failed || fail(e, ERR_MEMORY, ERR_NO_OFFSET, "answer: over %zu bytes", HEARD_BYTES);
@@ -127,4 +158,9 @@ view hearing_content(const struct hearing *h)
 view hearing_reasoning(const struct hearing *h)
 {
     return heard_text(&h->reasoning);
+}
+
+view hearing_calls(const struct hearing *h)
+{
+    return heard_text(&h->calls);
 }

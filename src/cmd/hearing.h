@@ -22,6 +22,7 @@ struct hearing {
     arena arena, parser_arena;
     reply_parser *parser; /* of the reply that is heard now; NULL: everything is content */
     struct heard content, reasoning;
+    struct heard calls; /* a JSON list, open until the end */
     hearing_show *show;
     void *arg;
     bool failed; /* no room for the text */
@@ -43,5 +44,8 @@ bool hearing_end(struct hearing *h, bool cut, err *e);
 /* What was heard, valid until the next hearing_begin. */
 view hearing_content(const struct hearing *h);
 view hearing_reasoning(const struct hearing *h);
+
+/* Whole and well-formed calls as the `tool_calls` of a message; empty where there are none. */
+view hearing_calls(const struct hearing *h);
 
 #endif

@@ -27,6 +27,7 @@ static const struct option ROWS[] = {
     { "--no-think", NULL, OPTION_FLAG, AT(no_think), 0, 0, NULL, NULL, NULL },
     { "--template", "FILE", OPTION_TEXT, AT(template_file), 0, 0, NULL, NULL, NULL },
     { "--messages", "FILE", OPTION_TEXT, AT(messages), 0, 0, NULL, NULL, NULL },
+    { "--tools", "FILE", OPTION_TEXT, AT(tools), 0, 0, NULL, NULL, NULL },
     { "--special", NULL, OPTION_FLAG, AT(special), 0, 0, NULL, NULL, NULL },
     { "--logprobs", "N", OPTION_COUNT, AT(logprobs), 0, 100, NULL, "0", NULL },
 };
@@ -113,8 +114,9 @@ bool run_answer(struct running *r, const struct listener *listener, struct answe
         return false;
     out->text = hearing_content(h);
     out->reasoning = hearing_reasoning(h);
+    out->calls = hearing_calls(h);
     return talk_answer(&r->talk, out->tokens, out->token_count, e) &&
-           talk_add(&r->talk, ROLE_ASSISTANT, out->text, out->reasoning, e);
+           talk_add(&r->talk, ROLE_ASSISTANT, out->text, out->reasoning, e) && talk_add_calls(&r->talk, out->calls, e);
 }
 
 bool run_turn(struct running *r, view text, const struct listener *listener, struct answer *out, err *e)
@@ -170,15 +172,19 @@ static bool open_talk(struct running *r, err *e)
     if (set->template_file != NULL && !file_read(set->template_file, TEMPLATE_BYTES_MAX, &r->o.arena, &source, e))
         return false;
     r->templated = !set->raw && source.len_bytes > 0;
-    if (!r->templated && (set->system != NULL || set->messages != NULL))
-        return fail(e, ERR_MISSING, ERR_NO_OFFSET, "%s: %s has no chat template (--template FILE)",
-                    set->system != NULL ? "--system" : "--messages", set->raw ? "raw text" : r->o.path);
+    const char *needs = set->system != NULL ? "--system" : set->messages != NULL ? "--messages" : "--tools";
+    if (!r->templated && (set->system != NULL || set->messages != NULL || set->tools != NULL))
+        return fail(e, ERR_MISSING, ERR_NO_OFFSET, "%s: %s has no chat template (--template FILE)", needs,
+                    set->raw ? "raw text" : r->o.path);
     r->made = set->made > 0 || r->templated ? set->made : RAW_TOKENS;
     if (!r->templated) return true;
     if (!talk_new(&r->talk, &r->o.model, source, session_ctx_tok(r->s), e) ||
         !hearing_new(&r->hearing, &r->o.model, &r->talk.renderer, e))
         return false;
     r->talk.think = set->think ? THINK_YES : set->no_think ? THINK_NO : THINK_UNSET;
+    if (set->tools != NULL && !talk_tools(&r->talk, set->tools, e)) return false;
+    r->hearing.setup.tools = r->talk.reply_tools;
+    r->hearing.setup.tool_count = r->talk.tool_count;
     return (set->messages == NULL || talk_load(&r->talk, set->messages, e)) &&
            (set->system == NULL || talk_add(&r->talk, ROLE_SYSTEM, view_of(set->system), view_of(""), e));
 }

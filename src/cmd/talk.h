@@ -12,8 +12,9 @@
 
 #include "cmd/rendering.h"
 #include "model/model.h"
+#include "template/reply.h"
 
-enum { MESSAGES_MAX = 4096, MARKS_MAX = 3 * MESSAGES_MAX };
+enum { MESSAGES_MAX = 4096, MARKS_MAX = 3 * MESSAGES_MAX, TOOLS_MAX = 1024 };
 
 /* ORDER talk_role: ROLES in talk.c */
 enum talk_role { ROLE_SYSTEM, ROLE_USER, ROLE_ASSISTANT };
@@ -22,6 +23,7 @@ enum think { THINK_UNSET, THINK_YES, THINK_NO };
 struct message {
     enum talk_role role;
     view content, reasoning;
+    view calls; /* of the assistant: a JSON list as templates take it in `tool_calls`; empty where there are none */
 };
 
 struct mark {
@@ -32,6 +34,9 @@ struct talk {
     const model *m;
     struct renderer renderer;
     enum think think;
+    const json_value *tools; /* what the template is told; NULL: none */
+    struct reply_tool *reply_tools; /* the same for the parser of replies */
+    size_t tool_count;
     arena arena; /* everything below; only grows */
     struct message *messages;
     size_t message_count;
@@ -49,6 +54,13 @@ void talk_free(struct talk *t);
 
 /* Copies the message in. A system message replaces an earlier one. Errors: ERR_LIMIT, ERR_MEMORY. */
 bool talk_add(struct talk *t, enum talk_role role, view content, view reasoning, err *e);
+
+/* The calls of the last message, which is the assistant's; see hearing_calls. Errors: ERR_MEMORY. */
+bool talk_add_calls(struct talk *t, view calls, err *e);
+
+/* Tools for the template, from a JSON list of {"name", "description", "parameters"}, each alone or as the `function` of
+ * {"type": "function"}. Errors: ERR_VALUE with the place in the list, ERR_LIMIT, those of the reader. */
+bool talk_tools(struct talk *t, const char *path, err *e);
 
 /* Takes back messages from index `count` on. */
 void talk_cut(struct talk *t, size_t count);

@@ -1,5 +1,6 @@
 /* cmd/talk.h and cmd/rendering.h: what a second turn keeps, what a template that drops reasoning goes back to, BOS
  * once, and messages that try to be control tokens. */
+#include "cmd/hearing.h"
 #include "cmd/talk.h"
 
 #include "check.h"
@@ -167,6 +168,111 @@ static void files(void)
     close(fd);
 }
 
+static void put_file(const char *path, const char *text)
+{
+    FILE *out = fopen(path, "w");
+    if (out != NULL) fputs(text, out);
+    if (out != NULL) fclose(out);
+}
+
+/* Names its tools, and writes calls as Hermes and Qwen do. */
+static const char TOOLS[] =
+    "{% for tool in tools or [] %}{{ tool|tojson }}\n{% endfor %}{% for m in messages %}<|im_start|>{{ m.role }}\n"
+    "{{ m.content }}{% for c in m.tool_calls or [] %}\n<tool_call>\n{\"name\": \"{{ c.function.name }}\", "
+    "\"arguments\": {{ c.function.arguments|tojson }}}\n</tool_call>{% endfor %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+
+static const char GOOD_TOOLS[] =
+    "[{\"type\": \"function\", \"function\": {\"name\": \"f\", \"parameters\": {\"type\": \"object\"}}}, "
+    "{\"name\": \"g\"}]";
+
+static void wrong_tools(struct talk *t, const char *path)
+{
+    static const struct {
+        const char *says, *text, *want;
+    } rows[] = {
+        { "no JSON", "hello", "JSON" },
+        { "one tool, no list", "{\"name\": \"f\"}", "not a list of tools" },
+        { "a number", "[1]", "tool 1: no object with a name" },
+        { "the second has no name", "[{\"name\": \"f\"}, {\"type\": \"function\"}]", "tool 2: no object with a name" },
+        { "an empty name", "[{\"function\": {\"name\": \"\"}}]", "tool 1: no object with a name" },
+        { "parameters that are a list", "[{\"name\": \"f\", \"parameters\": []}]",
+          "tool 1, f: the parameters are no object" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        err e = { 0 };
+        put_file(path, rows[i].text);
+        CHECK(!talk_tools(t, path, &e) && strstr(e.text, rows[i].want) != NULL && strstr(e.text, path) != NULL,
+              "%s: %s", rows[i].says, e.text);
+        CHECK(t->tools == NULL, "%s: no tools", rows[i].says);
+    }
+}
+
+struct shown {
+    char text[1000];
+    size_t len;
+};
+
+static void show(void *arg, view text, bool reasoning)
+{
+    struct shown *shown = arg;
+    for (size_t i = 0; i < text.len_bytes && !reasoning && shown->len + 1 < sizeof shown->text; i++)
+        shown->text[shown->len++] = (char)text.ptr[i];
+}
+
+/* A call is shown on a line of its own, kept apart from the text, and printed by the template in the next turn. */
+static void called(struct talk *t)
+{
+    static const char reply[] =
+        "I look.\n<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": \"\\\"x\"}}\n</tool_call>";
+    struct hearing h = { 0 };
+    struct shown shown = { .len = 0 };
+    err e = { 0 };
+    if (!CHECK(hearing_new(&h, &m, &t->renderer, &e) && hearing_begin(&h, view_of(""), show, &shown, &e), "%s", e.text))
+        return;
+    for (size_t i = 0; i + 1 < sizeof reply; i++) hearing_feed(&h, (view){ (const uint8_t *)reply + i, 1 }, false);
+    CHECK(hearing_end(&h, false, &e), "%s", e.text);
+    CHECK(view_is(hearing_content(&h), "I look."), "the text alone: %.*s", (int)hearing_content(&h).len_bytes,
+          (const char *)hearing_content(&h).ptr);
+    CHECK(strcmp(shown.text, "I look.\n{\"name\": \"f\", \"arguments\": {\"a\": \"\\\"x\"}}\n") == 0, "shown: %s",
+          shown.text);
+    add(t, ROLE_ASSISTANT, "I look.", "");
+    CHECK(talk_add_calls(t, hearing_calls(&h), &e), "%s", e.text);
+    prompt(t, "a conversation with a call");
+    view text = talk_rendered(t);
+    const char *call = strchr(reply, '<');
+    CHECK(memmem(text.ptr, text.len_bytes, call, strlen(call)) != NULL, "the template writes the call: %.*s",
+          (int)text.len_bytes, (const char *)text.ptr);
+    hearing_free(&h);
+}
+
+static void tools(void)
+{
+    struct talk t, read = { 0 };
+    err e = { 0 };
+    char path[] = "/tmp/hearth-talk-XXXXXX";
+    int fd = mkstemp(path);
+    if (fd < 0 || !CHECK(talk_new(&t, &m, view_of(TOOLS), IDS_MAX, &e), "%s", e.text)) return;
+    wrong_tools(&t, path);
+    put_file(path, GOOD_TOOLS);
+    CHECK(talk_tools(&t, path, &e) && t.tool_count == 2, "%zu tools: %s", t.tool_count, e.text);
+    CHECK(view_is(t.reply_tools[0].name, "f") && t.reply_tools[0].parameters != NULL &&
+              t.reply_tools[1].parameters == NULL,
+          "names and schemas");
+    add(&t, ROLE_USER, "hi", "");
+    prompt(&t, "with tools");
+    CHECK(memmem(talk_rendered(&t).ptr, talk_rendered(&t).len_bytes, "{\"name\": \"g\"}\n", 14) != NULL,
+          "the template sees them");
+    called(&t);
+    CHECK(talk_save(&t, path, &e) && talk_new(&read, &m, view_of(TOOLS), IDS_MAX, &e) && talk_load(&read, path, &e),
+          "%s", e.text);
+    CHECK(read.message_count == 2 && view_equal(read.messages[1].calls, t.messages[1].calls), "calls written and read");
+    talk_free(&t);
+    talk_free(&read);
+    remove(path);
+    close(fd);
+}
+
 int main(void)
 {
     char path[1024];
@@ -183,6 +289,7 @@ int main(void)
         drops();
         forged();
         files();
+        tools();
         model_free(&m);
     }
     return check_done();
