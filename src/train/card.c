@@ -139,6 +139,8 @@ bool card_write(struct run *r, const char *path, err *e)
         held.loss, held.bits_per_byte, 100.0 * (double)held.right / (double)held.targets, held.targets, hex,
         (int)r->config_text.len_bytes, (const char *)r->config_text.ptr);
     put_file(&p, r->settings.shards, "manifest.tsv", &r->arena);
+    put(&p, "\nWhere each source comes from, and its licence (`tools/gather`):\n\n");
+    put_file(&p, r->settings.shards, "sources.tsv", &r->arena);
     put(&p, "\n## Log\n\n");
     put_file(&p, r->settings.folder, "run.log", &r->arena);
     bool good = measured && file_write(path, &(view){ (uint8_t *)p.room, p.len }, 1, e);
