@@ -46,7 +46,8 @@ static void test_fertility(arena *a)
 
     char path[256];
     view svg;
-    snprintf(path, sizeof path, "%s/hearth-svg-%d", getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp", (int)getpid());
+    const char *folder = getenv("TMPDIR");
+    snprintf(path, sizeof path, "%s/hearth-svg-%d", folder != NULL ? folder : "/tmp", (int)getpid());
     CHECK(fertility_draw(&f, path, a, &e) && file_read(path, 1 << 20, a, &svg, &e), "%s", e.text);
     CHECK(memmem(svg.ptr, svg.len_bytes, "Khmer &#38; &#60;x&#62;", 23) != NULL, "a name is no markup");
     unlink(path);
