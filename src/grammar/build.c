@@ -174,15 +174,20 @@ static uint32_t node_least(build *b, const struct table_node *n)
     }
 }
 
+/* Until nothing falls any more: the span of a free text goes round in circles. */
 static void switch_least(build *b, const struct build_switch *s)
 {
     const struct table_node *n = &b->nodes[s->node];
-    for (uint32_t i = s->count; i-- > 0;) { /* span_texts numbers children behind their parents */
-        struct table_state *at = &b->states[s->first + i];
-        uint32_t best = at->label < n->count ? b->nodes[b->links[n->b + at->label]].least : LEAST_NEVER;
-        for (uint32_t j = 0; j < at->edge_count; j++)
-            best = least_of_two(best, plus(1, b->states[b->edges[at->edge_first + j].target].least));
-        at->least = best;
+    for (bool changed = true; changed;) {
+        changed = false;
+        for (uint32_t i = s->count; i-- > 0;) {
+            struct table_state *at = &b->states[s->first + i];
+            uint32_t best = at->label < n->count ? b->nodes[b->links[n->b + at->label]].least : LEAST_NEVER;
+            for (uint32_t j = 0; j < at->edge_count; j++)
+                best = least_of_two(best, plus(1, b->states[b->edges[at->edge_first + j].target].least));
+            changed = changed || best < at->least;
+            at->least = least_of_two(best, at->least);
+        }
     }
 }
 
@@ -192,6 +197,8 @@ static bool settle_leasts(build *b)
     for (uint32_t i = 0; i < b->node_count; i++) b->nodes[i].least = LEAST_NEVER;
     for (uint32_t i = 0; i < b->object_count; i++) b->objects[i].least = LEAST_NEVER;
     uint64_t steps = 0;
+    for (uint32_t i = 0; i < b->switch_count; i++)
+        for (uint32_t j = 0; j < b->switches[i].count; j++) b->states[b->switches[i].first + j].least = LEAST_NEVER;
     for (bool changed = true; changed;) {
         changed = false;
         for (uint32_t i = 0; i < b->switch_count; i++) switch_least(b, &b->switches[i]);
