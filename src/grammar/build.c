@@ -69,7 +69,8 @@ static void add_free(build *b)
     for (unsigned s = 0; s < FREE_KEY_STATES; s++) {
         struct table_state *state = &b->states[s];
         *state = (struct table_state){ .edge_first = b->edge_count, .least = free_least(true, s),
-                                       .label = s == FREE_END ? LABEL_FREE : LABEL_NONE, .flags = STATE_FREE };
+                                       .label = s == FREE_END ? LABEL_FREE : LABEL_NONE,
+                                       .flags = s == FREE_BODY ? STATE_FREE | STATE_BODY : STATE_FREE };
         for (unsigned byte = 0; byte < 256; byte++) {
             uint8_t to = b->free_rows[s][byte];
             struct table_edge *last = state->edge_count > 0 ? &b->edges[b->edge_count - 1] : NULL;

@@ -15,7 +15,8 @@
 size_t grammar_walker_bytes(const grammar_vocab *v)
 {
     return sizeof(grammar_walker) + WALK_FRAME_WORDS * 8 + WALK_DEPTHS * sizeof(struct way_set) +
-           SPAN_MASKS * (sizeof(struct span_mask) + SPAN_EXITS_MAX * 4 + v->words * 8) + 4096 * 16;
+           sizeof(struct way_set) + WALK_DEPTHS * 13 + DENSE_ROWS * sizeof(struct dense_row) +
+           SPAN_MASKS * (sizeof(struct span_mask) + SPAN_EXITS_MAX * 6 + v->words * 8) + 4096 * 16;
 }
 
 bool grammar_walker_new(grammar_walker **out, const grammar_vocab *v, arena *a, err *e)
@@ -27,12 +28,20 @@ bool grammar_walker_new(grammar_walker **out, const grammar_vocab *v, arena *a, 
     w->frames = ARENA_ARRAY(a, uint32_t, WALK_FRAME_WORDS, "walker", e);
     w->marks = ARENA_ARRAY(a, uint32_t, WALK_FRAME_WORDS, "walker", e);
     w->sets = ARENA_ARRAY(a, struct way_set, WALK_DEPTHS, "walker", e);
+    w->dense = ARENA_ARRAY(a, struct dense_row, DENSE_ROWS, "walker", e);
+    w->exit = ARENA_ARRAY(a, struct way_set, 1, "walker", e);
+    w->places = ARENA_ARRAY(a, uint32_t, WALK_DEPTHS, "walker", e);
+    w->places64 = ARENA_ARRAY(a, uint64_t, WALK_DEPTHS, "walker", e);
+    w->places8 = ARENA_ARRAY(a, uint8_t, WALK_DEPTHS, "walker", e);
     w->spans = ARENA_ARRAY(a, struct span_mask, SPAN_MASKS, "walker", e);
-    if (w->frames == NULL || w->marks == NULL || w->sets == NULL || w->spans == NULL) return false;
+    if (w->frames == NULL || w->marks == NULL || w->sets == NULL || w->spans == NULL || w->exit == NULL || w->dense == NULL ||
+        w->places == NULL || w->places64 == NULL || w->places8 == NULL)
+        return false;
     for (size_t i = 0; i < SPAN_MASKS; i++) {
         w->spans[i].exits = ARENA_ARRAY(a, uint32_t, SPAN_EXITS_MAX, "walker", e);
+        w->spans[i].exit_labels = ARENA_ARRAY(a, uint16_t, SPAN_EXITS_MAX, "walker", e);
         w->spans[i].mask = ARENA_ARRAY(a, uint64_t, v->words, "walker", e);
-        if (w->spans[i].exits == NULL || w->spans[i].mask == NULL) return false;
+        if (w->spans[i].exits == NULL || w->spans[i].exit_labels == NULL || w->spans[i].mask == NULL) return false;
     }
     *out = w;
     return true;
@@ -41,6 +50,7 @@ bool grammar_walker_new(grammar_walker **out, const grammar_vocab *v, arena *a, 
 void grammar_walker_forget(grammar_walker *w)
 {
     for (size_t i = 0; i < SPAN_MASKS; i++) w->spans[i].table = NULL;
+    for (size_t i = 0; i < DENSE_ROWS; i++) w->dense[i].table = NULL;
 }
 
 /* ---- the walk along a trie ---- */
@@ -50,16 +60,14 @@ static inline void set_bit(uint64_t *mask, int32_t token)
     mask[token / 64] |= UINT64_C(1) << token % 64;
 }
 
-static void set_bits(const grammar_vocab *v, uint64_t *mask, const struct trie_node *n)
+void walk_set_bits(const grammar_vocab *v, uint64_t *mask, const struct trie_node *n)
 {
     set_bit(mask, n->token);
     if (n->twins == 0) return;
     for (int32_t twin = v->twin[n->token]; twin >= 0; twin = v->twin[twin]) set_bit(mask, twin);
 }
 
-/* One walk: nodes [at, end), whose parents' set is sets[trie[at].depth - 1]. */
-static void walk_nodes(grammar_walker *w, const struct trie_node *trie, uint32_t at, uint32_t end, uint32_t left,
-                       uint64_t *mask)
+void walk_nodes(grammar_walker *w, const struct trie_node *trie, uint32_t at, uint32_t end, uint32_t left, uint64_t *mask)
 {
     while (at < end) {
         const struct trie_node *n = &trie[at];
@@ -69,28 +77,38 @@ static void walk_nodes(grammar_walker *w, const struct trie_node *trie, uint32_t
             at = n->next;
             continue;
         }
-        if (n->token >= 0 && walk_fits(w, out, left)) set_bits(w->v, mask, n);
+        if (n->token >= 0 && walk_fits(w, out, left)) walk_set_bits(w->v, mask, n);
         at++;
     }
 }
 
-/* The ways of `in` whose kind `pick` wants into sets[0]. */
-static uint32_t pick_ways(grammar_walker *w, const grammar_state *s, bool (*pick)(const struct grammar_way *),
-                          bool wanted)
+/* One way alone in sets[0], over one of the tries. */
+static void walk_one(grammar_walker *w, const grammar_state *s, const struct grammar_way *way, bool rest, uint32_t left,
+                     uint64_t *mask)
 {
-    struct way_set *set = &w->sets[0];
-    set->count = 0;
-    set->frames_used = s->frame_words;
-    for (uint32_t i = 0; i < s->way_count; i++)
-        if (pick(&s->ways[i]) == wanted) set->ways[set->count++] = s->ways[i];
-    return set->count;
+    const grammar_vocab *v = w->v;
+    const struct trie_node *trie = rest ? v->rest : v->trie;
+    uint32_t end = rest ? v->rest_count : v->trie_count;
+    w->sets[0].count = 1;
+    w->sets[0].frames_used = s->frame_words;
+    w->sets[0].ways[0] = *way;
+    w->used = s->frame_words;
+    if (way->op == WAY_STRING) walk_string(w, trie, end, left, mask);
+    else if (way->op == WAY_KEY) walk_key(w, trie, end, left, mask);
+    else walk_span(w, left, mask);
 }
 
 /* ---- strings ---- */
 
-static bool in_string(const struct grammar_way *way)
+static bool in_string(const grammar_walker *w, const struct grammar_way *way)
 {
-    return (way->op == WAY_STRING || way->op == WAY_KEY) && way->state == FREE_BODY;
+    if (way->op == WAY_STRING) return way->state == FREE_BODY;
+    return way->op == WAY_KEY && (w->g->states[way->state].flags & STATE_BODY) != 0;
+}
+
+static bool is_local(const struct grammar_way *way)
+{
+    return way->op == WAY_STRING || way->op == WAY_KEY || way->op == WAY_SPAN;
 }
 
 /* Tokens of up to `most` characters that stay inside a string. */
@@ -114,7 +132,9 @@ static bool string_mask(grammar_walker *w, const struct grammar_way *way, uint32
     uint32_t least = walk_least(w, way);
     if (least == LEAST_NEVER || left == 0) return true;
     if (way->op == WAY_KEY) { /* behind such a token the shortest new name may be some bytes longer than here */
-        if (least > left - 1 || left - 1 - least < WALK_FRESH_SLACK) return false;
+        bool any;
+        uint32_t behind = object_least_class(w, way, &any), most = least_add(behind, 1 + WALK_FRESH_SLACK);
+        if (most == LEAST_NEVER || most > left - 1) return false;
         string_bits(w->v, UINT32_MAX, mask);
         return true;
     }
@@ -126,14 +146,22 @@ static bool string_mask(grammar_walker *w, const struct grammar_way *way, uint32
     return true;
 }
 
-static void mask_strings(grammar_walker *w, const grammar_state *s, uint32_t left, uint64_t *mask)
+/* Every way is masked alone, and the masks joined: a token is allowed where one way allows it. Ways that are in no
+ * place of their own go together. */
+static void mask_ways(grammar_walker *w, const grammar_state *s, uint32_t left, uint64_t *mask)
 {
-    bool all = true;
-    if (pick_ways(w, s, in_string, true) == 0) return;
+    for (uint32_t i = 0; i < s->way_count; i++) {
+        const struct grammar_way *way = &s->ways[i];
+        if (!is_local(way)) continue;
+        bool rest = in_string(w, way) && string_mask(w, way, left, mask);
+        walk_one(w, s, way, rest, left - 1, mask);
+    }
     struct way_set *set = &w->sets[0];
-    for (uint32_t i = 0; i < set->count; i++) all = string_mask(w, &set->ways[i], left, mask) && all;
-    if (all) walk_nodes(w, w->v->rest, 0, w->v->rest_count, left - 1, mask);
-    else walk_nodes(w, w->v->trie, 0, w->v->trie_count, left - 1, mask);
+    set->count = 0;
+    set->frames_used = s->frame_words;
+    for (uint32_t i = 0; i < s->way_count; i++)
+        if (!is_local(&s->ways[i])) set->ways[set->count++] = s->ways[i];
+    if (set->count > 0) walk_nodes(w, w->v->trie, 0, w->v->trie_count, left - 1, mask);
 }
 
 /* ---- all of it ---- */
@@ -176,12 +204,13 @@ size_t grammar_mask(grammar_walker *w, const grammar *g, const grammar_state *s,
     walk_begin(w, g, s);
     if (left_tok > 0) {
         if (s->drop_blank) {
-            pick_ways(w, s, in_string, false);
+            struct way_set *set = &w->sets[0];
+            set->count = s->way_count;
+            set->frames_used = s->frame_words;
+            memcpy(set->ways, s->ways, s->way_count * sizeof *s->ways);
             walk_dropped(w, left_tok - 1, mask);
         } else {
-            mask_strings(w, s, left_tok, mask);
-            if (pick_ways(w, s, in_string, false) > 0)
-                walk_nodes(w, w->v->trie, 0, w->v->trie_count, left_tok - 1, mask);
+            mask_ways(w, s, left_tok, mask);
         }
         mask_tokens(w, s, left_tok - 1, mask);
     }

@@ -284,6 +284,26 @@ static uint32_t least_class(grammar_walker *w, const struct grammar_way *way)
     return LEAST_NEVER;
 }
 
+uint32_t object_least_class(grammar_walker *w, const struct grammar_way *way, bool *any)
+{
+    const uint32_t *f = walk_frame(w, way->frame);
+    const struct table_object *o = object_of(w, f);
+    uint32_t worst = 0;
+    bool all = true;
+    *any = false;
+    for (uint32_t i = 0; i < o->class_count; i++) {
+        uint16_t label = (uint16_t)(o->member_count + i);
+        const struct table_member *m = object_member(w, o, label);
+        bool allowed = class_allowed(w, way->frame, m);
+        all = all && allowed;
+        *any = *any || allowed;
+        if (!allowed) continue;
+        uint32_t least = least_add(least_add(1, w->g->nodes[m->value].least), least_with(w, f, label));
+        if (least > worst) worst = least;
+    }
+    return all && *any ? worst : LEAST_NEVER;
+}
+
 static uint32_t least_listed(const grammar_walker *w, const uint32_t *f, uint32_t lo, uint32_t hi, uint32_t written)
 {
     const struct table_object *o = object_of(w, f);

@@ -87,7 +87,7 @@ bool span_texts(build *b, const struct span_text *texts, uint32_t count, bool ke
         if (key) {
             s->reach_lo = (uint16_t)queue[i].lo;
             s->reach_hi = (uint16_t)queue[i].hi;
-            s->flags = free ? STATE_FREE : 0;
+            s->flags = !free ? 0 : queue[i].free == FREE_BODY ? STATE_FREE | STATE_BODY : STATE_FREE;
         }
         if (!grow_branch(b, texts, queue[i], free, queue, &queued)) return false;
     }
@@ -203,6 +203,54 @@ static void explore_trim(build *b, const struct explored *x)
     }
 }
 
+/* ---- states of names where any characters may follow ---- */
+
+enum { PAIRS_MAX = 16 };
+struct body_check {
+    build *b;
+    uint32_t home; /* the state in question */
+    struct {
+        uint8_t free;
+        uint32_t state;
+    } pairs[PAIRS_MAX];
+    uint32_t count;
+};
+
+static uint32_t edge_target(const build *b, uint32_t state, unsigned byte)
+{
+    const struct table_state *s = &b->states[state];
+    for (uint32_t i = 0; i < s->edge_count; i++) {
+        const struct table_edge *edge = &b->edges[s->edge_first + i];
+        if (edge->lo <= byte && byte <= edge->hi) return edge->target;
+    }
+    return (uint32_t)TABLE_NONE;
+}
+
+static bool pair_add(struct body_check *c, uint8_t free, uint32_t state)
+{
+    for (uint32_t i = 0; i < c->count; i++)
+        if (c->pairs[i].free == free && c->pairs[i].state == state) return true;
+    if (c->count == PAIRS_MAX) return false;
+    c->pairs[c->count].free = free;
+    c->pairs[c->count++].state = state;
+    return true;
+}
+
+/* Does every character that needs no escape lead back here? */
+static bool is_body(build *b, uint32_t state)
+{
+    struct body_check c = { .b = b, .home = state };
+    if (!pair_add(&c, FREE_BODY, state)) return false;
+    for (uint32_t i = 0; i < c.count; i++)
+        for (unsigned byte = 0x20; byte < 256; byte++) {
+            uint8_t free = b->free_rows[c.pairs[i].free][byte];
+            if (free == FREE_DEAD || free == FREE_END || free == FREE_ESCAPE) continue;
+            uint32_t to = edge_target(b, c.pairs[i].state, byte);
+            if (to == (uint32_t)TABLE_NONE || (free == FREE_BODY && to != state) || !pair_add(&c, free, to)) return false;
+        }
+    return true;
+}
+
 static bool explore(build *b, struct explored *x, const uint32_t *start)
 {
     size_t slots = 16;
@@ -227,6 +275,8 @@ bool span_machine(build *b, const struct machine *m, const uint32_t *start, uint
         bool good = explore(b, &x, start);
         if (good && !explore_leasts(b, &x)) return false;
         if (good) explore_trim(b, &x);
+        for (uint32_t i = 0; good && m->reach != NULL && i < x.count; i++)
+            if ((b->states[states + i].flags & STATE_FREE) != 0 && is_body(b, states + i)) b->states[states + i].flags |= STATE_BODY;
         arena_rewind(&b->scratch, mark);
         *state = x.first;
         if (good || !x.full || x.room == m->states_max) return good;

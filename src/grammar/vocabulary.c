@@ -116,7 +116,8 @@ static bool strings_make(grammar_vocab *v, arena *a, err *e)
     return true;
 }
 
-/* An answer can always be closed a byte at a time: every byte that text is made of has a token of its own. */
+/* An answer can always be closed a byte at a time: every byte that text is made of has a token of its own. Bytes that
+ * only planes without characters begin with (F1..F4) may be missing: no text needs them. */
 static bool bytes_check(const grammar_vocab *v, err *e)
 {
     bool there[256] = { false };
@@ -125,7 +126,7 @@ static bool bytes_check(const grammar_vocab *v, err *e)
         if (text.len_bytes == 1) there[text.ptr[0]] = true;
     }
     for (unsigned byte = 0x20; byte < 0xf5; byte++)
-        if (!there[byte] && byte != 0x7f && byte != 0xc0 && byte != 0xc1)
+        if (!there[byte] && byte != 0x7f && byte != 0xc0 && byte != 0xc1 && byte < 0xf1)
             return fail(e, ERR_UNSUPPORTED, ERR_NO_OFFSET,
                         "vocabulary: no token for the byte 0x%02x alone, so no answer can be held to a form", byte);
     return true;

@@ -308,6 +308,18 @@ bool walk_step(grammar_walker *w, const struct way_set *in, uint8_t byte, struct
     return out->count > 0;
 }
 
+void walk_behind(grammar_walker *w, const struct grammar_way *way, uint16_t label, struct way_set *out)
+{
+    const struct table_node *n = &w->g->nodes[way->arg];
+    w->out = out;
+    w->visit_count = 0;
+    w->step_mark = w->used;
+    out->count = 0;
+    if (n->op == NODE_SPAN) enter(w, n->b, way->frame);
+    else if (label < n->count) enter(w, w->g->links[n->b + label], way->frame);
+    out->frames_used = w->used;
+}
+
 bool walk_token(grammar_walker *w, const struct way_set *in, int32_t token, struct way_set *out)
 {
     w->out = out;

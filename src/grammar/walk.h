@@ -69,14 +69,23 @@ struct walk_visit {
 };
 
 /* Masks of tokens that stay inside a span, remembered by its state: mask.c. */
-enum { SPAN_MASKS = 32, SPAN_EXITS_MAX = 4096 };
+enum { SPAN_MASKS = 32, SPAN_EXITS_MAX = 8192 };
 struct span_mask {
     const void *table;
     uint32_t state, most_least; /* the largest `least` of a state where such a token ends */
     uint32_t exit_count;        /* trie nodes behind which the span may end, their tokens not in the mask */
     uint32_t *exits;
+    uint16_t *exit_labels;
+    uint16_t silent;      /* a label behind which nothing is read: its ends are no exits. LABEL_NONE: none */
     uint64_t *mask;
-    size_t allowed;
+};
+
+/* A state's edges spelled out, where a walk comes by very often. */
+enum { DENSE_ROWS = 128 };
+struct dense_row {
+    const void *table;
+    uint32_t state;
+    uint32_t to[256];
 };
 
 struct grammar_walker {
@@ -87,6 +96,11 @@ struct grammar_walker {
     uint32_t used, step_mark; /* words; step_mark: frames from here on were made by this byte */
     struct way_set *sets;     /* WALK_DEPTHS */
     struct way_set *out;      /* the set that a step fills */
+    struct dense_row *dense;  /* DENSE_ROWS: local.c */
+    struct way_set *exit;     /* behind the end of a span: local.c */
+    uint32_t *places;         /* WALK_DEPTHS of each: places of one way along the trie, local.c */
+    uint64_t *places64;
+    uint8_t *places8;
     struct walk_visit visits[WALK_VISITS_MAX];
     uint32_t visit_count;
     uint32_t *marks;          /* WALK_FRAME_WORDS: where a kept frame went */
@@ -129,12 +143,24 @@ static inline view vocab_text(const grammar_vocab *v, int32_t token)
 void walk_begin(grammar_walker *w, const grammar *g, const grammar_state *s);
 /* in, one byte, out. False where nothing is left. */
 bool walk_step(grammar_walker *w, const struct way_set *in, uint8_t byte, struct way_set *out);
+/* The ways behind a span that ends with `label`. */
+void walk_behind(grammar_walker *w, const struct grammar_way *way, uint16_t label, struct way_set *out);
 /* The ways behind control token `token`. */
 bool walk_token(grammar_walker *w, const struct way_set *in, int32_t token, struct way_set *out);
 /* The least bytes from a way to the end of the answer, LEAST_NEVER where there is no end. */
 uint32_t walk_least(grammar_walker *w, const struct grammar_way *way);
 /* Is there a way that needs no more than `left`? */
 bool walk_fits(grammar_walker *w, const struct way_set *set, uint32_t left);
+
+/* ---- mask.c ---- */
+/* Nodes [at, end) of a trie, whose parents' set is sets[trie[at].depth - 1]. */
+void walk_nodes(grammar_walker *w, const struct trie_node *trie, uint32_t at, uint32_t end, uint32_t left, uint64_t *mask);
+void walk_set_bits(const grammar_vocab *v, uint64_t *mask, const struct trie_node *n);
+
+/* ---- local.c: the way is the only one of sets[0] ---- */
+void walk_string(grammar_walker *w, const struct trie_node *trie, uint32_t end, uint32_t left, uint64_t *mask);
+void walk_span(grammar_walker *w, uint32_t left, uint64_t *mask);
+void walk_key(grammar_walker *w, const struct trie_node *trie, uint32_t end, uint32_t left, uint64_t *mask);
 
 /* ---- object.c ---- */
 const uint32_t *walk_frame(const grammar_walker *w, uint32_t frame);
@@ -154,6 +180,9 @@ bool object_allows(const grammar_walker *w, uint32_t frame, uint16_t label, uint
 /* LEAST_* of places in an object. */
 uint32_t object_least_next(grammar_walker *w, uint32_t frame); /* where a name must come, its comma written */
 uint32_t object_least_key(grammar_walker *w, const struct grammar_way *way);
+/* From behind a name that is not listed to the end, its colon included, whatever its class; LEAST_NEVER where not every
+ * class is allowed. *any: is one of them? */
+uint32_t object_least_class(grammar_walker *w, const struct grammar_way *way, bool *any);
 uint32_t object_least_colon(const grammar_walker *w, const struct grammar_way *way);
 const struct table_member *object_member(const grammar_walker *w, const struct table_object *o, uint16_t label);
 
