@@ -262,12 +262,13 @@ void walk_key(grammar_walker *w, const struct trie_node *trie, uint32_t end, uin
         hashes[t->depth] = name_hash(here.hash, t->byte);
         if (t->token >= 0) {
             bool open = next < FREE_KEY_STATES || (s->flags & STATE_BODY) != 0;
-            uint32_t slack = used ? WALK_FRESH_SLACK : 0, quick = least_add(least_add(s->least, slack), class_least);
+            here.state = next;
+            uint32_t behind = open && !one_class ? object_least_open(w, &here) : class_least;
+            uint32_t slack = used ? WALK_FRESH_SLACK : 0, quick = least_add(least_add(s->least, slack), behind);
             bool fits = (s->flags & STATE_FREE) != 0 && (open || !used) && quick <= left && quick != LEAST_NEVER;
             /* One class alone, and no listed name: nothing is nearer than that, so short budgets are decided here. */
             bool far = one_class && s->reach_lo >= s->reach_hi && least_add(s->least, class_least) > left;
             if (!fits && !far) {
-                here.state = next;
                 here.count++;
                 here.hash = hashes[t->depth];
                 uint32_t least = object_least_key(w, &here);

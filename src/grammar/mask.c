@@ -132,8 +132,7 @@ static bool string_mask(grammar_walker *w, const struct grammar_way *way, uint32
     uint32_t least = walk_least(w, way);
     if (least == LEAST_NEVER || left == 0) return true;
     if (way->op == WAY_KEY) { /* behind such a token the shortest new name may be some bytes longer than here */
-        bool any;
-        uint32_t behind = object_least_class(w, way, &any), most = least_add(behind, 1 + WALK_FRESH_SLACK);
+        uint32_t behind = object_least_open(w, way), most = least_add(behind, 1 + WALK_FRESH_SLACK);
         if (most == LEAST_NEVER || most > left - 1) return false;
         string_bits(w->v, UINT32_MAX, mask);
         return true;

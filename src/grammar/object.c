@@ -286,22 +286,34 @@ static uint32_t least_class(grammar_walker *w, const struct grammar_way *way)
 
 uint32_t object_least_class(grammar_walker *w, const struct grammar_way *way, bool *any)
 {
-    const uint32_t *f = walk_frame(w, way->frame);
-    const struct table_object *o = object_of(w, f);
+    const struct table_object *o = object_of(w, walk_frame(w, way->frame));
     uint32_t worst = 0;
     bool all = true;
     *any = false;
     for (uint32_t i = 0; i < o->class_count; i++) {
-        uint16_t label = (uint16_t)(o->member_count + i);
-        const struct table_member *m = object_member(w, o, label);
-        bool allowed = class_allowed(w, way->frame, m);
-        all = all && allowed;
-        *any = *any || allowed;
-        if (!allowed) continue;
-        uint32_t least = least_add(least_add(1, w->g->nodes[m->value].least), least_with(w, f, label));
-        if (least > worst) worst = least;
+        uint32_t least = object_least_label(w, way->frame, (uint16_t)(o->member_count + i));
+        if (least == LEAST_NEVER) all = false;
+        else *any = true;
+        if (least != LEAST_NEVER && least > worst) worst = least;
     }
     return all && *any ? worst : LEAST_NEVER;
+}
+
+uint32_t object_least_label(grammar_walker *w, uint32_t frame, uint16_t label)
+{
+    const uint32_t *f = walk_frame(w, frame);
+    const struct table_member *m = object_member(w, object_of(w, f), label);
+    if (m == NULL || !class_allowed(w, frame, m)) return LEAST_NEVER;
+    return least_add(least_add(1, w->g->nodes[m->value].least), least_with(w, f, label));
+}
+
+uint32_t object_least_open(grammar_walker *w, const struct grammar_way *way)
+{
+    const struct table_object *o = object_of(w, walk_frame(w, way->frame));
+    uint32_t end = state_step(w->g, way->state, '"');
+    if (o->class_count <= 1) return object_least_label(w, way->frame, LABEL_FREE);
+    uint16_t label = end == (uint32_t)TABLE_NONE ? LABEL_NONE : w->g->states[end].label;
+    return label == LABEL_NONE || label < o->member_count ? LEAST_NEVER : object_least_label(w, way->frame, label);
 }
 
 static uint32_t least_listed(const grammar_walker *w, const uint32_t *f, uint32_t lo, uint32_t hi, uint32_t written)

@@ -205,7 +205,7 @@ static void explore_trim(build *b, const struct explored *x)
 
 /* ---- states of names where any characters may follow ---- */
 
-enum { PAIRS_MAX = 16 };
+enum { PAIRS_MAX = 64 }; /* a character of four bytes passes three states; ranges are not joined */
 struct body_check {
     build *b;
     uint32_t home; /* the state in question */

@@ -183,6 +183,10 @@ uint32_t object_least_key(grammar_walker *w, const struct grammar_way *way);
 /* From behind a name that is not listed to the end, its colon included, whatever its class; LEAST_NEVER where not every
  * class is allowed. *any: is one of them? */
 uint32_t object_least_class(grammar_walker *w, const struct grammar_way *way, bool *any);
+/* The same behind a name of one class. */
+uint32_t object_least_label(grammar_walker *w, uint32_t frame, uint16_t label);
+/* The same in a STATE_BODY, whose class no character changes. */
+uint32_t object_least_open(grammar_walker *w, const struct grammar_way *way);
 uint32_t object_least_colon(const grammar_walker *w, const struct grammar_way *way);
 const struct table_member *object_member(const grammar_walker *w, const struct table_object *o, uint16_t label);
 
