@@ -1,4 +1,5 @@
-/* The server before a scripted model, without walls: `serve_script PORT [KEY]`. What real clients are tried against. */
+/* The server before a scripted model, without walls: `serve_script PORT [KEY]`, 0 for a free
+ * port. What real clients are tried against. */
 #include "server/server.h"
 
 #include "server/script.h"
@@ -14,7 +15,8 @@
 static int listen_on(uint16_t port)
 {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), yes = 1;
-    struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(port) };
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
     if (bind(fd, (struct sockaddr *)&at, sizeof at) != 0 || listen(fd, 4096) != 0) return -1;
@@ -49,7 +51,10 @@ int main(int argc, char **argv)
         fprintf(stderr, "serve_script: port %s: %s\n", argv[1], e.text);
         return 1;
     }
-    printf("ready\n");
+    struct sockaddr_in at;
+    socklen_t len = sizeof at;
+    getsockname(o.listeners[0].fd, (struct sockaddr *)&at, &len);
+    printf("ready %u\n", ntohs(at.sin_port));
     fflush(stdout);
     server_run(s);
     server_free(s);

@@ -253,10 +253,10 @@ static void close_item(struct exchange *x, struct choice *c)
         text_event(x, c, "response.function_call_arguments.done", "arguments", text);
     } else if (c->block == BLOCK_TEXT) {
         text_event(x, c, "response.output_text.done", "text", text);
-        part_event(x, c, "response.content_part.done", text);
     } else {
         text_event(x, c, "response.reasoning_text.done", "text", text);
     }
+    if (c->block != BLOCK_CALL) part_event(x, c, "response.content_part.done", text);
     event_begin(x, &w, "response.output_item.done");
     json_key(&w, "output_index");
     json_uint(&w, c->block_index);
@@ -282,7 +282,7 @@ static void open_item(struct exchange *x, struct choice *c, enum block block, vi
     json_key(&w, "item");
     write_item(x, &w, block, c->block_index, c->last_call, view_of(""), true);
     event_end(x, &w, "response.output_item.added");
-    if (block == BLOCK_TEXT) part_event(x, c, "response.content_part.added", view_of(""));
+    if (block != BLOCK_CALL) part_event(x, c, "response.content_part.added", view_of(""));
 }
 
 static void event(struct exchange *x, struct choice *c, const struct ask_event *event)

@@ -105,7 +105,9 @@ static inline void script_fail(struct script_ask *a, enum ask_error error, const
 static inline void script_call(struct script_ask *a)
 {
     script_add(a, EVENT_CALL_BEGIN, "", 0);
-    script_add(a, EVENT_CALL_ARGS, "{\"city\":\"Paris\"}", 16);
+    /* A tool named json is how a client of Anthropic's API asks for an object. */
+    const char *args = strcmp(a->tool, "json") == 0 ? "{\"name\":\"Ada\",\"age\":36}" : "{\"city\":\"Paris\"}";
+    script_add(a, EVENT_CALL_ARGS, args, strlen(args));
     script_add(a, EVENT_CALL_END, "", 0);
 }
 
