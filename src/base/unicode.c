@@ -45,6 +45,19 @@ uint32_t unicode_lower(uint32_t code)
     return (uint32_t)((int32_t)code + record_of(code)->lower);
 }
 
+size_t unicode_upper(uint32_t code, uint32_t out[static UNICODE_UPPER_MAX])
+{
+    size_t count = 1;
+    out[0] = (uint32_t)((int32_t)code + record_of(code)->upper);
+    if (code < 0x80) return 1;
+    for (size_t i = 0; i < UNICODE_UPPER_COUNT; i++) {
+        if (UNICODE_UPPER[i].code != code) continue;
+        memcpy(out, UNICODE_UPPER[i].becomes, sizeof UNICODE_UPPER[i].becomes);
+        while (count < UNICODE_UPPER_MAX && out[count] != 0) count++;
+    }
+    return count;
+}
+
 size_t unicode_decompose(uint32_t code, uint32_t out[static UNICODE_DECOMPOSED_MAX])
 {
     out[0] = code;

@@ -62,6 +62,10 @@ struct unicode_facts unicode_facts_of(uint32_t code);
 /* Simple lower case mapping: one code to one code, no context (UnicodeData.txt, field 13). */
 uint32_t unicode_lower(uint32_t code);
 
+/* Full upper case mapping without context (SpecialCasing.txt): returns how many codes, 1 where nothing changes. */
+enum { UNICODE_UPPER_MAX = 3 };
+size_t unicode_upper(uint32_t code, uint32_t out[static UNICODE_UPPER_MAX]);
+
 /* The full canonical decomposition, Hangul too; returns the count, 1 where the code stays itself. */
 size_t unicode_decompose(uint32_t code, uint32_t out[static UNICODE_DECOMPOSED_MAX]);
 

@@ -402,6 +402,19 @@ double json_parse_double(view text)
     return strtod(copy, NULL);
 }
 
+bool json_read_double(view text, double *out)
+{
+    char copy[JSON_NUMBER_BYTES_MAX + 1], *end;
+    if (text.len_bytes == 0 || text.len_bytes > JSON_NUMBER_BYTES_MAX) return false;
+    memcpy(copy, text.ptr, text.len_bytes);
+    copy[text.len_bytes] = '\0';
+    if (strpbrk(copy, "xX( \t\n\v\f\r") != NULL) return false; /* what strtod takes beyond decimals and words */
+    double d = strtod(copy, &end);
+    if (end != copy + text.len_bytes) return false;
+    *out = d;
+    return true;
+}
+
 bool json_f64(const json_value *v, double *out)
 {
     if (v == NULL || (v->type != JSON_INT && v->type != JSON_FLOAT)) return false;

@@ -96,10 +96,13 @@ void json_copy(json_writer *w, const json_value *v); /* a tree; numbers as they 
 /* The pieces other writers share. json_double_text: the fewest digits that read back as `value`, in the form of
  * Python's repr ("1.0", "1e-07", "1e+16", "-0.0", "inf", "nan"); returns the length, at most 25.
  * json_parse_double: the f64 nearest to a number text of at most JSON_NUMBER_BYTES_MAX bytes; may be infinite.
+ * json_read_double: the same for text that may be no number: all of it must be a decimal number with or without a
+ * point, an exponent and a sign, or "inf", "infinity" or "nan"; false, and *out unchanged, where it is not.
  * json_escape: the escape of one character below U+0020, '"' or '\\', or an empty view where it is written as it is. */
 enum { JSON_DOUBLE_BYTES = 32 };
 size_t json_double_text(double value, char out[static JSON_DOUBLE_BYTES]);
 double json_parse_double(view text);
+bool json_read_double(view text, double *out);
 view json_escape(uint8_t byte);
 
 #endif

@@ -38,7 +38,7 @@ static const struct section_row {
 /* ---- header ---- */
 
 /* What can be said before anything is copied; the numbers are read again from the copy. */
-static bool read_header(view bytes, struct checker *c)
+static bool read_header(view bytes, bool head_alone, struct checker *c)
 {
     const uint8_t *p = bytes.ptr;
     if (bytes.len_bytes < IMAGE_HEADER_BYTES)
@@ -52,11 +52,12 @@ static bool read_header(view bytes, struct checker *c)
     if (le_u32(p + IMAGE_AT_HEADER) != IMAGE_HEADER_BYTES)
         return fail(c->e, ERR_VALUE, IMAGE_AT_HEADER, "image: a header of %u bytes, must be %d",
                     le_u32(p + IMAGE_AT_HEADER), IMAGE_HEADER_BYTES);
-    if (le_u64(p + IMAGE_AT_BYTES) != bytes.len_bytes)
+    uint64_t says = le_u64(p + IMAGE_AT_BYTES);
+    if (head_alone ? says < bytes.len_bytes || says > SIZE_MAX / 2 : says != bytes.len_bytes)
         return fail(c->e, le_u64(p + IMAGE_AT_BYTES) > bytes.len_bytes ? ERR_TRUNCATED : ERR_VALUE, IMAGE_AT_BYTES,
                     "image: says it has %llu bytes, there are %zu", (unsigned long long)le_u64(p + IMAGE_AT_BYTES),
                     bytes.len_bytes);
-    c->image_bytes = bytes.len_bytes;
+    c->image_bytes = (size_t)says;
     c->tensors = le_u32(p + IMAGE_AT_TENSORS);
     c->extents = le_u32(p + IMAGE_AT_EXTENTS);
     return true;
@@ -435,22 +436,40 @@ static bool take_extents(const struct checker *c, image *out)
 
 /* ---- all ---- */
 
-bool image_check(view bytes, arena *a, image *out, err *e)
+bool image_check_parts(view bytes, unsigned parts, arena *a, image *out, err *e)
 {
     struct checker c = { .arena = a, .e = e };
     assert((uintptr_t)bytes.ptr % IMAGE_ALIGN == 0);
+    bool head_alone = !(parts & IMAGE_WEIGHTS);
     uint8_t header[IMAGE_HEADER_BYTES];
     *out = (image){ .bytes = bytes };
-    if (!read_header(bytes, &c)) return false;
+    if (!read_header(bytes, head_alone, &c)) return false;
     memcpy(header, bytes.ptr, sizeof header);
     /* From here on the header is the copy, and with the data's place the rest of the head is copied too. */
-    if (!read_header((view){ header, bytes.len_bytes }, &c) || !read_sections(header, &c) || !check_counts(&c) ||
-        !arena_copy(a, (view){ bytes.ptr, c.sections[IMAGE_DATA_SECTION].offset }, &c.head, "image head", e))
+    if (!read_header((view){ header, bytes.len_bytes }, head_alone, &c) || !read_sections(header, &c) ||
+        !check_counts(&c))
         return false;
+    size_t head_bytes = c.sections[IMAGE_DATA_SECTION].offset;
+    if (head_bytes > bytes.len_bytes)
+        return fail(e, ERR_TRUNCATED, bytes.len_bytes, "image: its head has %zu bytes, here are %zu", head_bytes,
+                    bytes.len_bytes);
+    if (!arena_copy(a, (view){ bytes.ptr, head_bytes }, &c.head, "image head", e)) return false;
     memcpy((void *)(uintptr_t)c.head.ptr, header, sizeof header);
-    out->data_offset = c.sections[IMAGE_DATA_SECTION].offset;
+    out->data_offset = head_bytes;
     memcpy(out->identity, header + IMAGE_AT_IDENTITY, IMAGE_HASH_BYTES);
     out->chat_template = section(&c, IMAGE_TEMPLATE_SECTION);
-    return check_gaps(&c) && take_fields(&c, out) && take_vocab(&c, out) && take_tensors(&c, out) &&
-           take_extents(&c, out);
+    if (!check_gaps(&c) || !take_fields(&c, out) || ((parts & IMAGE_TEXTS) && !take_vocab(&c, out))) return false;
+    return head_alone || (take_tensors(&c, out) && take_extents(&c, out));
+}
+
+bool image_check(view bytes, arena *a, image *out, err *e)
+{
+    return image_check_parts(bytes, IMAGE_TEXTS | IMAGE_WEIGHTS, a, out, e);
+}
+
+size_t image_head_bytes(view first)
+{
+    if (first.len_bytes < IMAGE_HEADER_BYTES || !image_is(first)) return 0;
+    uint64_t bytes = le_u64(first.ptr + IMAGE_AT_SECTIONS + 16 * IMAGE_DATA_SECTION);
+    return bytes > SIZE_MAX / 2 ? 0 : (size_t)bytes;
 }

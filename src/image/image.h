@@ -254,6 +254,15 @@ static inline bool image_is(view bytes)
  * Costs time and memory by the size of vocabulary and tables alone: a mapped file of any size starts at once. */
 bool image_check(view bytes, arena *a, image *out, err *e);
 
+/* Half of it, for a process that has no use for the other: without IMAGE_WEIGHTS there are no tensors, and `bytes` may
+ * be the head alone; without IMAGE_TEXTS there is no vocabulary. Hyperparameters and template are always there. */
+enum image_part { IMAGE_TEXTS = 1, IMAGE_WEIGHTS = 2 };
+bool image_check_parts(view bytes, unsigned parts, arena *a, image *out, err *e);
+
+/* How long the head of an image says it is (everything before the data), from its first IMAGE_HEADER_BYTES; 0 where it
+ * is none. Nothing is checked: it is how much to map. */
+size_t image_head_bytes(view first);
+
 /* One number of the fields. */
 static inline size_t image_count(const image *i, enum image_field f)
 {

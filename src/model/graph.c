@@ -108,25 +108,45 @@ static bool take_ropes(graph *g, err *e)
     return !own || rope_table_new(&g->rope_local, &m->hyper.rope_local, NULL, g->set.ctx_tok, &g->arena, e);
 }
 
+/* Scratch and rope tables. */
+static size_t arena_bytes_of(const model *m, const struct graph_settings *s, size_t threads)
+{
+    size_t rope_bytes = s->ctx_tok * m->hyper.rope.dims * sizeof(float) + 65536;
+    return graph_scratch_bytes(m, s, threads) + 2 * rope_bytes;
+}
+
 bool graph_new(graph **out, const model *m, const struct kernels *k, team *t, const struct graph_settings *s, err *e)
 {
     *out = NULL;
     if (!settings_check(m, s, e)) return false;
     graph *g = calloc(1, sizeof *g);
     if (g == NULL) return fail(e, ERR_MEMORY, ERR_NO_OFFSET, "graph: no memory");
-    g->m = m;
-    g->k = k;
-    g->team = t;
-    g->set = *s;
-    size_t rope_bytes = s->ctx_tok * m->hyper.rope.dims * sizeof(float) + 65536;
-    size_t scratch_bytes = graph_scratch_bytes(m, s, team_threads(t));
-    if (!arena_new(&g->arena, scratch_bytes + 2 * rope_bytes, e) || !take_all(g, team_threads(t), e) ||
+    *g = (graph){ .m = m, .k = k, .team = t, .set = *s };
+    if (!arena_new(&g->arena, arena_bytes_of(m, s, team_threads(t)), e) || !take_all(g, team_threads(t), e) ||
         !take_ropes(g, e)) {
         graph_free(g);
         return false;
     }
     *out = g;
     return true;
+}
+
+bool graph_new_in(graph **out, const model *m, const struct kernels *k, team *t, const struct graph_settings *s,
+                  arena *a, err *e)
+{
+    if (!settings_check(m, s, e)) return false;
+    size_t bytes = arena_bytes_of(m, s, team_threads(t));
+    graph *g = ARENA_ARRAY(a, graph, 1, "graph", e);
+    uint8_t *base = arena_take(a, bytes, 1, 4096, "graph", e);
+    if (g == NULL || base == NULL) return false;
+    *g = (graph){ .m = m, .k = k, .team = t, .set = *s, .arena = { base, bytes, 0 } };
+    *out = g;
+    return take_all(g, team_threads(t), e) && take_ropes(g, e);
+}
+
+size_t graph_bad_token(const graph *g)
+{
+    return atomic_load(&g->bad_token);
 }
 
 void graph_free(graph *g)

@@ -30,6 +30,14 @@ size_t graph_scratch_bytes(const model *m, const struct graph_settings *s, size_
 bool graph_new(graph **out, const model *m, const struct kernels *k, team *t, const struct graph_settings *s, err *e);
 void graph_free(graph *g); /* NULL is fine */
 
+/* The same in a piece of the caller's arena, with no call to the system; it goes with the arena. */
+bool graph_new_in(graph **out, const model *m, const struct kernels *k, team *t, const struct graph_settings *s,
+                  arena *a, err *e);
+
+/* After a graph_step that failed: the token of the step whose value is not finite, SIZE_MAX where it was another error.
+ */
+size_t graph_bad_token(const graph *g);
+
 /* Computes the tokens, stores their keys and values, and moves every sequence's len_tok. Errors: ERR_LIMIT (no room in
  * the cache, a token outside the vocabulary, a full context), ERR_VALUE (a value that is not finite: the text names
  * layer and position). On error no sequence has moved. */

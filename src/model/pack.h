@@ -21,4 +21,8 @@ struct packing {
 bool packing_open(struct packing *p, const char *path, err *e);
 void packing_close(struct packing *p);
 
+/* The same of files that are mapped already, in order, for a process that can open nothing: takes all memory from `a`,
+ * which belongs to *p afterwards. Errors name no file. */
+bool packing_read(struct packing *p, const view *files, size_t count, arena *a, err *e);
+
 #endif

@@ -5,7 +5,6 @@
 
 #include <assert.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 enum { NAME_BYTES = 96 };
 
@@ -306,15 +305,13 @@ static bool all_used(const struct resolver *r, err *e)
 }
 
 bool slots_resolve(const struct hyper *h, const gguf_files *files, struct image_tensor_source *out, size_t *count,
-                   err *e)
+                   arena *a, err *e)
 {
     assert(h->layers <= LAYERS_MAX);
-    struct resolver r = {
-        .h = h, .files = files, .out = out, .used = calloc(files->dir.tensor_count + 1, sizeof(bool))
-    };
-    if (r.used == NULL) return fail(e, ERR_MEMORY, ERR_NO_OFFSET, "model: no memory for its tensor list");
+    bool *used = ARENA_ARRAY(a, bool, files->dir.tensor_count, "tensor list", e);
+    struct resolver r = { .h = h, .files = files, .out = out, .used = used };
+    if (used == NULL) return false;
     bool good = each_slot(h, resolve_slot, &r, e) && all_used(&r, e);
-    free(r.used);
     *count = r.count;
     return good;
 }

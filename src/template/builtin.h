@@ -1,10 +1,25 @@
-/* The tables of what a template may call: filters, tests, functions, methods; one row each. */
+/* What a template may call: filters, tests, functions and methods, a row each in the tables of builtin.c (values),
+ * text_builtin.c and list_builtin.c. A row can be several of them: x|upper and x.upper() are one. */
 #ifndef HEARTH_TEMPLATE_BUILTIN_H
 #define HEARTH_TEMPLATE_BUILTIN_H
 
 #include "template/value.h"
 
-enum { PARAMS_MAX = 6 };
+enum { PARAMS_MAX = 4 };
+
+/* Where a name has a row's meaning: bits, by their places. AS_TEXT: what is filtered or tested is made text by str. */
+enum { AS_FILTER, AS_TEST, AS_FUNCTION, OF_TEXT, OF_LIST, OF_TUPLE, OF_DICT, OF_LOOP, OF_NOTHING, WHERE_COUNT };
+enum {
+    FILTER = 1 << AS_FILTER,
+    TEST = 1 << AS_TEST,
+    GLOBAL = 1 << AS_FUNCTION,
+    TEXT_METHOD = 1 << OF_TEXT,
+    LIST_METHOD = 1 << OF_LIST,
+    TUPLE_METHOD = 1 << OF_TUPLE,
+    DICT_METHOD = 1 << OF_DICT,
+    LOOP_METHOD = 1 << OF_LOOP,
+    AS_TEXT = 1 << WHERE_COUNT
+};
 
 struct named {
     view name;
@@ -14,7 +29,7 @@ struct named {
 /* One call: the arguments as they were written, and laid out by parameter. */
 struct call {
     value self;            /* what is filtered or tested, or the method's object; MISSING for a function */
-    value arg[PARAMS_MAX]; /* by parameter, MISSING where not given; empty where the row takes anything */
+    value arg[PARAMS_MAX]; /* by parameter, MISSING where not given; nothing where the row takes anything */
     const value *pos;
     size_t pos_count;
     const struct named *named;
@@ -22,61 +37,63 @@ struct call {
     const struct builtin *row; /* what is called */
 };
 
+/* `params`: names separated by blanks, or "*": anything, not laid out. Behind a name can stand "!" (must be given) and
+ * then "$" (a string), "~" (any value, made a string by str) or "#N" (an integer, N where not given or none). */
 struct builtin {
     const char *name;
-    const char *params; /* names separated by blanks, or "*": anything, not laid out */
-    size_t required;    /* how many of them must be given */
-    int variant;        /* where rows share a function: what is different */
-    bool (*run)(context *c, const struct call *call, value *out);
+    unsigned where;
+    const char *params;
+    value (*run)(context *c, const struct call *k);
+    int variant; /* where rows share a function: what is different */
 };
 
-/* NULL where there is none of that name. */
-const struct builtin *builtin_filter(view name);
-const struct builtin *builtin_test(view name);
-const struct builtin *builtin_function(view name);
-const struct builtin *builtin_method(enum kind kind, view name);
+extern const struct builtin BUILTINS_OF_VALUES[], BUILTINS_OF_TEXT[],
+    BUILTINS_OF_LISTS[]; /* up to a row without name */
 
-/* Calls a row with call->self, pos and named set; lays the arguments out first. */
-bool builtin_run(context *c, const struct builtin *b, struct call *call, value *out);
+/* All rows of that name: into the places of `where`, the others stay as they are. */
+void builtin_rows(view name, const struct builtin *rows[static WHERE_COUNT]);
+const struct builtin *builtin_find(value name, int where); /* NULL where there is none, or `name` is no string */
+int builtin_methods(value object); /* the place of `where` for its kind; OF_NOTHING where it has no methods */
 
-/* Calls any value that can be called. (eval.c) */
-bool value_call(context *c, const value *callee, struct call *call, value *out);
+/* Calls a row with k->self, pos and named set; lays the arguments out first. */
+value builtin_run(context *c, const struct builtin *b, struct call *k);
 
-/* a.name and a[key]; UNDEFINED where there is nothing of that name. (eval.c) */
-bool value_attribute(context *c, const value *object, view name, value *out);
-bool value_item(context *c, const value *object, const value *key, value *out);
+/* An integer as int(text, base) reads it, underscores and prefixes too; false where it is none of 64 bits. */
+bool builtin_read_int(view text, int64_t base, int64_t *out);
 
-/* What the subscript [start:stop:step] takes; MISSING parts default. (eval.c) */
-bool value_slice(context *c, const value *object, const value bounds[static 3], value *out);
+/* ---- what operators, filters and methods share ---- (eval.c, list_builtin.c, pattern.c) */
 
-const struct builtin *builtin_string_method(view name); /* string_methods.c */
-const struct builtin *builtin_text_filter(view name);   /* text_filters.c: the rest of builtin_filter */
+/* ORDER: the ones from EQ to NOT_IN give a truth. */
+enum binary {
+    BINARY_EQ,
+    BINARY_NE,
+    BINARY_LT,
+    BINARY_LE,
+    BINARY_GT,
+    BINARY_GE,
+    BINARY_IN,
+    BINARY_NOT_IN,
+    BINARY_ADD,
+    BINARY_SUB,
+    BINARY_MUL,
+    BINARY_DIV,
+    BINARY_FLOOR,
+    BINARY_MOD,
+    BINARY_POW,
+    BINARY_JOIN
+};
+value value_binary(context *c, enum binary op, value a, value b);
 
-/* ---- what filters and methods share (string_methods.c, methods.c) ---- */
-void value_list_reverse(struct list *l);
-enum { STRIP_LEFT = 1, STRIP_RIGHT = 2 };
-enum letter_class { ALL_DIGITS, ALL_LETTERS, ALL_ALPHANUMERIC, ALL_SPACE, ALL_UPPER, ALL_LOWER };
-enum letter_case { CASE_UPPER, CASE_LOWER, CASE_CAPITAL, CASE_TITLE, CASE_SWAP };
+value value_call(context *c, value callee, struct call *k); /* any value that can be called */
+value value_attribute(context *c, value object,
+                      view name);                      /* a.name: methods first; UNDEFINED where there is nothing */
+value value_item(context *c, value object, value key); /* a[key]: keys first */
+value value_slice(context *c, value object, const value bounds[static 3]); /* a[b0:b1:b2]; MISSING or NONE: default */
+value value_members(context *c, value dict, int which);                    /* 0: keys, 1: values, 2: pairs */
+value value_update(context *c, value dict, const struct call *k); /* what dict() and update() take, put into it */
 
-bool string_strip(context *c, const value *s, const value *chars, unsigned sides,
-                  value *out); /* chars: MISSING, NONE: blanks */
-bool string_replace(context *c, const value *s, const value *old, const value *new, int64_t count, value *out);
-bool string_case(context *c, const value *s, enum letter_case to, value *out);
-bool string_join(context *c, const value *separator, const value *list, value *out);
-bool string_pad(context *c, const value *s, int64_t left, int64_t right, const value *fill, value *out);
-bool string_lines(context *c, const value *s, value *out); /* str.splitlines */
-bool string_is(const value *s, enum letter_class what);
-bool value_dict_items(context *c, const struct dict *d, int which, value *out); /* 0: keys, 1: values, 2: pairs */
-bool value_dict_from_call(context *c, enum kind kind, const struct call *call,
-                          value *out); /* dict(...), namespace(...) */
-
-/* An argument that is a length, an index or a count, `otherwise` where it is not given; cut to 53 bits. */
-bool call_arg_int(context *c, const value *arg, int64_t otherwise, int64_t *out);
-bool call_arg_text(context *c, const value *arg, const char *name, value *out); /* a STRING, or an error naming it */
-
-static inline bool given(const value *v)
-{
-    return v->kind != MISSING;
-}
+value string_percent(context *c, value format, value args);          /* format % args */
+value string_format(context *c, value format, const struct call *k); /* format.format(...) */
+value string_time(context *c, value format);                         /* strftime_now(format) */
 
 #endif

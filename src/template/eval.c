@@ -1,587 +1,493 @@
 /* What each expression computes: one function an operator, in a table at the end. Statements are in render.c. */
 #include "template/eval.h"
 
-#include "base/checked.h"
-
 #include <assert.h>
-#include <stdio.h>
+#include <math.h>
 
-/* ---- names ---- */
-
-/* From the innermost scope outwards; scopes hold few names, so a search is faster than a table. */
-static const value *lookup(const context *c, uint32_t name)
+static value undefined_used(context *c, value v)
 {
-    for (const struct scope *s = c->scope; s != NULL; s = s->parent)
-        for (uint32_t i = 0; i < s->count; i++)
-            if (s->vars[i].name == name) return &s->vars[i].value;
-    return &c->root[name];
+    return render_fail(c, "'%.*s' is undefined", (int)min_size(v.len, 60), (const char *)v.as.bytes);
 }
 
-bool render_bind(context *c, uint32_t name, const value *v)
-{
-    struct scope *s = c->scope;
-    if (s == NULL) {
-        c->root[name] = *v;
-        return true;
-    }
-    for (uint32_t i = 0; i < s->count; i++) {
-        if (s->vars[i].name != name) continue;
-        s->vars[i].value = *v;
-        return true;
-    }
-    if (s->count == s->capacity) {
-        uint32_t capacity = s->capacity < 4 ? 4 : 2 * s->capacity;
-        struct binding *moved = render_take(c, capacity, sizeof *moved);
-        if (moved == NULL) return false;
-        if (s->count > 0) memcpy(moved, s->vars, s->count * sizeof *moved);
-        s->vars = moved;
-        s->capacity = capacity;
-    }
-    s->vars[s->count++] = (struct binding){ name, *v };
-    return true;
-}
+/* ---- names and displays ---- */
 
-bool value_raise_undefined(context *c, const value *v)
-{
-    return raise(c, "'%.*s' is undefined", (int)min_size(v->len, 60), (const char *)v->as.bytes);
-}
-
-static bool eval_literal(context *c, const struct node *n, value *out)
+static value eval_literal(context *c, const struct node *n)
 {
     (void)c;
-    *out = n->as.literal;
-    return true;
+    return n->literal;
 }
 
-/* An unknown name is a value, not an error: only using it is. */
-static bool eval_name(context *c, const struct node *n, value *out)
+/* From the innermost scope outwards: scopes hold few names, so a search is faster than a table. An unknown name is a
+ * value, not an error: only using it is. */
+static value eval_name(context *c, const struct node *n)
 {
-    *out = *lookup(c, n->name);
-    if (out->kind == MISSING) *out = of_undefined(c->t->names[n->name].text);
-    return true;
+    for (const struct scope *s = c->scope; s != NULL; s = s->parent)
+        for (const struct binding *b = s->vars; b != NULL; b = b->next)
+            if (b->name == n->name && given(b->value)) return b->value;
+    return given(c->root[n->name]) ? c->root[n->name] : of_undefined(c->t->names[n->name].text);
 }
-
-/* ---- displays ---- */
 
 /* Its brackets are the template's own when it is printed, whatever its items are. */
-static bool eval_list(context *c, const struct node *n, value *out)
+static value eval_list(context *c, const struct node *n)
 {
-    value item;
-    if (!value_list_new(c, n->op == OP_TUPLE ? TUPLE : LIST, 0, out)) return false;
-    out->origin = ORIGIN_TEMPLATE; /* its brackets and commas, when it is printed */
-    for (const struct node *child = n->as.child[0]; child != NULL; child = child->next)
-        if (!eval_node(c, child, &item) || !value_list_add(c, out->as.list, &item)) return false;
-    return true;
+    value list = value_list(c, n->flag ? TUPLE : LIST);
+    list.origin = ORIGIN_TEMPLATE;
+    for (const struct node *child = n->child[0]; child != NULL; child = child->next)
+        value_add(c, list, eval_node(c, child));
+    return list;
 }
 
 /* A key given twice keeps the last value, as in Python. */
-static bool eval_dict(context *c, const struct node *n, value *out)
+static value eval_dict(context *c, const struct node *n)
 {
-    value key, item;
-    if (!value_dict_new(c, DICT, out)) return false;
-    out->origin = ORIGIN_TEMPLATE;
-    for (const struct node *child = n->as.child[0]; child != NULL; child = child->next->next)
-        if (!eval_node(c, child, &key) || !eval_node(c, child->next, &item) ||
-            !value_dict_put(c, out->as.dict, &key, &item))
-            return false;
-    return true;
+    value dict = value_list(c, DICT);
+    dict.origin = ORIGIN_TEMPLATE;
+    for (const struct node *child = n->child[0]; child != NULL; child = child->next->next) {
+        value key = eval_node(c, child);
+        value_put(c, dict, key, eval_node(c, child->next));
+    }
+    return dict;
 }
 
 /* ---- attributes and subscripts ---- */
 
-/* A method that is not called at once (x.upper is defined) becomes a value with its object. */
-static bool bind_method(context *c, const value *object, const struct builtin *method, value *out)
-{
-    struct bound *b = render_take(c, 1, sizeof *b);
-    if (b == NULL) return false;
-    *b = (struct bound){ *object, method };
-    *out = of_kind(BUILTIN);
-    out->as.bound = b;
-    return true;
-}
-
 /* Before the first and behind the last there is nothing defined. */
-static bool loop_item(const struct loop *l, size_t index, value *out)
+static value item_beside(const struct loop *l, size_t index)
 {
-    if (index >= l->count) {
-        *out = of_undefined(view_of("the item beside this one"));
-        return true;
-    }
-    *out = l->items != NULL ? l->items[index]
-                            : of_int((int64_t)((uint64_t)l->range.start + index * (uint64_t)l->range.step));
-    return true;
+    return index < l->over.count ? l->over.items[index] : of_undefined(view_of("the item beside this one"));
 }
 
 /* Computed when asked for: most loops ask for one or two of these. */
-static bool loop_field(const struct loop *l, view name, value *out)
+static value loop_field(const struct loop *l, view name)
 {
     const struct {
         const char *name;
-        size_t number;
-    } numbers[] = { { "index0", l->index },
-                    { "index", l->index + 1 },
-                    { "revindex0", l->count - l->index - 1 },
-                    { "revindex", l->count - l->index },
-                    { "length", l->count },
-                    { "depth", l->depth },
-                    { "depth0", l->depth - 1 } };
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-        if (!view_is(name, numbers[i].name)) continue;
-        *out = of_int((int64_t)numbers[i].number);
-        return true;
-    }
-    if (view_is(name, "first")) *out = of_bool(l->index == 0);
-    else if (view_is(name, "last")) *out = of_bool(l->index + 1 == l->count);
-    else if (view_is(name, "previtem")) return loop_item(l, l->index - 1, out); /* SIZE_MAX before the first */
-    else if (view_is(name, "nextitem")) return loop_item(l, l->index + 1, out);
-    return true;
+        value v;
+    } fields[] = { { "index0", of_int((int64_t)l->index) },
+                   { "index", of_int((int64_t)l->index + 1) },
+                   { "revindex0", of_int((int64_t)(l->over.count - l->index) - 1) },
+                   { "revindex", of_int((int64_t)(l->over.count - l->index)) },
+                   { "length", of_int((int64_t)l->over.count) },
+                   { "depth", of_int((int64_t)l->depth) },
+                   { "depth0", of_int((int64_t)l->depth - 1) },
+                   { "first", of_bool(l->index == 0) },
+                   { "last", of_bool(l->index + 1 == l->over.count) },
+                   { "previtem", item_beside(l, l->index - 1) }, /* SIZE_MAX before the first */
+                   { "nextitem", item_beside(l, l->index + 1) } };
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+        if (view_is(name, fields[i].name)) return fields[i].v;
+    return of_undefined(name);
 }
 
-static bool macro_field(context *c, const struct macro *m, view name, value *out)
+static value macro_field(context *c, const struct macro *m, view name)
 {
-    if (view_is(name, "name")) *out = of_view(c->t->names[m->node->name].text, ORIGIN_TEMPLATE);
-    if (view_is(name, "catch_kwargs")) *out = of_bool(m->node->flag & MACRO_KWARGS);
-    if (view_is(name, "catch_varargs")) *out = of_bool(m->node->flag & MACRO_VARARGS);
-    if (view_is(name, "caller")) *out = of_bool(m->node->flag & MACRO_CALLER);
-    if (!view_is(name, "arguments")) return true;
-    if (!value_list_new(c, TUPLE, 0, out)) return false;
-    for (const struct node *p = m->node->as.child[0]; p != NULL; p = p->next) {
-        value text = of_view(c->t->names[p->name].text, ORIGIN_TEMPLATE);
-        if (!value_list_add(c, out->as.list, &text)) return false;
-    }
-    return true;
+    value parameters = value_list(c, TUPLE);
+    for (const struct node *p = m->node->child[0]; p != NULL; p = p->next)
+        value_add(c, parameters, of_view(c->t->names[p->name].text, ORIGIN_TEMPLATE));
+    if (view_is(name, "name")) return of_view(c->t->names[m->node->name].text, ORIGIN_TEMPLATE);
+    if (view_is(name, "arguments")) return parameters;
+    if (view_is(name, "catch_varargs")) return of_bool(m->node->flag & 1 << NAME_VARARGS);
+    if (view_is(name, "catch_kwargs")) return of_bool(m->node->flag & 1 << NAME_KWARGS);
+    return view_is(name, "caller") ? of_bool(m->node->flag & 1 << NAME_CALLER) : of_undefined(name);
 }
 
-/* object.name, where `method` is what the object's kind has of that name. Jinja looks for methods before keys. */
-static bool attribute(context *c, const value *object, view name, const struct builtin *method, value *out)
+/* object.name, where `method` is what its kind has of that name. A method that is not called at once (x.upper is
+ * defined) becomes a value with its object. */
+static value attribute(context *c, value object, view name, const struct builtin *method)
 {
-    if (object->kind == UNDEFINED) return value_raise_undefined(c, object);
-    if (method != NULL) return bind_method(c, object, method, out);
-    *out = of_undefined(name);
+    if (object.kind == UNDEFINED) return undefined_used(c, object);
+    if (object.kind == LOOP && method == NULL) return loop_field(object.as.loop, name);
+    if (object.kind == MACRO) return macro_field(c, object.as.macro, name);
+    if (method != NULL) {
+        value v = of_kind(FUNCTION);
+        v.as.bound = render_take(c, 1, sizeof *v.as.bound);
+        if (v.as.bound == NULL) return object;
+        *v.as.bound = (struct bound){ object, method };
+        return v;
+    }
     const value *found = NULL;
-    switch (object->kind) {
-    case DICT:
-        if (!render_charge(c, object->as.dict->count / 8)) return false;
-        found = value_dict_get(object->as.dict, name);
-        break;
-    case NAMESPACE:
-        found = value_dict_get(object->as.dict, name);
-        break;
-    case LOOP:
-        return loop_field(object->as.loop, name, out);
-    case MACRO:
-        return macro_field(c, object->as.macro, name, out);
-    case TUPLE:
-        if (object->as.list->group && view_is(name, "grouper")) found = &object->as.list->items[0];
-        if (object->as.list->group && view_is(name, "list")) found = &object->as.list->items[1];
-        break;
-    default:
-        if (value_is_number(object) && view_is(name, "real")) found = object;
+    if (value_is_number(object) && view_is(name, "real")) return object;
+    if (object.kind == TUPLE && object.as.list->count == 2) { /* what groupby makes; other pairs answer as well */
+        if (view_is(name, "grouper")) found = &object.as.list->items[0];
+        if (view_is(name, "list")) found = &object.as.list->items[1];
     }
-    if (found != NULL) *out = *found;
-    return true;
+    if (object.kind == DICT || object.kind == NAMESPACE) found = value_find(c, object, of_view(name, ORIGIN_TEMPLATE));
+    return found != NULL ? *found : of_undefined(name);
 }
 
-bool value_attribute(context *c, const value *object, view name, value *out)
+value value_attribute(context *c, value object, view name)
 {
-    return attribute(c, object, name, builtin_method((enum kind)object->kind, name), out);
+    return attribute(c, object, name, builtin_find(of_view(name, ORIGIN_TEMPLATE), builtin_methods(object)));
 }
 
-/* The method of that name, found when the template was parsed. */
-static const struct builtin *method_of(const context *c, const value *object, uint32_t name)
+static value eval_attribute(context *c, const struct node *n)
 {
-    const struct name *known = &c->t->names[name];
-    return object->kind == STRING ? known->of_string
-           : object->kind == DICT ? known->of_dict
-           : object->kind == LIST ? known->of_list
-                                  : builtin_method((enum kind)object->kind, known->text);
+    value object = eval_node(c, n->child[0]);
+    const struct name *name = &c->t->names[n->name];
+    return attribute(c, object, name->text, name->rows[builtin_methods(object)]);
 }
 
-/* a.b: the method first, then the key. */
-static bool eval_attribute(context *c, const struct node *n, value *out)
+/* The key first, then a place in a sequence, then the attribute. */
+value value_item(context *c, value object, value key)
 {
-    value object;
-    if (!eval_node(c, n->as.child[0], &object)) return false;
-    c->at = n->at;
-    return attribute(c, &object, c->t->names[n->name].text, method_of(c, &object, n->name), out);
-}
-
-/* The index-th of `count`, from the end where negative. */
-static bool index_in(int64_t index, size_t count, size_t *out)
-{
-    uint64_t from_end = (uint64_t)0 - (uint64_t)index;
-    if (index < 0 && from_end > count) return false;
-    *out = index < 0 ? count - (size_t)from_end : (size_t)index;
-    return *out < count;
-}
-
-/* a[b]: the key or index first, then, for text, the attribute of that name; what is not there is undefined. */
-bool value_item(context *c, const value *object, const value *key, value *out)
-{
-    size_t index, count = 0;
-    int64_t number;
-    bool found = false;
-    if (object->kind == UNDEFINED) return value_raise_undefined(c, object);
-    *out = key->kind == STRING ? of_undefined(view_in(key)) : of_undefined(view_of("an item"));
-    if (object->kind == DICT || object->kind == NAMESPACE) {
-        if (key->kind == LIST || key->kind == DICT) return true;
-        if (!value_dict_find(c, object->as.dict, key, &index, &found)) return false;
-        if (found) *out = object->as.dict->pairs[index].value;
-    } else if (value_integer(key, &number)) {
-        bool sequence = object->kind == STRING || object->kind == LIST || object->kind == TUPLE ||
-                        object->kind == RANGE;
-        if (!sequence) return true;
-        if (!value_length(c, object, &count)) return false;
-        if (!index_in(number, count, &index)) return true;
-        if (object->kind == LIST || object->kind == TUPLE) {
-            *out = object->as.list->items[index];
-        } else if (object->kind == RANGE) {
-            *out = of_int((int64_t)((uint64_t)object->as.range->start + index * (uint64_t)object->as.range->step));
-        } else {
-            size_t start = string_char_offset(view_in(object), index);
-            *out = string_part(c, object, start, start + string_char_offset(view_after(view_in(object), start), 1));
-            return out->kind != MISSING && render_charge(c, object->len / 64);
-        }
-        return true;
+    if (object.kind == UNDEFINED) return undefined_used(c, object);
+    bool sequence = object.kind >= STRING && object.kind <= RANGE, whole;
+    int64_t index, count;
+    if (object.kind == DICT || object.kind == NAMESPACE) {
+        const value *found = value_find(c, object, key);
+        if (found != NULL) return *found;
     }
-    return found || key->kind != STRING || value_attribute(c, object, view_in(key), out);
-}
-
-static bool eval_item(context *c, const struct node *n, value *out)
-{
-    value object, key;
-    if (!eval_node(c, n->as.child[0], &object) || !eval_node(c, n->as.child[1], &key)) return false;
-    c->at = n->at;
-    return value_item(c, &object, &key, out);
-}
-
-/* Python's slice.indices: the first index, and how many follow at distance `step`. */
-static bool slice_indices(context *c, const value bounds[static 3], size_t length, int64_t *start, int64_t *step,
-                          size_t *count)
-{
-    int64_t limit = (int64_t)length, stop, *ends[] = { start, &stop };
-    *step = 1;
-    for (int i = 0; i < 3; i++)
-        if (given(&bounds[i]) && bounds[i].kind != NONE && bounds[i].kind != INT && bounds[i].kind != BOOL)
-            return bounds[i].kind == UNDEFINED ? value_raise_undefined(c, &bounds[i])
-                                               : raise(c, "slice indices must be integers or None");
-    value_integer(&bounds[2], step);
-    if (*step == 0) return raise(c, "slice step cannot be zero");
-    *step = *step > limit    ? limit + 1
-            : *step < -limit ? -limit - 1
-                             : *step; /* takes the same, and sums do not overflow */
-    *start = *step > 0 ? 0 : limit - 1;
-    stop = *step > 0 ? limit : -1;
-    for (int i = 0; i < 2; i++) {
-        int64_t given_bound;
-        if (!value_integer(&bounds[i], &given_bound)) continue;
-        if (given_bound < 0) given_bound = given_bound < -limit ? -1 : given_bound + limit;
-        int64_t low = *step > 0 ? 0 : -1, high = *step > 0 ? limit : limit - 1;
-        *ends[i] = given_bound < low ? low : given_bound > high ? high : given_bound;
+    whole = value_integer(key, &index);
+    if (sequence && whole) {
+        count = (int64_t)value_length(c, object);
+        if (index < 0) index += count; /* cannot wrap: one is negative, the other not */
+        if (index < 0 || index >= count) return of_undefined(view_of("an item outside of the list"));
+        if (object.kind != STRING) return object.as.list->items[index];
+        size_t from = string_offset(object, 0, (size_t)index);
+        return string_part(c, object, from, string_offset(object, from, 1));
     }
-    uint64_t stride = *step > 0 ? (uint64_t)*step : (uint64_t)0 - (uint64_t)*step;
-    int64_t distance = *step > 0 ? stop - *start : *start - stop;
-    *count = distance <= 0 ? 0 : (size_t)(((uint64_t)distance - 1) / stride + 1);
-    return true;
+    if (key.kind == STRING) return value_attribute(c, object, view_in(key));
+    return of_undefined(view_of("this item"));
 }
 
-/* Step 1 is a part; other steps put characters together one by one. */
-static bool slice_string(context *c, const value *s, int64_t start, int64_t step, size_t count, value *out)
+static value eval_item(context *c, const struct node *n)
 {
-    if (count == 0 || step == 1) {
-        size_t from = count == 0 ? 0 : string_char_offset(view_in(s), (size_t)start);
-        size_t to = count == 0 ? 0 : from + string_char_offset(view_after(view_in(s), from), count);
-        *out = string_part(c, s, from, to);
-        return out->kind != MISSING && render_charge(c, s->len / 64);
-    }
-    const value *chars;
-    size_t n;
+    value object = eval_node(c, n->child[0]);
+    return value_item(c, object, eval_node(c, n->child[1]));
+}
+
+/* A bound of Python's slice.indices within [low, high]; `otherwise` where it is left out. */
+static int64_t slice_bound(value bound, int64_t count, int64_t low, int64_t high, int64_t otherwise)
+{
+    int64_t n;
+    if (!value_integer(bound, &n)) return otherwise;
+    if (n < 0) n = n < -count ? -1 : n + count;
+    return n < low ? low : n > high ? high : n;
+}
+
+/* Text gives text, a tuple a tuple, other sequences a list. */
+value value_slice(context *c, value object, const value bounds[static 3])
+{
     struct builder b = { 0 };
-    if (!value_items(c, s, &chars, &n)) return false;
-    for (size_t i = 0; i < count; i++, start += step)
-        if (!string_put_value(c, &b, &chars[start])) return false;
-    *out = string_built(&b);
-    return true;
-}
-
-/* Lists give lists, tuples tuples; a range gives a list, which prints differently from Python's and is never printed.
- */
-bool value_slice(context *c, const value *object, const value bounds[static 3], value *out)
-{
-    size_t n, count;
-    int64_t start, step;
-    const value *all;
-    if (object->kind == UNDEFINED) return value_raise_undefined(c, object);
-    bool sequence = object->kind == STRING || object->kind == LIST || object->kind == TUPLE || object->kind == RANGE;
-    if (!sequence) {
-        *out = of_undefined(view_of("a slice"));
-        return true;
-    }
-    if (!value_length(c, object, &n) || !slice_indices(c, bounds, n, &start, &step, &count)) return false;
-    if (object->kind == STRING) return slice_string(c, object, start, step, count, out);
-    if (!value_items(c, object, &all, &n) || !value_list_new(c, object->kind == TUPLE ? TUPLE : LIST, count, out))
-        return false;
-    for (size_t i = 0; i < count; i++, start += step) out->as.list->items[i] = all[start];
-    out->as.list->count = count;
-    return true;
-}
-
-static bool eval_slice(context *c, const struct node *n, value *out)
-{
-    value object, bounds[3] = { { .kind = MISSING }, { .kind = MISSING }, { .kind = MISSING } };
-    if (!eval_node(c, n->as.child[0], &object)) return false;
+    int64_t step = 1;
+    if (object.kind == UNDEFINED) return undefined_used(c, object);
     for (int i = 0; i < 3; i++)
-        if (n->as.child[i + 1] != NULL && !eval_node(c, n->as.child[i + 1], &bounds[i])) return false;
-    c->at = n->at;
-    return value_slice(c, &object, bounds, out);
+        if (given(bounds[i]) && bounds[i].kind != NONE && bounds[i].kind != INT && bounds[i].kind != BOOL)
+            return render_fail(c, "slice indices must be integers or None");
+    if (value_integer(bounds[2], &step) && step == 0) return render_fail(c, "slice step cannot be zero");
+    if (object.kind < STRING || object.kind > RANGE) return of_undefined(view_of("a slice"));
+    int64_t count = (int64_t)value_length(c, object);
+    step = step > count ? count + 1 : step < -count ? -count - 1 : step; /* takes the same, and sums cannot wrap */
+    bool up = step > 0;
+    int64_t from = slice_bound(bounds[0], count, up ? 0 : -1, up ? count : count - 1, up ? 0 : count - 1);
+    int64_t to = slice_bound(bounds[1], count, up ? 0 : -1, up ? count : count - 1, up ? count : -1);
+    if (object.kind == STRING && step == 1) {
+        size_t start = string_offset(object, 0, (size_t)from), taken = to > from ? (size_t)(to - from) : 0;
+        return string_part(c, object, start, string_offset(object, start, taken));
+    }
+    struct span all = value_items(c, object);
+    value list = value_list(c, object.kind == TUPLE ? TUPLE : LIST);
+    for (int64_t i = from; (up ? i < to : i > to) && i < (int64_t)all.count && render_charge(c, 1); i += step) {
+        if (object.kind == STRING) string_put_value(c, &b, all.items[i]);
+        else value_add(c, list, all.items[i]);
+    }
+    return object.kind == STRING ? string_built(&b) : list;
+}
+
+static value eval_slice(context *c, const struct node *n)
+{
+    value object = eval_node(c, n->child[0]), bounds[3];
+    for (int i = 0; i < 3; i++) bounds[i] = n->child[i + 1] != NULL ? eval_node(c, n->child[i + 1]) : of_kind(MISSING);
+    return value_slice(c, object, bounds);
 }
 
 /* ---- operators ---- */
 
-static bool eval_arithmetic(context *c, const struct node *n, value *out)
+/* Exact or not at all: rounding an integer to f64 would print other digits than Python. */
+static value too_large(context *c)
 {
-    value a, b;
-    if (!eval_node(c, n->as.child[0], &a) || !eval_node(c, n->as.child[1], &b)) return false;
-    c->at = n->at;
-    return value_arithmetic(c, n->flag, &a, &b, out);
+    return render_fail_limit(c, "a number over 64 bits is not computed with");
 }
 
-static bool eval_sign(context *c, const struct node *n, value *out)
+/* By multiplication, so that the result does not depend on a libm. Chat templates do not use it. */
+static value power(context *c, value a, value b)
 {
-    value v, zero = of_int(0);
-    if (!eval_node(c, n->as.child[0], &v)) return false;
-    c->at = n->at;
-    if (v.kind == FLOAT) {
-        *out = v;
-        if (n->op == OP_NEGATE) out->as.real = -v.as.real;
-        return true;
+    int64_t base, exponent, result = 1;
+    if (!value_integer(b, &exponent) || exponent > 4096 || exponent < -4096)
+        return render_fail_limit(c, "only whole exponents up to 4096 are computed");
+    if (value_integer(a, &base) && exponent >= 0) {
+        for (; exponent > 0; exponent--)
+            if (__builtin_mul_overflow(result, base, &result)) return too_large(c);
+        return of_int(result);
     }
-    if (v.kind == BIG_INT && n->op == OP_NEGATE) { /* its digits with the other sign */
-        struct builder b = { 0 };
-        bool negative = v.as.bytes[0] == '-';
-        if (!string_put(c, &b, view_of(negative ? "" : "-"), v.origin) || !string_put_part(c, &b, &v, negative, v.len))
-            return false;
-        *out = string_built(&b);
-        out->kind = BIG_INT;
-        return true;
+    double d = 1, x = value_number(a);
+    if (exponent < 0 && x == 0) return render_fail(c, "0.0 cannot be raised to a negative power");
+    for (int64_t i = exponent < 0 ? -exponent : exponent; i > 0; i--) d *= x;
+    return of_float(exponent < 0 ? 1 / d : d);
+}
+
+/* Division floors, and the rest has the divisor's sign. Python would go on with big integers where 64 bits end. */
+static value arithmetic_integers(context *c, enum binary op, int64_t a, int64_t b)
+{
+    int64_t n = 0;
+    bool over = op == BINARY_ADD   ? __builtin_add_overflow(a, b, &n)
+                : op == BINARY_SUB ? __builtin_sub_overflow(a, b, &n)
+                : op == BINARY_MUL ? __builtin_mul_overflow(a, b, &n)
+                                   : a == INT64_MIN && b == -1;
+    if (over) return too_large(c);
+    if (op < BINARY_DIV) return of_int(n);
+    int64_t rest = a % b;
+    bool below = rest != 0 && (rest < 0) != (b < 0);
+    return of_int(op == BINARY_MOD ? rest + (below ? b : 0) : a / b - below);
+}
+
+static value arithmetic(context *c, enum binary op, value a, value b)
+{
+    int64_t i, j;
+    bool whole = value_integer(a, &i) && value_integer(b, &j), divides = op >= BINARY_DIV && op <= BINARY_MOD;
+    if (divides && value_number(b) == 0) return render_fail(c, "division by zero");
+    if (op == BINARY_POW) return power(c, a, b);
+    if (whole && op != BINARY_DIV) return arithmetic_integers(c, op, i, j);
+    if (a.kind != FLOAT && b.kind != FLOAT && op != BINARY_DIV) return too_large(c); /* one is a BIG_INT */
+    double x = value_number(a), y = value_number(b);
+    return of_float(op == BINARY_ADD   ? x + y
+                    : op == BINARY_SUB ? x - y
+                    : op == BINARY_MUL ? x * y
+                    : op == BINARY_DIV ? x / y
+                    : op == BINARY_MOD ? x - floor(x / y) * y
+                                       : floor(x / y));
+}
+
+/* A string or list as often as asked; the limits end it. */
+static value repeat(context *c, value what, int64_t times)
+{
+    if (what.kind == STRING) return string_padded(c, of_text(""), times, 0, what);
+    value list = value_list(c, (enum kind)what.kind);
+    for (; times > 0 && render_charge(c, 1); times--)
+        for (size_t i = 0; i < what.as.list->count; i++) value_add(c, list, what.as.list->items[i]);
+    return list;
+}
+
+/* Two strings, or two lists of a kind: a new one, those added stay as they are. */
+static value join(context *c, value a, value b)
+{
+    struct builder text = { 0 };
+    if (a.kind == STRING) {
+        string_put_value(c, &text, a);
+        string_put_value(c, &text, b);
+        return string_built(&text);
     }
+    value list = repeat(c, a, 1);
+    for (size_t i = 0; i < b.as.list->count && render_charge(c, i % 8 == 0); i++)
+        value_add(c, list, b.as.list->items[i]);
+    return list;
+}
+
+/* A truth: the comparison operators, and the tests named after them. */
+static bool holds(context *c, enum binary op, value a, value b)
+{
+    if (op == BINARY_EQ || op == BINARY_NE) return value_equal(c, a, b) == (op == BINARY_EQ);
+    if (op == BINARY_IN || op == BINARY_NOT_IN) return value_contains(c, b, a) == (op == BINARY_IN);
+    int order = value_order(c, a, b);
+    return order != 2 && (op == BINARY_LT   ? order < 0
+                          : op == BINARY_LE ? order <= 0
+                          : op == BINARY_GT ? order > 0
+                                            : order >= 0);
+}
+
+/* By kinds: text, lists, then numbers, whose result is as trusted as the less trusted of them. */
+value value_binary(context *c, enum binary op, value a, value b)
+{
+    static const char *const signs[] = { "+", "-", "*", "/", "//", "%", "**" };
+    int64_t times;
+    bool list_a = a.kind >= STRING && a.kind <= TUPLE, list_b = b.kind >= STRING && b.kind <= TUPLE;
+    if (op <= BINARY_NOT_IN) return of_bool(holds(c, op, a, b));
+    if (op == BINARY_JOIN) return join(c, value_to_string(c, a), value_to_string(c, b));
+    if (a.kind == UNDEFINED || b.kind == UNDEFINED) return undefined_used(c, a.kind == UNDEFINED ? a : b);
+    if (op == BINARY_ADD && list_a && a.kind == b.kind) return join(c, a, b);
+    if (op == BINARY_MUL && list_a && value_integer(b, &times)) return repeat(c, a, times);
+    if (op == BINARY_MUL && list_b && value_integer(a, &times)) return repeat(c, b, times);
+    if (op == BINARY_MOD && a.kind == STRING) return string_percent(c, a, b);
+    if (!value_is_number(a) || !value_is_number(b))
+        return render_fail(c, "unsupported operand types for %s: '%s' and '%s'", signs[op - BINARY_ADD], value_kind(a),
+                           value_kind(b));
+    value result = arithmetic(c, op, a, b);
+    result.origin = a.origin > b.origin ? a.origin : b.origin;
+    return result;
+}
+
+static value eval_binary(context *c, const struct node *n)
+{
+    value left = eval_node(c, n->child[0]);
+    return value_binary(c, (enum binary)n->flag, left, eval_node(c, n->child[1]));
+}
+
+static value eval_negate(context *c, const struct node *n)
+{
+    value v = eval_node(c, n->child[0]), zero = of_int(0);
     zero.origin = ORIGIN_TEMPLATE;
-    return value_arithmetic(c, n->op == OP_NEGATE ? TOK_SUB : TOK_ADD, &zero, &v, out);
-}
-
-/* "~" prints each operand: the one operator that takes anything. */
-static bool eval_concat(context *c, const struct node *n, value *out)
-{
-    struct builder b = { 0 };
-    value v;
-    for (const struct node *child = n->as.child[0]; child != NULL; child = child->next) {
-        if (!eval_node(c, child, &v)) return false;
-        c->at = n->at;
-        if (!value_print(c, &b, &v)) return false;
-    }
-    *out = string_built(&b);
-    return true;
+    if (v.kind == FLOAT && !n->flag) v.as.real = -v.as.real; /* 0 - 0.0 is no -0.0 */
+    return v.kind == FLOAT ? v : value_binary(c, n->flag ? BINARY_ADD : BINARY_SUB, zero, v);
 }
 
 /* ---- truth ---- */
 
-static bool eval_not(context *c, const struct node *n, value *out)
+static value eval_not(context *c, const struct node *n)
 {
-    value v;
-    if (!eval_node(c, n->as.child[0], &v)) return false;
-    *out = of_bool(!value_truth(&v));
-    return true;
+    return of_bool(!value_truth(eval_node(c, n->child[0])));
 }
 
-/* Both give the operand that decided. */
-static bool eval_and_or(context *c, const struct node *n, value *out)
+/* "and" and "or" give the operand that decided. */
+static value eval_logic(context *c, const struct node *n)
 {
-    if (!eval_node(c, n->as.child[0], out)) return false;
-    return value_truth(out) == (n->op == OP_OR) || eval_node(c, n->as.child[1], out);
+    value left = eval_node(c, n->child[0]);
+    return value_truth(left) == n->flag ? left : eval_node(c, n->child[1]);
 }
 
 /* Without an else the other branch is undefined, which prints as nothing. */
-static bool eval_condition(context *c, const struct node *n, value *out)
+static value eval_condition(context *c, const struct node *n)
 {
-    value v;
-    if (!eval_node(c, n->as.child[0], &v)) return false;
-    const struct node *chosen = n->as.child[value_truth(&v) ? 1 : 2];
-    *out = of_undefined(view_of("the inline if without else"));
-    return chosen == NULL || eval_node(c, chosen, out);
+    const struct node *chosen = n->child[value_truth(eval_node(c, n->child[0])) ? 1 : 2];
+    return chosen != NULL ? eval_node(c, chosen) : of_undefined(view_of("the inline if without else"));
 }
 
 /* a < b <= c: each operand once, and no more after the first that does not hold. */
-static bool eval_compare(context *c, const struct node *n, value *out)
+static value eval_compare(context *c, const struct node *n)
 {
-    value left, right;
-    bool holds = true;
-    if (!eval_node(c, n->as.child[0], &left)) return false;
-    for (const struct node *o = n->as.child[1]; o != NULL && holds; o = o->next, left = right) {
-        if (!eval_node(c, o->as.child[0], &right)) return false;
-        c->at = n->at;
-        if (!value_test_order(c, o->flag, &left, &right, &holds)) return false;
+    value left = eval_node(c, n->child[0]);
+    bool good = true;
+    for (const struct node *o = n->child[1]; o != NULL && good && !c->failed; o = o->next) {
+        value right = eval_node(c, o->child[0]);
+        c->at = o->at;
+        good = holds(c, (enum binary)o->flag, left, right);
+        left = right;
     }
-    *out = of_bool(holds);
-    return true;
+    return of_bool(good);
 }
 
 /* ---- calls ---- */
 
 /* The same name twice is an error, also when one came from a "**". */
-static bool add_named(context *c, struct named *named, size_t *count, view name, const value *v)
+static void add_named(context *c, struct call *k, struct named *named, view name, value v)
 {
-    for (size_t i = 0; i < *count; i++)
+    for (size_t i = 0; i < k->named_count; i++)
         if (view_equal(named[i].name, name))
-            return raise(c, "argument '%.*s' given twice", (int)min_size(name.len_bytes, 60), (const char *)name.ptr);
-    if (*count >= TEMPLATE_ARGS_MAX) return raise_limit(c, "more than 64 named arguments");
-    named[(*count)++] = (struct named){ name, *v };
-    return true;
+            render_fail(c, "argument '%.*s' given twice", (int)min_size(name.len_bytes, 60), (const char *)name.ptr);
+    if (k->named_count == TEMPLATE_ARGS_MAX) render_fail_limit(c, "more than 64 named arguments");
+    if (!c->failed) named[k->named_count++] = (struct named){ name, v };
 }
 
-/* Evaluates arguments in order into call->pos and call->named. */
-static bool gather(context *c, const struct node *args, struct call *call)
+/* One argument: for "*" and "**" many. */
+static void add_argument(context *c, const struct node *arg, struct call *k, value pos, struct named *named)
 {
-    size_t plain = 0, count = 0, wanted = 0;
-    for (const struct node *a = args; a != NULL; a = a->next) plain++, wanted += a->flag != ARG_PLAIN;
-    if (plain == 0) return true;
-    bool spreads = false;
-    for (const struct node *a = args; a != NULL; a = a->next) spreads = spreads || a->flag >= ARG_STAR;
-    value *pos = render_take(c, spreads ? plain + TEMPLATE_ARGS_MAX : plain, sizeof *pos), v;
-    struct named *named = wanted == 0 ? NULL : render_take(c, spreads ? TEMPLATE_ARGS_MAX : wanted, sizeof *named);
-    if (pos == NULL || (wanted > 0 && named == NULL)) return false;
-    for (const struct node *a = args; a != NULL; a = a->next) {
-        const value *all;
-        size_t n;
-        if (!eval_node(c, a->as.child[0], &v)) return false;
-        if (a->flag == ARG_PLAIN) {
-            pos[count++] = v;
-        } else if (a->flag == ARG_NAMED) {
-            if (!add_named(c, named, &call->named_count, c->t->names[a->name].text, &v)) return false;
-        } else if (a->flag == ARG_STAR) {
-            if (!value_items(c, &v, &all, &n)) return false;
-            if (n > TEMPLATE_ARGS_MAX) return raise_limit(c, "more than 64 arguments");
-            for (size_t i = 0; i < n; i++) pos[count++] = all[i];
-        } else {
-            if (v.kind != DICT) return raise(c, "argument after ** must be a mapping, not %s", value_kind(&v));
-            for (size_t i = 0; i < v.as.dict->count; i++) {
-                const struct pair *p = &v.as.dict->pairs[i];
-                if (p->key.kind != STRING) return raise(c, "keywords must be strings");
-                if (!add_named(c, named, &call->named_count, view_in(&p->key), &p->value)) return false;
-            }
+    value v = eval_node(c, arg->child[0]);
+    if (arg->flag == ARG_PLAIN) {
+        value_add(c, pos, v);
+    } else if (arg->flag == ARG_NAMED) {
+        add_named(c, k, named, c->t->names[arg->name].text, v);
+    } else if (arg->flag == ARG_STAR) {
+        struct span all = value_items(c, v);
+        if (all.count > TEMPLATE_ARGS_MAX) render_fail_limit(c, "more than 64 arguments");
+        for (size_t i = 0; i < all.count && !c->failed; i++) value_add(c, pos, all.items[i]);
+    } else if (v.kind != DICT) {
+        render_fail(c, "argument after ** must be a mapping, not %s", value_kind(v));
+    } else {
+        for (size_t i = 0; i < v.as.list->count && !c->failed; i += 2) {
+            if (v.as.list->items[i].kind != STRING) render_fail(c, "keywords must be strings");
+            else add_named(c, k, named, view_in(v.as.list->items[i]), v.as.list->items[i + 1]);
         }
     }
-    call->pos = pos;
-    call->pos_count = count;
-    call->named = named;
-    return true;
+}
+
+/* Evaluates arguments in order into k->pos and k->named. */
+static void gather(context *c, const struct node *args, const value *caller, struct call *k)
+{
+    size_t room = caller != NULL;
+    if (args == NULL && caller == NULL) return;
+    for (const struct node *a = args; a != NULL; a = a->next)
+        room += a->flag == ARG_NAMED ? 1 : a->flag == ARG_STAR_STAR ? TEMPLATE_ARGS_MAX : 0;
+    struct named *named = room > 0 ? render_take(c, room, sizeof *named) : NULL;
+    value pos = value_list(c, LIST);
+    for (const struct node *a = args; a != NULL && !c->failed; a = a->next) add_argument(c, a, k, pos, named);
+    if (caller != NULL) add_named(c, k, named, view_of("caller"), *caller);
+    k->pos = pos.as.list->items;
+    k->pos_count = pos.as.list->count;
+    k->named = named;
 }
 
 /* Filters and tests are called alike; one that does not exist is an error only where it is reached. */
-static bool eval_filter(context *c, const struct node *n, value *out)
+static value eval_filter(context *c, const struct node *n)
 {
-    struct call call = { .self = { .kind = MISSING } };
-    if (!eval_node(c, n->as.call.input, &call.self) || !gather(c, n->as.call.arguments, &call)) return false;
-    c->at = n->at;
-    view name = c->t->names[n->name].text;
-    if (n->as.call.builtin == NULL)
-        return raise(c, "no %s named '%.*s'", n->op == OP_FILTER ? "filter" : "test", (int)min_size(name.len_bytes, 60),
-                     (const char *)name.ptr);
-    return builtin_run(c, n->as.call.builtin, &call, out);
+    struct call k = { .self = eval_node(c, n->child[0]) };
+    const struct name *name = &c->t->names[n->name];
+    const struct builtin *row = name->rows[n->flag ? AS_TEST : AS_FILTER];
+    gather(c, n->child[1], NULL, &k);
+    if (row == NULL)
+        return render_fail(c, "no %s named '%.*s'", n->flag ? "test" : "filter",
+                           (int)min_size(name->text.len_bytes, 60), (const char *)name->text.ptr);
+    return builtin_run(c, row, &k);
 }
 
 /* A method is called without making a value of it first: most calls of a template are method calls. */
-static bool eval_call(context *c, const struct node *n, value *out)
+value eval_call(context *c, const struct node *n, const value *caller)
 {
-    const struct node *callee = n->as.child[0];
-    struct call call = { .self = { .kind = MISSING } };
-    value object, function;
+    const struct node *callee = n->child[0];
+    struct call k = { .self = of_kind(MISSING) };
+    const struct builtin *method = NULL;
+    value object, function = of_kind(MISSING);
     if (callee->op == OP_ATTRIBUTE) {
-        if (!eval_node(c, callee->as.child[0], &object)) return false;
-        const struct builtin *method = method_of(c, &object, callee->name);
-        if (method != NULL) {
-            call.self = object;
-            if (!gather(c, n->as.child[1], &call)) return false;
-            c->at = n->at;
-            return builtin_run(c, method, &call, out);
-        }
+        const struct name *name = &c->t->names[callee->name];
+        object = eval_node(c, callee->child[0]);
+        method = name->rows[builtin_methods(object)];
         c->at = callee->at;
-        if (!attribute(c, &object, c->t->names[callee->name].text, NULL, &function)) return false;
-    } else if (!eval_node(c, callee, &function)) {
-        return false;
+        if (method != NULL) k.self = object;
+        else function = attribute(c, object, name->text, NULL);
+        c->at = n->at;
+    } else {
+        function = eval_node(c, callee);
     }
-    if (!gather(c, n->as.child[1], &call)) return false;
+    gather(c, n->child[1], caller, &k);
+    return method != NULL ? builtin_run(c, method, &k) : value_call(c, function, &k);
+}
+
+static value eval_plain_call(context *c, const struct node *n)
+{
+    return eval_call(c, n, NULL);
+}
+
+value value_call(context *c, value callee, struct call *k)
+{
+    if (c->failed) return callee;
+    if (callee.kind == UNDEFINED) return undefined_used(c, callee);
+    if (callee.kind == MACRO) return render_macro(c, callee.as.macro, k);
+    if (callee.kind == LOOP) return render_loop(c, callee.as.loop, k);
+    if (callee.kind != FUNCTION) return render_fail(c, "'%s' object is not callable", value_kind(callee));
+    k->self = callee.as.bound->self;
+    return builtin_run(c, callee.as.bound->builtin, k);
+}
+
+bool eval_enter(context *c, const struct node *n)
+{
     c->at = n->at;
-    return value_call(c, &function, &call, out);
+    if (++c->depth > TEMPLATE_DEPTH_MAX) render_fail_limit(c, "nested over %d deep", TEMPLATE_DEPTH_MAX);
+    return render_charge(c, 1);
 }
 
-/* The call of a call block: one more named argument, `caller`. */
-bool eval_node_with(context *c, const struct node *n, const value *caller, value *out)
+/* Leaves c->at at the node that asked, so that its own errors name its own place. */
+value eval_node(context *c, const struct node *n)
 {
-    value function;
-    struct call call = { .self = { .kind = MISSING } };
-    if (!eval_node(c, n->as.child[0], &function) || !gather(c, n->as.child[1], &call)) return false;
-    struct named *named = render_take(c, call.named_count + 1, sizeof *named);
-    if (named == NULL) return false;
-    if (call.named_count > 0) memcpy(named, call.named, call.named_count * sizeof *named);
-    named[call.named_count++] = (struct named){ view_of("caller"), *caller };
-    call.named = named;
-    c->at = n->at;
-    return value_call(c, &function, &call, out);
-}
-
-/* Everything that can stand before parentheses. */
-bool value_call(context *c, const value *callee, struct call *call, value *out)
-{
-    struct list *cycle;
-    switch (callee->kind) {
-    case UNDEFINED:
-        return value_raise_undefined(c, callee);
-    case BUILTIN:
-        call->self = callee->as.bound->self;
-        return builtin_run(c, callee->as.bound->builtin, call, out);
-    case MACRO:
-        return render_macro(c, callee->as.macro, call, out);
-    case LOOP:
-        return render_loop(c, callee->as.loop, call, out);
-    case JOINER:
-        cycle = callee->as.list; /* the separator, and whether it is due */
-        *out = cycle->items[value_truth(&cycle->items[1]) ? 0 : 2];
-        cycle->items[1] = of_bool(true);
-        return true;
-    default:
-        return raise(c, "'%s' object is not callable", value_kind(callee));
-    }
-}
-
-/* Pays a step, goes one level deeper, and remembers the place for errors. */
-bool eval_node(context *c, const struct node *n, value *out)
-{
-    static bool (*const table[])(context *, const struct node *, value *) = {
-        [OP_LITERAL] = eval_literal,
-        [OP_NAME] = eval_name,
-        [OP_CAPTURE] = eval_capture,
-        [OP_TUPLE] = eval_list,
-        [OP_LIST] = eval_list,
-        [OP_DICT] = eval_dict,
-        [OP_ATTRIBUTE] = eval_attribute,
-        [OP_ITEM] = eval_item,
-        [OP_SLICE] = eval_slice,
-        [OP_CALL] = eval_call,
-        [OP_FILTER] = eval_filter,
-        [OP_TEST] = eval_filter,
-        [OP_NOT] = eval_not,
-        [OP_NEGATE] = eval_sign,
-        [OP_PLUS] = eval_sign,
-        [OP_AND] = eval_and_or,
-        [OP_OR] = eval_and_or,
-        [OP_ARITHMETIC] = eval_arithmetic,
-        [OP_CONCAT] = eval_concat,
-        [OP_COMPARE] = eval_compare,
+    static value (*const table[])(context *, const struct node *) = {
+        [OP_LITERAL] = eval_literal,     [OP_NAME] = eval_name,     [OP_CAPTURE] = render_capture,
+        [OP_LIST] = eval_list,           [OP_DICT] = eval_dict,     [OP_ATTRIBUTE] = eval_attribute,
+        [OP_ITEM] = eval_item,           [OP_SLICE] = eval_slice,   [OP_CALL] = eval_plain_call,
+        [OP_FILTER] = eval_filter,       [OP_NOT] = eval_not,       [OP_NEGATE] = eval_negate,
+        [OP_LOGIC] = eval_logic,         [OP_BINARY] = eval_binary, [OP_COMPARE] = eval_compare,
         [OP_CONDITION] = eval_condition,
     };
     assert(n->op < sizeof table / sizeof *table && table[n->op] != NULL);
-    c->at = n->at;
-    if (!render_enter(c) || !render_charge(c, 1) || !table[n->op](c, n, out)) return false;
-    render_leave(c);
-    return true;
+    uint32_t at = c->at;
+    value v = eval_enter(c, n) ? table[n->op](c, n) : of_kind(UNDEFINED);
+    c->depth--;
+    c->at = at;
+    return v;
 }

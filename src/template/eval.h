@@ -2,20 +2,17 @@
 #ifndef HEARTH_TEMPLATE_EVAL_H
 #define HEARTH_TEMPLATE_EVAL_H
 
-#include "template/ast.h"
+#include "template/syntax.h"
 
-bool eval_node(context *c, const struct node *n, value *out);
-bool eval_capture(context *c, const struct node *n, value *out);                        /* render.c */
-bool eval_node_with(context *c, const struct node *n, const value *caller, value *out); /* {% call %} */
+/* One level deeper, a step paid, c->at at the node; false where a limit says no, or after an error. Leave it anyway. */
+bool eval_enter(context *c, const struct node *n);
+value eval_node(context *c, const struct node *n);
+value eval_call(context *c, const struct node *n, const value *caller); /* caller: of a call block, or NULL */
 
 /* Binds in the innermost scope, the template's own where there is none. */
-bool render_bind(context *c, uint32_t name, const value *v);
-
-bool render_macro(context *c, const struct macro *m, struct call *call, value *out); /* render.c */
-bool render_loop(context *c, const struct loop *l, struct call *call, value *out);   /* loop(items): render.c */
-
-bool value_arithmetic(context *c, uint8_t op, const value *a, const value *b, value *out); /* op: TOK_ADD .. TOK_POW */
-bool value_test_order(context *c, uint8_t op, const value *a, const value *b, bool *out);  /* op: of an OP_OPERAND */
-bool value_raise_undefined(context *c, const value *v);
+void render_bind(context *c, uint32_t name, value v);
+value render_capture(context *c, const struct node *n); /* the text of a body */
+value render_macro(context *c, const struct macro *m, const struct call *k);
+value render_loop(context *c, const struct loop *l, const struct call *k); /* loop(items) */
 
 #endif

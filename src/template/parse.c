@@ -1,5 +1,5 @@
 /* Tokens to a tree: the statements of Jinja's grammar, by recursive descent; expressions are in expression.c. */
-#include "template/parse.h"
+#include "template/syntax.h"
 
 #include "base/utf8.h"
 
@@ -7,109 +7,41 @@
 
 enum { NAMES_MAX = 4096, SLOTS = 2 * NAMES_MAX };
 
-bool syntax_fail(const parser *p, uint32_t at, const char *reason)
+void syntax_fail(parser *p, uint32_t at, enum err_code code, const char *reason)
 {
-    return template_fail(p->source, at, ERR_VALUE, p->e, reason);
-}
-
-void *syntax_null(const parser *p, uint32_t at, const char *reason)
-{
-    syntax_fail(p, at, reason);
-    return NULL;
+    template_fail(p->source, at, code, p->e, reason);
+    p->t = p->end;
 }
 
 /* The one message about syntax: what would have been right, and what stands there. */
-struct node *syntax_expected(const parser *p, const char *what)
+struct node *syntax_expected(parser *p, const char *what)
 {
     char reason[120];
-    snprintf(reason, sizeof reason, "%s expected, not \"%.*s\"", what,
-             (int)(p->t->text.len_bytes > 40 ? 40 : p->t->text.len_bytes), (const char *)p->t->text.ptr);
-    return syntax_null(p, p->t->at, p->t->type == TOK_END ? "the template ends inside a block" : reason);
-}
-
-struct node *syntax_node(parser *p, enum op op, uint32_t at)
-{
-    struct node *n = ARENA_ARRAY(p->arena, struct node, 1, "template node", p->e);
-    if (n == NULL) return NULL;
-    n->op = (uint8_t)op;
-    n->at = at;
-    return n;
-}
-
-struct node *syntax_node2(parser *p, enum op op, uint32_t at, struct node *a, struct node *b)
-{
-    struct node *n = a == NULL || b == NULL ? NULL : syntax_node(p, op, at);
-    if (n == NULL) return NULL;
-    n->as.child[0] = a;
-    n->as.child[1] = b;
-    return n;
-}
-
-/* Literals are the template's own text. */
-struct node *syntax_literal(parser *p, uint32_t at, value v)
-{
-    struct node *n = syntax_node(p, OP_LITERAL, at);
-    if (n == NULL) return NULL;
-    n->as.literal = v;
-    n->as.literal.origin = ORIGIN_TEMPLATE;
-    return n;
-}
-
-/* The number of a name, the same for the same text. */
-bool syntax_intern(parser *p, view text, uint32_t *out)
-{
-    uint32_t slot = 2166136261u; /* FNV-1a; half of the slots stay empty, so a search ends soon */
-    for (size_t i = 0; i < text.len_bytes; i++) slot = (slot ^ text.ptr[i]) * 16777619u;
-    for (slot = (slot ^ slot >> 15) % SLOTS; p->slots[slot] != 0; slot = (slot + 1) % SLOTS) {
-        *out = p->slots[slot] - 1u;
-        if (view_equal(p->names[*out].text, text)) return true;
-    }
-    if (p->name_count == NAMES_MAX)
-        return template_fail(p->source, p->t->at, ERR_LIMIT, p->e, "more names than the limit of 4096");
-    *out = (uint32_t)p->name_count++;
-    p->slots[slot] = (uint16_t)(*out + 1);
-    p->names[*out] = (struct name){ text, builtin_method(STRING, text), builtin_method(LIST, text),
-                                    builtin_method(DICT, text) };
-    return true;
+    snprintf(reason, sizeof reason, "%s expected, not \"%.*s\"", what, (int)min_size(p->t->text.len_bytes, 40),
+             (const char *)p->t->text.ptr);
+    syntax_fail(p, p->t->at, ERR_VALUE, p->t == p->end ? "the template ends inside a block" : reason);
+    return &p->nothing;
 }
 
 /* Bounds the C stack while parsing, and so the depth of the tree. */
 bool syntax_deeper(parser *p)
 {
-    if (++p->depth <= TEMPLATE_NEST_MAX) return true;
-    return template_fail(p->source, p->t->at, ERR_LIMIT, p->e, "nested deeper than the limit of 100");
+    if (++p->depth > TEMPLATE_NEST_MAX) syntax_fail(p, p->t->at, ERR_LIMIT, "nested deeper than the limit of 100");
+    return p->e->code == ERR_NONE;
 }
 
-bool syntax_at(const parser *p, enum token_type type)
+struct node *syntax_node(parser *p, enum op op, uint32_t at)
 {
-    return p->t->type == type;
+    struct node *n = ARENA_ARRAY(p->arena, struct node, 1, "template node", p->e);
+    if (n == NULL) {
+        p->t = p->end;
+        return &p->nothing;
+    }
+    n->op = (uint8_t)op;
+    n->at = at;
+    return n;
 }
 
-bool syntax_at_name(const parser *p, const char *name)
-{
-    return p->t->type == TOK_NAME && view_is(p->t->text, name);
-}
-
-bool syntax_skip(parser *p, enum token_type type)
-{
-    if (p->t->type != type) return false;
-    p->t++;
-    return true;
-}
-
-bool syntax_skip_name(parser *p, const char *name)
-{
-    if (!syntax_at_name(p, name)) return false;
-    p->t++;
-    return true;
-}
-
-bool syntax_want(parser *p, enum token_type type, const char *what)
-{
-    return syntax_skip(p, type) || syntax_expected(p, what) != NULL;
-}
-
-/* Adds to a list that `head` (its owner's child) begins and `*last` ends. */
 void syntax_append(struct node **head, struct node **last, struct node *n)
 {
     if (*last == NULL) *head = n;
@@ -117,315 +49,296 @@ void syntax_append(struct node **head, struct node **last, struct node *n)
     *last = n;
 }
 
-static bool body(parser *p, const char *const *ends, struct node **out);
-
-/* What stands between a tag and the one that ends it; `end` may be followed by more words only where `more`. */
-static bool block(parser *p, struct node **out, const char *end)
+/* The same text, the same number. FNV-1a; half of the slots stay empty, so a search ends soon. */
+static uint32_t intern(parser *p, view text)
 {
-    const char *const ends[] = { end, NULL };
-    syntax_skip(p, TOK_COLON);
-    if (!syntax_want(p, TOK_BLOCK_END, "the end of the tag") || !body(p, ends, out)) return false;
-    p->t++; /* the word `end` */
-    return true;
+    uint32_t slot = 2166136261u;
+    for (size_t i = 0; i < text.len_bytes; i++) slot = (slot ^ text.ptr[i]) * 16777619u;
+    for (slot = (slot ^ slot >> 15) % SLOTS; p->slots[slot] != 0; slot = (slot + 1) % SLOTS)
+        if (view_equal(p->names[p->slots[slot] - 1u].text, text)) return p->slots[slot] - 1u;
+    if (p->name_count == NAMES_MAX) {
+        syntax_fail(p, p->t->at, ERR_LIMIT, "more names than the limit of 4096");
+        return 0;
+    }
+    p->names[p->name_count].text = text;
+    builtin_rows(text, p->names[p->name_count].rows);
+    p->slots[slot] = (uint16_t)++p->name_count;
+    return p->slots[slot] - 1u;
 }
 
-/* A block whose names and breaks are its own: bodies of macros, calls, filters, set blocks. */
-static bool own_block(parser *p, struct node **out, const char *end)
+uint32_t syntax_name(parser *p)
+{
+    if (p->t->type == TOK_NAME) return intern(p, p->t++->text);
+    syntax_expected(p, "a name");
+    return 0;
+}
+
+bool syntax_at(const parser *p, const char *word)
+{
+    return (p->t->type == TOK_NAME || p->t->type == TOK_OPERATOR) && view_is(p->t->text, word);
+}
+
+bool syntax_skip(parser *p, const char *word)
+{
+    bool found = syntax_at(p, word);
+    if (found) p->t++;
+    return found;
+}
+
+void syntax_want(parser *p, const char *word)
+{
+    char what[20];
+    snprintf(what, sizeof what, "\"%s\"", word);
+    if (!syntax_skip(p, word)) syntax_expected(p, what);
+}
+
+bool syntax_more(parser *p, const char *closer, bool first)
+{
+    if (!first && !syntax_at(p, closer)) syntax_want(p, ",");
+    return !syntax_skip(p, closer) && p->t != p->end;
+}
+
+static void close_tag(parser *p)
+{
+    syntax_skip(p, ":");
+    if (p->t->type == TOK_CLOSE) p->t++;
+    else syntax_expected(p, "the end of the tag");
+}
+
+static struct node *body(parser *p);
+
+/* What stands between a tag, here at its end, and the next one that is no statement; goes behind that one's word. */
+static struct node *block(parser *p, const char *end)
+{
+    close_tag(p);
+    struct node *list = body(p);
+    if (end != NULL) syntax_want(p, end);
+    return list;
+}
+
+/* A block whose breaks are its own. */
+static struct node *own_block(parser *p, const char *end)
 {
     size_t loops = p->loops;
     p->loops = 0;
-    bool good = block(p, out, end);
+    struct node *list = block(p, end);
     p->loops = loops;
-    return good;
+    return list;
 }
 
-/* A name, a tuple of targets, or namespace.field. */
-static struct node *target_item(parser *p)
-{
-    if (syntax_at(p, TOK_LPAREN)) {
-        p->t++;
-        if (!syntax_deeper(p)) return NULL;
-        struct node *n = syntax_tuple(p, true, target_item);
-        p->depth--;
-        return n != NULL && syntax_want(p, TOK_RPAREN, "a closing parenthesis") ? n : NULL;
-    }
-    if (!syntax_at(p, TOK_NAME)) return syntax_expected(p, "a name to set");
-    if (p->t[1].type != TOK_DOT) {
-        struct node *n = syntax_name(p);
-        return n == NULL || n->op == OP_NAME ? n : syntax_null(p, n->at, "a constant cannot be set");
-    }
-    struct node *n = syntax_node(p, OP_NAMESPACE_FIELD, p->t->at);
-    if (n == NULL || !syntax_intern(p, p->t->text, &n->name)) return NULL;
-    p->t += 2;
-    if (!syntax_at(p, TOK_NAME)) return syntax_expected(p, "a name");
-    n->as.literal = of_view(p->t++->text, ORIGIN_TEMPLATE);
-    return n;
-}
-
-static struct node *capture(parser *p, uint32_t at)
-{
-    return syntax_node(p, OP_CAPTURE, at);
-}
+/* ---- statements: each from behind its word to before the end of its last tag ---- */
 
 /* {% set a = x %}, or {% set a | filters %}text{% endset %}. */
-static struct node *parse_set(parser *p, uint32_t at)
+static void parse_set(parser *p, struct node *n)
 {
-    struct node *target = syntax_tuple(p, false, target_item);
-    if (target == NULL) return NULL;
-    if (syntax_skip(p, TOK_ASSIGN))
-        return syntax_node2(p, OP_SET, at, target, syntax_tuple(p, false, syntax_expression));
-    struct node *text = capture(p, at), *filtered = text;
-    while (filtered != NULL && syntax_skip(p, TOK_PIPE)) filtered = syntax_filter(p, filtered);
-    if (filtered == NULL || !own_block(p, &text->as.child[0], "endset")) return NULL;
-    return syntax_node2(p, OP_SET, at, target, filtered);
-}
-
-static struct node *parse_filter_block(parser *p, uint32_t at)
-{
-    struct node *text = capture(p, at), *filtered = text == NULL ? NULL : syntax_filter(p, text), *n;
-    while (filtered != NULL && syntax_skip(p, TOK_PIPE)) filtered = syntax_filter(p, filtered);
-    if (filtered == NULL || !own_block(p, &text->as.child[0], "endfilter") ||
-        (n = syntax_node(p, OP_PRINT, at)) == NULL)
-        return NULL;
-    n->as.child[0] = filtered;
-    return n;
-}
-
-/* An elif is the else of the one before, but no deeper in the tree. */
-static struct node *parse_if(parser *p, uint32_t at)
-{
-    static const char *const ends[] = { "elif", "else", "endif", NULL };
-    struct node *n = syntax_node(p, OP_IF, at), *outer = n;
-    for (;;) {
-        if (n == NULL || (n->as.child[0] = syntax_tuple(p, false, syntax_no_condition)) == NULL) return NULL;
-        syntax_skip(p, TOK_COLON);
-        if (!syntax_want(p, TOK_BLOCK_END, "the end of the tag") || !body(p, ends, &n->as.child[1])) return NULL;
-        if (syntax_skip_name(p, "endif")) return outer;
-        if (syntax_skip_name(p, "else")) return block(p, &n->as.child[2], "endif") ? outer : NULL;
-        struct node *next = syntax_node(p, OP_IF, p->t++->at);
-        if (next == NULL) return NULL;
-        next->flag = 1;
-        n->as.child[2] = next;
-        n = next;
+    n->child[0] = syntax_tuple(p, syntax_target);
+    if (syntax_skip(p, "=")) {
+        n->child[1] = syntax_tuple(p, syntax_expression);
+        return;
     }
+    struct node *text = syntax_node(p, OP_CAPTURE, n->at);
+    n->child[1] = syntax_skip(p, "|") ? syntax_filters(p, text) : text;
+    text->child[0] = own_block(p, "endset");
+}
+
+static void parse_filter(parser *p, struct node *n)
+{
+    struct node *text = syntax_node(p, OP_CAPTURE, n->at);
+    n->child[0] = syntax_filters(p, text);
+    text->child[0] = own_block(p, "endfilter");
+}
+
+/* An elif is the else of the one before, but no deeper in the recursion. */
+static void parse_if(parser *p, struct node *n)
+{
+    for (;;) {
+        n->child[0] = syntax_tuple(p, syntax_expression);
+        n->child[1] = block(p, NULL);
+        uint32_t at = p->t->at;
+        if (!syntax_skip(p, "elif")) break;
+        n = n->child[2] = syntax_node(p, OP_IF, at);
+        n->flag = 1;
+    }
+    if (syntax_skip(p, "else")) n->child[2] = block(p, NULL);
+    syntax_want(p, "endif");
 }
 
 /* The test of a loop sees its target, its else does not. */
-static struct node *parse_for(parser *p, uint32_t at)
+static void parse_for(parser *p, struct node *n)
 {
-    static const char *const ends[] = { "else", "endfor", NULL };
-    struct node *n = syntax_node(p, OP_FOR, at), *rest = syntax_node(p, OP_FOR_REST, at);
-    if (n == NULL || rest == NULL || (n->as.child[0] = syntax_tuple(p, false, target_item)) == NULL) return NULL;
-    if (!syntax_skip_name(p, "in")) return syntax_expected(p, "\"in\"");
-    n->as.child[3] = rest;
-    if ((n->as.child[1] = syntax_tuple(p, false, syntax_no_condition)) == NULL) return NULL;
-    if (syntax_skip_name(p, "if") && (rest->as.child[0] = syntax_expression(p)) == NULL) return NULL;
-    n->flag = syntax_skip_name(p, "recursive");
-    syntax_skip(p, TOK_COLON);
+    n->child[0] = syntax_tuple(p, syntax_target);
+    syntax_want(p, "in");
+    n->child[1] = syntax_tuple(p, syntax_no_condition);
+    if (syntax_skip(p, "if")) n->child[3] = syntax_expression(p);
+    n->flag = syntax_skip(p, "recursive");
     p->loops++;
-    bool good = syntax_want(p, TOK_BLOCK_END, "the end of the tag") && body(p, ends, &n->as.child[2]);
+    n->child[2] = block(p, NULL);
     p->loops--;
-    if (!good) return NULL;
-    if (syntax_skip_name(p, "endfor")) return n;
-    p->t++;
-    return block(p, &rest->as.child[1], "endfor") ? n : NULL;
+    if (syntax_skip(p, "else")) n->child[4] = block(p, NULL);
+    syntax_want(p, "endfor");
 }
 
-/* The parameters in parentheses of a macro or call block. */
-static bool parameters(parser *p, struct node **out)
+/* The parameters in parentheses of a macro or call block, behind the first; then, behind `called`, the body. */
+static void parameters(parser *p, struct node *macro)
 {
     struct node *last = NULL;
-    for (p->t++; !syntax_skip(p, TOK_RPAREN);) {
-        if (last != NULL && !syntax_want(p, TOK_COMMA, "a comma")) return false;
+    for (bool first = true; syntax_more(p, ")", first); first = false) {
         struct node *n = syntax_node(p, OP_PARAM, p->t->at);
-        if (n == NULL || !syntax_at(p, TOK_NAME) || !syntax_intern(p, p->t->text, &n->name))
-            return syntax_expected(p, "a name") != NULL;
-        p->t++;
-        if (syntax_skip(p, TOK_ASSIGN)) {
-            if ((n->as.child[0] = syntax_expression(p)) == NULL) return false;
-        } else if (last != NULL && last->as.child[0] != NULL) {
-            return syntax_fail(p, n->at, "parameter without a default after one with");
-        }
-        syntax_append(out, &last, n);
+        n->name = syntax_name(p);
+        if (syntax_skip(p, "=")) n->child[0] = syntax_expression(p);
+        else if (last != NULL && last->child[0] != NULL)
+            syntax_fail(p, n->at, ERR_VALUE, "parameter without a default after one with");
+        syntax_append(&macro->child[0], &last, n);
     }
-    return true;
 }
 
-/* The body of `macro` up to `end`, and which of the special names it uses. */
-static bool macro_body(parser *p, struct node *macro, const char *end)
+/* The body of `macro` up to `end`, and which of the special names it mentions. */
+static void macro_body(parser *p, struct node *macro, const char *end)
 {
-    uint8_t outside = p->macro_use;
-    p->macro_use = 0;
-    bool good = own_block(p, &macro->as.child[1], end);
-    macro->flag = p->macro_use;
-    p->macro_use = outside;
-    return good;
+    uint8_t outside = p->mentioned;
+    p->mentioned = 0;
+    macro->child[1] = own_block(p, end);
+    macro->flag = p->mentioned;
+    p->mentioned = outside;
 }
 
 /* Bound where it stands, when it is reached: a macro cannot be called before. */
-static struct node *parse_macro(parser *p, uint32_t at)
+static void parse_macro(parser *p, struct node *n)
 {
-    struct node *n = syntax_node(p, OP_MACRO, at);
-    if (!syntax_at(p, TOK_NAME)) return syntax_expected(p, "the name of the macro");
-    if (n == NULL || !syntax_intern(p, p->t++->text, &n->name)) return NULL;
-    if (!syntax_at(p, TOK_LPAREN)) return syntax_expected(p, "an opening parenthesis");
-    return parameters(p, &n->as.child[0]) && macro_body(p, n, "endmacro") ? n : NULL;
+    n->name = syntax_name(p);
+    syntax_want(p, "(");
+    parameters(p, n);
+    macro_body(p, n, "endmacro");
 }
 
-static struct node *parse_call(parser *p, uint32_t at)
+static void parse_call(parser *p, struct node *n)
 {
-    struct node *macro = syntax_node(p, OP_MACRO, at);
-    if (macro == NULL || !syntax_intern(p, view_of("caller"), &macro->name)) return NULL;
-    if (syntax_at(p, TOK_LPAREN) && !parameters(p, &macro->as.child[0])) return NULL;
-    struct node *called = syntax_expression(p);
-    if (called == NULL) return NULL;
-    if (called->op != OP_CALL) return syntax_null(p, at, "a call expected");
-    return macro_body(p, macro, "endcall") ? syntax_node2(p, OP_CALL_BLOCK, at, called, macro) : NULL;
+    n->child[1] = syntax_node(p, OP_MACRO, n->at);
+    n->child[1]->name = NAME_CALLER;
+    if (syntax_skip(p, "(")) parameters(p, n->child[1]);
+    n->child[0] = syntax_expression(p);
+    if (n->child[0]->op != OP_CALL) syntax_fail(p, n->at, ERR_VALUE, "a call expected");
+    n->child[0]->flag = 1;
+    macro_body(p, n->child[1], "endcall");
 }
 
-static struct node *parse_with(parser *p, uint32_t at)
+static void parse_with(parser *p, struct node *n)
 {
-    struct node *n = syntax_node(p, OP_WITH, at), *last = NULL;
-    while (n != NULL && !syntax_at(p, TOK_BLOCK_END)) {
-        if (last != NULL && !syntax_want(p, TOK_COMMA, "a comma")) return NULL;
-        struct node *target = target_item(p);
-        if (target == NULL || !syntax_want(p, TOK_ASSIGN, "\"=\"")) return NULL;
-        struct node *set = syntax_node2(p, OP_SET, target->at, target, syntax_expression(p));
-        if (set == NULL) return NULL;
-        syntax_append(&n->as.child[0], &last, set);
+    struct node *last = NULL;
+    while (p->t->type != TOK_CLOSE && p->t != p->end) {
+        if (last != NULL) syntax_want(p, ",");
+        struct node *set = syntax_node(p, OP_SET, p->t->at);
+        set->child[0] = syntax_target(p);
+        syntax_want(p, "=");
+        set->child[1] = syntax_expression(p);
+        syntax_append(&n->child[0], &last, set);
     }
-    return n != NULL && block(p, &n->as.child[1], "endwith") ? n : NULL;
+    n->child[1] = block(p, "endwith");
 }
 
-static struct node *scope(parser *p, uint32_t at, const char *end)
+static void parse_generation(parser *p, struct node *n)
 {
-    struct node *n = syntax_node(p, OP_SCOPE, at);
-    return n != NULL && own_block(p, &n->as.child[0], end) ? n : NULL;
-}
-
-static struct node *parse_generation(parser *p, uint32_t at)
-{
-    return scope(p, at, "endgeneration");
+    n->child[0] = own_block(p, "endgeneration");
 }
 
 /* There is no inheritance here, so a block is its body. */
-static struct node *parse_block(parser *p, uint32_t at)
+static void parse_block(parser *p, struct node *n)
 {
-    if (!syntax_at(p, TOK_NAME)) return syntax_expected(p, "the name of the block");
-    view own = p->t++->text;
-    syntax_skip_name(p, "scoped");
-    struct node *n = scope(p, at, "endblock");
-    if (n != NULL && syntax_at(p, TOK_NAME) && view_equal(p->t->text, own)) p->t++;
-    return n;
+    uint32_t name = syntax_name(p);
+    syntax_skip(p, "scoped");
+    n->child[0] = own_block(p, "endblock");
+    if (p->t->type == TOK_NAME && view_equal(p->t->text, p->names[name].text)) p->t++;
 }
 
 /* Outside of a loop it is an error of syntax, as in Jinja. */
-static struct node *parse_break(parser *p, uint32_t at)
+static void parse_break(parser *p, struct node *n)
 {
-    bool goes_on = view_is(p->t[-1].text, "continue");
-    return p->loops == 0 ? syntax_null(p, at, "outside of a loop")
-                         : syntax_node(p, goes_on ? OP_CONTINUE : OP_BREAK, at);
+    n->flag = view_is(p->t[-1].text, "continue");
+    if (p->loops == 0) syntax_fail(p, n->at, ERR_VALUE, "outside of a loop");
 }
 
-/* A tag is its first word. */
+/* A tag is its first word. NULL, and nothing read, where it begins no statement. */
 static struct node *statement(parser *p)
 {
     static const struct {
         const char *word;
-        struct node *(*parse)(parser *p, uint32_t at);
+        enum op op;
+        void (*parse)(parser *p, struct node *n);
     } statements[] = {
-        { "set", parse_set },
-        { "if", parse_if },
-        { "for", parse_for },
-        { "macro", parse_macro },
-        { "call", parse_call },
-        { "with", parse_with },
-        { "filter", parse_filter_block },
-        { "block", parse_block },
-        { "break", parse_break },
-        { "continue", parse_break },
-        { "generation", parse_generation },
+        { "set", OP_SET, parse_set },         { "if", OP_IF, parse_if },
+        { "for", OP_FOR, parse_for },         { "macro", OP_MACRO, parse_macro },
+        { "call", OP_CALLING, parse_call },   { "with", OP_WITH, parse_with },
+        { "break", OP_BREAK, parse_break },   { "continue", OP_BREAK, parse_break },
+        { "block", OP_SCOPE, parse_block },   { "generation", OP_SCOPE, parse_generation },
+        { "filter", OP_PRINT, parse_filter },
     };
     uint32_t at = p->t->at;
-    if (!syntax_at(p, TOK_NAME)) return syntax_expected(p, "the name of a statement");
-    for (size_t i = 0; i < sizeof statements / sizeof *statements; i++)
-        if (syntax_skip_name(p, statements[i].word)) return statements[i].parse(p, at);
-    return syntax_expected(p, "the name of a statement");
+    for (size_t i = 0; i < sizeof statements / sizeof *statements; i++) {
+        if (!syntax_skip(p, statements[i].word)) continue;
+        struct node *n = syntax_node(p, statements[i].op, at);
+        statements[i].parse(p, n);
+        close_tag(p);
+        return n;
+    }
+    return NULL;
 }
 
-/* Text, prints and statements up to a tag that begins with one of `ends`: the next token is then that word. Without
- * `ends`, up to the end of the template. */
-static bool body(parser *p, const char *const *ends, struct node **out)
+/* Text, prints and statements up to the word of a tag that is no statement, or the end of the template. */
+static struct node *body(parser *p)
 {
-    struct node *last = NULL;
-    if (!syntax_deeper(p)) return false;
-    for (;;) {
-        struct node *n = NULL;
-        const struct token *t = p->t;
-        if (t->type == TOK_END) {
-            p->depth--;
-            return ends == NULL || syntax_expected(p, ends[0]) != NULL;
+    struct node *list = NULL, *last = NULL;
+    bool good = syntax_deeper(p);
+    while (good && p->t != p->end) {
+        const struct token *t = p->t++;
+        struct node *n = t->type == TOK_BLOCK ? statement(p)
+                                              : syntax_node(p, t->type == TOK_DATA ? OP_DATA : OP_PRINT, t->at);
+        if (n == NULL) break;
+        if (t->type == TOK_DATA) n->literal = of_view(t->text, ORIGIN_TEMPLATE);
+        if (t->type == TOK_PRINT) {
+            n->child[0] = syntax_tuple(p, syntax_expression);
+            close_tag(p);
         }
-        p->t++;
-        if (t->type == TOK_DATA) {
-            n = syntax_literal(p, t->at, of_view(t->text, ORIGIN_TEMPLATE));
-            if (n != NULL) n->op = OP_DATA;
-        } else if (t->type == TOK_PRINT_BEGIN) {
-            struct node *printed = syntax_tuple(p, false, syntax_expression);
-            if (printed == NULL || !syntax_want(p, TOK_PRINT_END, "the end of the tag")) return false;
-            n = syntax_node(p, OP_PRINT, t->at);
-            if (n != NULL) n->as.child[0] = printed;
-        } else {
-            for (size_t i = 0; ends != NULL && ends[i] != NULL; i++) {
-                if (!syntax_at_name(p, ends[i])) continue;
-                p->depth--;
-                return true;
-            }
-            n = statement(p);
-            if (n == NULL || !syntax_want(p, TOK_BLOCK_END, "the end of the tag")) return false;
-        }
-        if (n == NULL) return false;
-        syntax_append(out, &last, n);
+        syntax_append(&list, &last, n);
     }
+    p->depth--;
+    return list;
 }
 
 /* The source with '\n' for every line end, and without the last of them. */
 static bool normalize(view source, arena *a, view *out, err *e)
 {
-    uint8_t *copy = arena_take(a, source.len_bytes + 1, 1, 1, "template source", e);
-    if (copy == NULL) return false;
+    uint8_t *copy = ARENA_ARRAY(a, uint8_t, source.len_bytes + 1, "template source", e);
     size_t len = 0;
-    for (size_t i = 0; i < source.len_bytes; i++) {
+    for (size_t i = 0; copy != NULL && i < source.len_bytes; i++) {
         bool cr = source.ptr[i] == '\r';
         if (cr && i + 1 < source.len_bytes && source.ptr[i + 1] == '\n') i++;
         copy[len++] = cr ? '\n' : source.ptr[i];
     }
     if (len > 0 && copy[len - 1] == '\n') len--;
     *out = (view){ copy, len };
-    return true;
+    return copy != NULL;
 }
 
 bool template_parse(view source, arena *a, const chat_template **out, err *e)
 {
+    static const char *const special[] = { "varargs", "kwargs", "caller", "loop" }; /* ORDER special_name */
+    size_t valid = utf8_valid_bytes(source);
     if (source.len_bytes > TEMPLATE_BYTES_MAX)
         return fail(e, ERR_LIMIT, 0, "template: %zu bytes, at most %d", source.len_bytes, TEMPLATE_BYTES_MAX);
-    size_t valid = utf8_valid_bytes(source), count;
     if (valid < source.len_bytes) return fail(e, ERR_VALUE, valid, "template, byte %zu: not UTF-8", valid);
     struct chat_template *t = ARENA_ARRAY(a, struct chat_template, 1, "template", e);
-    struct name *names = ARENA_ARRAY(a, struct name, NAMES_MAX, "template names", e);
-    uint16_t *slots = ARENA_ARRAY(a, uint16_t, SLOTS, "template names", e);
-    struct token *tokens;
-    if (t == NULL || names == NULL || slots == NULL || !normalize(source, a, &t->source, e)) return false;
-    if (!template_lex(t->source, a, &tokens, &count, e)) return false;
-    parser p = { .source = t->source, .t = tokens, .arena = a, .e = e, .names = names, .slots = slots };
-    if (!syntax_intern(&p, view_of("varargs"), &t->varargs) || !syntax_intern(&p, view_of("kwargs"), &t->kwargs) ||
-        !syntax_intern(&p, view_of("caller"), &t->caller) || !syntax_intern(&p, view_of("loop"), &t->loop) ||
-        !body(&p, NULL, &t->body))
-        return false;
-    t->names = names;
-    t->name_count = p.name_count;
+    parser p = { .arena = a, .e = e };
+    p.names = ARENA_ARRAY(a, struct name, NAMES_MAX, "template names", e);
+    p.slots = ARENA_ARRAY(a, uint16_t, SLOTS, "template names", e);
+    if (e->code != ERR_NONE || !normalize(source, a, &p.source, e)) return false;
+    if ((p.t = template_lex(p.source, a, e)) == NULL) return false;
+    for (p.end = p.t; p.end->type != TOK_END;) p.end++;
+    for (size_t i = 0; i < SPECIAL_NAMES; i++) intern(&p, view_of(special[i]));
+    struct node *list = body(&p);
+    if (p.t != p.end) syntax_expected(&p, "the name of a statement");
+    *t = (struct chat_template){ p.source, list, p.names, p.name_count };
     *out = t;
-    return true;
+    return e->code == ERR_NONE;
 }
 
 view template_source(const chat_template *t)

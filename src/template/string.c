@@ -1,173 +1,214 @@
-/* Text with origins: building, cutting, searching. See value.h. */
+/* Text with origins: putting together, cutting, searching, letters. Strings are valid UTF-8: the readers of templates
+ * and variables have checked it, so a character's first byte tells its length. */
 #include "template/value.h"
 
-#include "base/checked.h"
+#include "base/unicode.h"
 #include "base/utf8.h"
 
 #include <assert.h>
 
-/* ---- building ---- */
-
-/* Grows by doubling, so that building stays linear; what is left behind goes with the arena. */
-static bool room(context *c, struct builder *b, size_t more)
-{
-    size_t want;
-    if (!add_size(b->len, more, &want) || want > c->output_max)
-        return raise_limit(c, "text over the limit of %zu bytes", c->output_max);
-    if (want <= b->capacity) return true;
-    size_t capacity = max_size(want, max_size(2 * b->capacity, 32));
-    uint8_t *moved = render_take(c, capacity, 1);
-    if (moved == NULL) return false;
-    if (b->len > 0) memcpy(moved, b->bytes, b->len);
-    b->bytes = moved;
-    b->capacity = capacity;
-    return true;
-}
-
-/* The bytes up to b->len have this origin from the end of the last run on. */
-static bool run_to(context *c, struct builder *b, size_t end, enum template_origin origin)
-{
-    if (b->run_count > 0 && b->runs[b->run_count - 1].origin == origin) {
-        b->runs[b->run_count - 1].end = (uint32_t)end;
-        return true;
-    }
-    if (b->run_count == b->run_capacity) {
-        size_t capacity = b->run_capacity < 4 ? 4 : 2 * b->run_capacity;
-        origin_run *moved = render_take(c, capacity, sizeof *moved);
-        if (moved == NULL) return false;
-        if (b->run_count > 0) memcpy(moved, b->runs, b->run_count * sizeof *moved);
-        b->runs = moved;
-        b->run_capacity = capacity;
-    }
-    b->runs[b->run_count++] = (origin_run){ (uint32_t)end, origin };
-    return true;
-}
+/* ---- putting together ---- */
 
 /* The only place where bytes enter a string under construction, so each of them has an origin. */
-bool string_put(context *c, struct builder *b, view bytes, enum template_origin origin)
+void string_put(context *c, struct builder *b, view bytes, unsigned origin)
 {
-    if (bytes.len_bytes == 0) return true;
-    if (!room(c, b, bytes.len_bytes) || !render_charge(c, bytes.len_bytes / 64)) return false;
-    memcpy(b->bytes + b->len, bytes.ptr, bytes.len_bytes);
-    b->len += bytes.len_bytes;
-    return run_to(c, b, b->len, origin);
-}
-
-/* A part of a string with the origins it has there. */
-bool string_put_part(context *c, struct builder *b, const value *s, size_t from, size_t to)
-{
-    assert(from <= to && to <= s->len);
-    if (s->run_count == 0) return string_put(c, b, (view){ s->as.bytes + from, to - from }, s->origin);
-    if (!render_charge(c, s->run_count / 8)) return false;
-    for (size_t i = 0, start = 0; i < s->run_count; start = s->run[i++].end) {
-        size_t first = max_size(start, from), last = min_size(s->run[i].end, to);
-        if (first < last && !string_put(c, b, (view){ s->as.bytes + first, last - first }, s->run[i].origin))
-            return false;
+    size_t want = b->len + bytes.len_bytes; /* of two lengths in memory: cannot wrap */
+    if (bytes.len_bytes == 0 || !render_charge(c, bytes.len_bytes / 64)) return;
+    if (want > c->output_max) {
+        render_fail_limit(c, "text over the limit of %zu bytes", c->output_max);
+        return;
     }
-    return true;
+    uint8_t *text = render_grow(c, b->bytes, b->len, want, &b->capacity, 1);
+    if (text == NULL) return;
+    memcpy(text + b->len, bytes.ptr, bytes.len_bytes);
+    b->bytes = text;
+    b->len = want;
+    if (b->run_count == 0 || b->runs[b->run_count - 1].origin != origin) {
+        origin_run *runs = render_grow(c, b->runs, b->run_count, b->run_count + 1, &b->run_capacity, sizeof *runs);
+        if (runs == NULL) return;
+        b->runs = runs;
+        b->runs[b->run_count++].origin = origin;
+    }
+    b->runs[b->run_count - 1].end = (uint32_t)want;
 }
 
-bool string_put_value(context *c, struct builder *b, const value *s)
+void string_put_value(context *c, struct builder *b, value s)
 {
-    return string_put_part(c, b, s, 0, s->len);
+    if (s.run == NULL) {
+        string_put(c, b, view_in(s), s.origin);
+        return;
+    }
+    const origin_run *r = s.run;
+    for (size_t at = 0; at < s.len && render_charge(c, 1); r++) {
+        size_t end = min_size(r->end - s.start, s.len);
+        string_put(c, b, (view){ s.as.bytes + at, end - at }, r->origin);
+        at = end;
+    }
 }
 
-bool string_put_char(context *c, struct builder *b, uint32_t code, enum template_origin origin)
+void string_put_code(context *c, struct builder *b, uint32_t code, unsigned origin)
 {
     uint8_t bytes[4];
     size_t len = utf8_put(code, bytes);
-    return string_put(c, b, (view){ bytes, len }, origin);
+    string_put(c, b, (view){ bytes, len }, origin);
 }
 
-/* The finished string; its `origin` is the least trusted one in it, which is what repr and tojson go by. */
 value string_built(struct builder *b)
 {
-    value v = of_view(b->bytes == NULL ? view_of("") : (view){ b->bytes, b->len }, ORIGIN_TEMPLATE);
+    value v = of_view(b->len == 0 ? view_of("") : (view){ b->bytes, b->len }, ORIGIN_TEMPLATE);
     for (size_t i = 0; i < b->run_count; i++)
         if (b->runs[i].origin > v.origin) v.origin = (uint8_t)b->runs[i].origin;
-    if (b->run_count > 1) {
-        v.run = b->runs;
-        v.run_count = (uint32_t)b->run_count;
-    }
+    if (b->run_count > 1) v.run = b->runs;
     return v;
 }
 
 /* ---- cutting ---- */
 
-enum template_origin string_origin_at(const value *s, size_t byte)
+value string_part(context *c, value s, size_t from, size_t to)
 {
-    for (size_t i = 0; i < s->run_count; i++)
-        if (byte < s->run[i].end) return (enum template_origin)s->run[i].origin;
-    return (enum template_origin)s->origin;
-}
-
-/* Bytes [from, to): without runs pointer arithmetic, with runs the list cut to fit. */
-value string_part(context *c, const value *s, size_t from, size_t to)
-{
-    assert(from <= to && to <= s->len);
-    value v = *s;
-    v.as.bytes += from;
-    v.len = to - from;
-    if (s->run_count == 0 || (from == 0 && to == s->len)) return v;
-    if (!render_charge(c, s->run_count / 8)) return of_kind(MISSING);
-    size_t first = 0, last = 0; /* the runs that the part touches */
-    while (first < s->run_count && s->run[first].end <= from) first++;
-    for (last = first; last < s->run_count && s->run[last].end < to;) last++;
-    v.run = NULL;
-    v.run_count = 0;
-    v.origin = (uint8_t)(first < s->run_count ? s->run[first].origin : (uint32_t)s->origin);
-    if (v.len == 0 || first == last) return v;
-    origin_run *runs = render_take(c, last - first + 1, sizeof *runs);
-    if (runs == NULL) return of_kind(MISSING);
-    for (size_t i = first; i <= last; i++) {
-        runs[i - first] = (origin_run){ (uint32_t)(min_size(s->run[i].end, to) - from), s->run[i].origin };
-        if (s->run[i].origin > v.origin) v.origin = (uint8_t)s->run[i].origin;
+    assert(from <= to && to <= s.len);
+    s.as.bytes += from;
+    s.len = to - from;
+    if (s.run == NULL) return s;
+    s.start += (uint32_t)from;
+    size_t passed = 0;
+    if (s.len > 0)
+        while (s.run->end <= s.start) s.run++, passed++;
+    if (s.len == 0 || s.run->end >= s.start + s.len) { /* of one origin */
+        if (s.len > 0) s.origin = (uint8_t)s.run->origin;
+        s.run = NULL;
+        s.start = 0;
     }
-    v.run = runs;
-    v.run_count = (uint32_t)(last - first + 1);
-    return v;
+    render_charge(c, passed / 8);
+    return s;
 }
 
-/* ---- searching; strings are valid UTF-8, so a character's first byte tells its length ---- */
+unsigned string_origin(value s)
+{
+    if (s.run == NULL) return s.origin;
+    unsigned origin = ORIGIN_TEMPLATE;
+    for (const origin_run *r = s.run;; r++) {
+        if (r->origin > origin) origin = r->origin;
+        if (origin == ORIGIN_TEXT || r->end >= s.start + s.len) return origin;
+    }
+}
 
-/* Counts first bytes: the strings are valid UTF-8, which the readers of templates and variables have checked. */
-size_t string_chars(view text)
+/* ---- searching ---- */
+
+uint32_t string_code(value s, size_t at, size_t *len_bytes)
+{
+    return utf8_next(view_after(view_in(s), at), len_bytes);
+}
+
+size_t string_length(value s)
 {
     size_t count = 0;
-    for (size_t i = 0; i < text.len_bytes; i++) count += (text.ptr[i] & 0xC0) != 0x80;
+    for (size_t i = 0; i < s.len; i++) count += (s.as.bytes[i] & 0xC0) != 0x80;
     return count;
 }
 
-size_t string_char_offset(view text, size_t index)
+size_t string_offset(value s, size_t at, size_t count)
 {
-    size_t at = 0;
-    for (; index > 0 && at < text.len_bytes; index--) do
+    for (; count > 0 && at < s.len; count--) do
             at++;
-        while (at < text.len_bytes && (text.ptr[at] & 0xC0) == 0x80);
+        while (at < s.len && (s.as.bytes[at] & 0xC0) == 0x80);
     return at;
 }
 
-bool string_find(view text, size_t from, view needle, size_t *at)
+bool string_find(value s, size_t from, value needle, size_t *at)
 {
-    if (from > text.len_bytes) return false;
-    if (needle.len_bytes == 0) {
-        *at = from;
-        return true;
-    }
-    const uint8_t *hit = memmem(text.ptr + from, text.len_bytes - from, needle.ptr, needle.len_bytes);
-    if (hit == NULL) return false;
-    *at = (size_t)(hit - text.ptr);
-    return true;
+    if (from > s.len) return false;
+    *at = from;
+    if (needle.len == 0) return true;
+    const uint8_t *hit = memmem(s.as.bytes + from, s.len - from, needle.as.bytes, needle.len);
+    if (hit != NULL) *at = (size_t)(hit - s.as.bytes);
+    return hit != NULL;
 }
 
-/* The naive way, because its uses are short; callers pay for both lengths. */
-bool string_find_last(view text, size_t to, view needle, size_t *at)
+/* The naive way, because its uses are short; paid for by both lengths. */
+bool string_find_last(context *c, value s, value needle, size_t *at)
 {
-    for (size_t start = to + 1; start-- > 0;) {
-        if (text.len_bytes - start < needle.len_bytes || start + needle.len_bytes > to) continue;
-        if (needle.len_bytes > 0 && memcmp(text.ptr + start, needle.ptr, needle.len_bytes) != 0) continue;
-        *at = start;
-        return true;
+    if (needle.len > s.len || !render_charge(c, s.len * (1 + needle.len) / 64)) return false;
+    for (*at = s.len - needle.len;; --*at) {
+        if (needle.len == 0 || memcmp(s.as.bytes + *at, needle.as.bytes, needle.len) == 0) return true;
+        if (*at == 0) return false;
     }
+}
+
+/* ---- letters ---- */
+
+bool string_is_space(uint32_t code)
+{
+    return (code >= 28 && code <= 31) || (unicode_facts_of(code).flags & UNICODE_WHITE_SPACE) != 0;
+}
+
+bool string_is_word(uint32_t code)
+{
+    enum unicode_category category = unicode_facts_of(code).category;
+    return (category >= UNICODE_LU && category <= UNICODE_LO) || (category >= UNICODE_ND && category <= UNICODE_NO);
+}
+
+bool string_is_line_end(uint32_t code)
+{
+    return (code >= 10 && code <= 13) || (code >= 28 && code <= 30) || code == 0x85 || code == 0x2028 || code == 0x2029;
+}
+
+value string_cased(context *c, value s, enum string_case to)
+{
+    struct builder b = { 0 };
+    bool inside = false; /* of a word, after its first letter */
+    for (size_t at = 0, len; at < s.len && render_charge(c, 1); at += len) {
+        uint32_t code = string_code(s, at, &len), lower = unicode_lower(code), upper[UNICODE_UPPER_MAX];
+        size_t count = unicode_upper(code, upper);
+        bool up = to == CASE_UPPER || (to == CASE_SWAP ? lower == code : to != CASE_LOWER && !inside);
+        unsigned origin = string_origin(string_part(c, s, at, at + len));
+        if (!up) string_put_code(c, &b, lower, origin);
+        for (size_t i = 0; up && i < count; i++) /* the title case of SS is Ss */
+            string_put_code(c, &b, i > 0 && to != CASE_UPPER ? unicode_lower(upper[i]) : upper[i], origin);
+        inside = to == CASE_CAPITAL || lower != code || upper[0] != code;
+    }
+    return string_built(&b);
+}
+
+static bool in_set(uint32_t code, value chars)
+{
+    if (chars.kind != STRING) return string_is_space(code);
+    for (size_t at = 0, len; at < chars.len; at += len)
+        if (string_code(chars, at, &len) == code) return true;
     return false;
+}
+
+value string_stripped(context *c, value s, value chars, int sides)
+{
+    size_t from = 0, to = s.len, len, cost = (8 + (chars.kind == STRING ? chars.len : 0)) / 16;
+    while ((sides & STRIP_LEFT) && from < to && render_charge(c, cost) && in_set(string_code(s, from, &len), chars))
+        from += len;
+    while ((sides & STRIP_RIGHT) && to > from && render_charge(c, cost)) {
+        size_t at = to - 1;
+        while (at > from && (s.as.bytes[at] & 0xC0) == 0x80) at--;
+        if (!in_set(string_code(s, at, &len), chars)) break;
+        to = at;
+    }
+    render_charge(c, (s.len - (to - from)) / 64);
+    return string_part(c, s, from, to);
+}
+
+/* Paid for by the character, because the widths are the template's. */
+value string_padded(context *c, value s, int64_t left, int64_t right, value fill)
+{
+    struct builder b = { 0 };
+    for (; left > 0 && render_charge(c, 1); left--) string_put_value(c, &b, fill);
+    string_put_value(c, &b, s);
+    for (; right > 0 && render_charge(c, 1); right--) string_put_value(c, &b, fill);
+    return string_built(&b);
+}
+
+value string_joined(context *c, value separator, struct span items)
+{
+    struct builder b = { 0 };
+    for (size_t i = 0; i < items.count && render_charge(c, 1); i++) {
+        if (i > 0) string_put_value(c, &b, separator);
+        value_print(c, &b, items.items[i]);
+    }
+    return string_built(&b);
 }

@@ -106,6 +106,33 @@ static void many_marks(arena *a)
     CHECK(wrong == 0, "300 marks: %zu out of order", wrong);
 }
 
+static const struct { const char *says; uint32_t code, want[UNICODE_UPPER_MAX]; } UPPER[] = {
+    { "a letter", 'q', { 'Q' } },
+    { "upper case stays", 'Q', { 'Q' } },
+    { "no letter", '1', { '1' } },
+    { "e with acute", 0xE9, { 0xC9 } },
+    { "y with diaeresis: far away", 0xFF, { 0x178 } },
+    { "micro sign becomes the Greek letter", 0xB5, { 0x39C } },
+    { "sharp s becomes two", 0xDF, { 'S', 'S' } },
+    { "ligature of three", 0xFB03, { 'F', 'F', 'I' } },
+    { "iota with two marks becomes three", 0x390, { 0x399, 0x308, 0x301 } },
+    { "title case of two letters", 0x1C5, { 0x1C4 } },
+    { "Georgian", 0x10D0, { 0x1C90 } },
+    { "Cherokee: the small ones are the newer", 0xAB70, { 0x13A0 } },
+    { "Deseret", 0x10428, { 0x10400 } },
+};
+
+static void upper_cases(void)
+{
+    for (size_t i = 0; i < sizeof UPPER / sizeof *UPPER; i++) {
+        uint32_t got[UNICODE_UPPER_MAX];
+        size_t count = unicode_upper(UPPER[i].code, got), want = 1;
+        while (want < UNICODE_UPPER_MAX && UPPER[i].want[want] != 0) want++;
+        CHECK(count == want && memcmp(got, UPPER[i].want, want * sizeof *got) == 0, "%s: %zu codes, the first %X",
+              UPPER[i].says, count, (unsigned)got[0]);
+    }
+}
+
 int main(void)
 {
     arena a;
@@ -118,6 +145,7 @@ int main(void)
         CHECK(unicode_lower(FACTS[i].code) == FACTS[i].lower, "%s: lower case %X", FACTS[i].says,
               (unsigned)unicode_lower(FACTS[i].code));
     }
+    upper_cases();
     for (size_t i = 0; i < sizeof COMPOSED / sizeof *COMPOSED; i++) composes(i, &a);
     every_code(&a);
     many_marks(&a);
