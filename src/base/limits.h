@@ -107,7 +107,7 @@ enum {
     HTTP_UNSENT_BYTES_MAX = 1 << 22,  /* bytes that a client has not taken: above it, it is let go */
     HTTP_WHOLE_BYTES_MAX = 1 << 27,   /* bytes of an answer that goes out whole: 2,048 embeddings of 4,096 values */
     HTTP_CLIENTS_MAX = 16384,         /* connections open at once; less where descriptors are fewer */
-    HTTP_LISTENERS_MAX = 8,           /* sockets that clients come in by */
+    HTTP_LISTENERS_MAX = 32,          /* sockets that clients come in by: addresses, and one a user */
 
     ASK_MESSAGES_MAX = 4096,     /* messages of one conversation, as the command line's */
     ASK_TOOLS_MAX = 512,         /* tools of one request; seen: 120 */

@@ -97,13 +97,6 @@ static bool make_room(server *s)
     return true;
 }
 
-static uint32_t peer_uid(int fd)
-{
-    struct ucred cred;
-    socklen_t len = sizeof cred;
-    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0 ? cred.uid : UINT32_MAX;
-}
-
 void conn_accept(server *s, const struct listener *l)
 {
     for (int i = 0; i < ACCEPTS_A_TURN; i++) {
@@ -122,7 +115,7 @@ void conn_accept(server *s, const struct listener *l)
         }
         c->fd = fd;
         c->via_unix = l->is_unix;
-        c->uid = l->is_unix ? peer_uid(fd) : UINT32_MAX;
+        c->uid = l->uid;
         list_add(s, c);
         set_state(s, c, CONN_IDLE, (uint64_t)s->o->head_s * 1000);
         s->conn_count++;

@@ -98,7 +98,8 @@ static enum http_result read_header(view line, struct http_head *head, int *stat
     bool good = h->name.len_bytes > 0 && h->name.len_bytes < line.len_bytes;
     for (size_t i = 0; i < h->name.len_bytes; i++) good = good && is_token_byte(h->name.ptr[i]);
     if (!good)
-        return refuse(status, 400, e, ERR_VALUE, ERR_NO_OFFSET, "header %zu: no name and colon", head->header_count + 1);
+        return refuse(status, 400, e, ERR_VALUE, ERR_NO_OFFSET, "header %zu: no name and colon",
+                      head->header_count + 1);
     h->value = trim(h->value);
     for (size_t i = 0; i < h->value.len_bytes; i++)
         if ((h->value.ptr[i] < ' ' && h->value.ptr[i] != '\t') || h->value.ptr[i] == 0x7f)

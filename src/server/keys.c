@@ -77,7 +77,8 @@ static bool read_limit(view word, struct key *k)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         int64_t value;
         if (!view_starts(word, view_of(rows[i].name))) continue;
-        if (!config_int(view_after(word, strlen(rows[i].name)), &value) || value < 0 || value > UINT32_MAX) return false;
+        bool good = config_int(view_after(word, strlen(rows[i].name)), &value) && value >= 0 && value <= UINT32_MAX;
+        if (!good) return false;
         *rows[i].value = (uint32_t)value;
         return true;
     }
@@ -112,7 +113,8 @@ bool keys_read(view text, arena *a, struct key_table *out, err *e)
     if (!config_read(text, FILE_KEYS, sizeof FILE_KEYS / sizeof *FILE_KEYS, a, &c, e)) return false;
     size_t count = 0;
     for (const struct config_value *v = c.values[0]; v != NULL; v = v->next) count++;
-    if (count > SERVER_KEYS_MAX) return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "keys: %zu, at most %d", count, SERVER_KEYS_MAX);
+    if (count > SERVER_KEYS_MAX)
+        return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "keys: %zu, at most %d", count, SERVER_KEYS_MAX);
     out->keys = ARENA_ARRAY(a, struct key, count + 1, "keys", e); /* and one that a command may add */
     if (out->keys == NULL) return false;
     for (const struct config_value *v = c.values[0]; v != NULL; v = v->next)

@@ -89,12 +89,12 @@ static bool is_listener(const server *s, const void *what)
 }
 
 /* From now on nobody comes in; what is being answered goes on. */
-static void stop(server *s)
+void server_stop(server *s)
 {
     if (s->stopping) return;
     s->stopping = true;
     s->stop_ms = s->now_ms;
-    epoll_ctl(s->o->epoll_fd, EPOLL_CTL_DEL, s->o->stop_fd, NULL);
+    if (s->o->stop_fd >= 0) epoll_ctl(s->o->epoll_fd, EPOLL_CTL_DEL, s->o->stop_fd, NULL);
     for (size_t i = 0; i < s->o->listener_count; i++) {
         epoll_ctl(s->o->epoll_fd, EPOLL_CTL_DEL, s->o->listeners[i].fd, NULL);
         close(s->o->listeners[i].fd); /* who connects now is told so by the kernel */
@@ -105,7 +105,7 @@ static void take_epoll_event(server *s, const struct epoll_event *event)
 {
     void *what = event->data.ptr;
     uint64_t rung;
-    if (what == &s->stopping) stop(s);
+    if (what == &s->stopping) server_stop(s);
     else if (what == &s->b) (void)!read(s->b.bell_fd, &rung, sizeof rung);
     else if (is_listener(s, what)) {
         if (!s->stopping) conn_accept(s, what);
@@ -120,7 +120,7 @@ static void renew_scratch(server *s)
     if (!s->scratch_large) return;
     s->scratch_large = false;
     arena_free(&s->scratch);
-    if (!arena_new(&s->scratch, size, &e)) s->stopping = true; /* addresses alone were asked for: there is no machine left */
+    if (!arena_new(&s->scratch, size, &e)) server_stop(s); /* no addresses: no more answers */
 }
 
 bool server_turn(server *s, int wait_ms)

@@ -26,7 +26,8 @@ static void stream_error(struct exchange *x, const struct refusal *r)
 static bool take_predict(struct reading *rd, const json_value *v)
 {
     int64_t count;
-    if (!json_i64(v, &count) || count < -2 || count > UINT32_MAX) return refuse_field(rd, v, "a number of tokens is needed");
+    if (!json_i64(v, &count) || count < -2 || count > UINT32_MAX)
+        return refuse_field(rd, v, "a number of tokens is needed");
     rd->ask.max_tok = count > 0 ? (size_t)count : 0;
     return true;
 }
@@ -34,7 +35,8 @@ static bool take_predict(struct reading *rd, const json_value *v)
 static bool take_window(struct reading *rd, const json_value *v)
 {
     int64_t count;
-    if (!json_i64(v, &count) || count < -1 || count > CTX_TOK_MAX) return refuse_field(rd, v, "a number of tokens is needed");
+    if (!json_i64(v, &count) || count < -1 || count > CTX_TOK_MAX)
+        return refuse_field(rd, v, "a number of tokens is needed");
     rd->ask.sample.penalty_window = count < 0 ? CTX_TOK_MAX : (size_t)count;
     return true;
 }

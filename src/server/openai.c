@@ -42,8 +42,9 @@ void openai_stream_error(struct exchange *x, const struct refusal *r)
 void openai_ping(struct exchange *x, uint64_t done, uint64_t all)
 {
     char text[64];
-    if (all > 0) snprintf(text, sizeof text, ": prompt %llu/%llu\n\n", (unsigned long long)done, (unsigned long long)all);
-    else snprintf(text, sizeof text, ": ping\n\n");
+    snprintf(text, sizeof text, ": ping\n\n");
+    if (all > 0)
+        snprintf(text, sizeof text, ": prompt %llu/%llu\n\n", (unsigned long long)done, (unsigned long long)all);
     text_send(x, text);
 }
 

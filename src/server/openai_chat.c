@@ -30,7 +30,8 @@ static bool read_calls(struct turns *t, const json_value *calls)
         const json_value *id = json_get(call, "id"), *function = json_get(call, "function");
         const json_value *name = json_get(function != NULL ? function : call, "name");
         const json_value *args = json_get(function != NULL ? function : call, "arguments");
-        if (name == NULL || name->type != JSON_STRING) return refuse_field(rd, call, "a function with a name is needed");
+        if (name == NULL || name->type != JSON_STRING)
+            return refuse_field(rd, call, "a function with a name is needed");
         view text;
         if (!args_text(rd, args, &text) ||
             !turns_call(t, id != NULL && id->type == JSON_STRING ? id->text : view_of(""), name->text, text))

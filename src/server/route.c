@@ -1,5 +1,5 @@
-/* Which request goes where: a table of methods, paths and APIs. What needs no model (lists, health, numbers) is answered
- * here; the rest becomes an exchange. */
+/* Which request goes where: a table of methods, paths and APIs. What needs no model (lists, health, numbers) is
+ * answered here; the rest becomes an exchange. */
 #include "server/api.h"
 
 #include "base/checked.h"
@@ -168,6 +168,13 @@ static void answer_unload(server *s, struct conn *c, const struct http_head *hea
     set_loaded(s, c, head, body, false);
 }
 
+static void answer_stop(server *s, struct conn *c, const struct http_head *head, view argument, view body)
+{
+    (void)argument, (void)body;
+    respond(s, c, head, 200, "application/json", view_of("{\"status\":\"stopping\"}"), NULL);
+    server_stop(s);
+}
+
 static void answer_stored(server *s, struct conn *c, const struct http_head *head, view argument, view body)
 {
     struct refusal r = { 0 };
@@ -217,6 +224,7 @@ static const struct route ROUTES[] = {
     { "POST", "/apply-template", &API_RENDER, NULL, false, false },
     { "POST", "/models/load", NULL, answer_load, false, true },
     { "POST", "/models/unload", NULL, answer_unload, false, true },
+    { "POST", "/hearth/v1/stop", NULL, answer_stop, false, true },
     { "GET", "/health", NULL, answer_health, false, false },
     { "GET", "/v1/health", NULL, answer_health, false, false },
     { "GET", "/metrics", NULL, answer_metrics, true, false },
@@ -309,7 +317,8 @@ void route_request(server *s, struct conn *c, const struct http_head *head, view
         known = true;
         if (view_is(head->method, ROUTES[i].method) || (is_head && ROUTES[i].answer != NULL)) found = &ROUTES[i];
     }
-    if (!known) refuse_with(&r, 404, NULL, "no such path: %.*s", (int)min_size(path.len_bytes, 100), (const char *)path.ptr);
+    if (!known)
+        refuse_with(&r, 404, NULL, "no such path: %.*s", (int)min_size(path.len_bytes, 100), (const char *)path.ptr);
     else if (found == NULL) refuse_with(&r, 405, NULL, "this path has another method");
     else if (!may_always(path) && !role_may(found, c->who->role))
         refuse_with(&r, 403, NULL, "this key's role, %s, may not do that", key_role_name(c->who->role));

@@ -1,6 +1,6 @@
-/* server/ is the front door: HTTP on sockets it inherited, the APIs people's programs already speak, and nothing of a
- * model. It turns each request into an ask (ask.h), hands it to a backend (backend.h), and writes what comes back as the
- * API's own bytes. It opens no file, makes no connection, holds no weights and no vocabulary; it runs in the jail's
+/* server/ is the front door: HTTP on sockets it inherited, the APIs people's programs already speak, nothing of a model.
+ * It turns each request into an ask (ask.h), hands it to a backend (backend.h), and writes what comes back as the API's
+ * own bytes. It opens no file, makes no connection, holds no weights and no vocabulary; it runs in the jail's
  * profile of that name, where a mistake in it could not either.
  *
  *   socket -> conn.c -> http.c -> guard.c -> route.c -> an API's reader -> ask ==> backend
@@ -20,10 +20,13 @@
 #include "server/backend.h"
 #include "server/keys.h"
 
-/* A socket that listens, non-blocking, inherited. */
+/* A socket that listens, non-blocking, inherited. A Unix socket belongs to one user, who alone may connect to it: the
+ * file's owner and mode are how the kernel vouches for the peer. (SO_PEERCRED says nothing in the front door: its user
+ * namespace knows one user, all others are nobody.) */
 struct listener {
     int fd;
-    bool is_unix; /* the peer's uid is the identity, and no Host is asked for */
+    bool is_unix; /* no key is needed, and no Host is asked for */
+    uint32_t uid; /* of a Unix socket's owner */
 };
 
 struct alias {
@@ -70,6 +73,9 @@ void server_free(server *s); /* NULL is fine */
 /* One turn: waits at most `wait_ms` (-1: until something happens), reads, writes, hands on. False once it has been
  * stopped and the last answer is out. */
 bool server_turn(server *s, int wait_ms);
+
+/* Nobody comes in any more; answers go on for drain_s. */
+void server_stop(server *s);
 
 /* Turns until it is stopped. */
 void server_run(server *s);

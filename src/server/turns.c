@@ -226,7 +226,8 @@ bool tools_read(struct reading *rd, const json_value *tools, bool nested, const 
     size_t count = 0;
     if (tools == NULL) return true;
     if (tools->type != JSON_ARRAY) return refuse_field(rd, tools, "an array of tools is needed");
-    if (tools->count > ASK_TOOLS_MAX) return refuse_field(rd, tools, "%u tools, at most %d", tools->count, ASK_TOOLS_MAX);
+    if (tools->count > ASK_TOOLS_MAX)
+        return refuse_field(rd, tools, "%u tools, at most %d", tools->count, ASK_TOOLS_MAX);
     json_writer_start(&w, rd->a, HTTP_BODY_BYTES_MAX * 2u, &rd->e);
     json_begin_array(&w);
     JSON_EACH(tool, tools) {

@@ -49,6 +49,7 @@ struct script {
     size_t count, at;         /* places used; where the next poll begins */
     int timer;
     uint64_t submitted, cancelled;
+    uint64_t hold_ms;         /* before the first word of a slow answer */
     struct model_facts facts[2];
     char name[8];
     struct ask_token token;
@@ -202,6 +203,7 @@ static inline bool script_submit(void *self, uint64_t ticket, const struct ask *
         name = json_at(tools, view_of("/0/function/name"));
         snprintf(place->tool, sizeof place->tool, "%.*s", (int)name->text.len_bytes, (const char *)name->text.ptr);
     }
+    if (place->slow) place->due_ms = script_ms() + s->hold_ms;
     if (ask->kind == ASK_CHAT || ask->kind == ASK_TEXT) script_write(place, ask, said, answered);
     else script_add(place, EVENT_TEXT, (const char *)said.ptr, said.len_bytes);
     arena_free(&scratch);
