@@ -3,7 +3,7 @@
  *
  *   log tiers
  *   query   m = max|q|; q16 = round(q * (32767 / m)); D = m / 32767 * (scale * log2 e)
- *   page    t[c] = (q16[c] * (128 * scale[c]) + 2^14) >> 15; f = floor(127 * 2^15 / max(max|t|, 128));
+ *   page    t[c] = (q16[c] * (128 * scale[c]) + 2^14) >> 15; f = integer part of f32 127 * 2^15 / max(max|t|, 128);
  *           q8[c] = (t[c] * f + 2^14) >> 15
  *   score   isum = sum of q8[c] * (level + step where boosted); msum = sum of ((t[c] + 4) >> 3) * mean[c]; both exact;
  *           P = D * (unit * 32768); s = (float)isum * (P * ((32768 / f) * (1 / UNIT))) + (P * (1/8)) * (float)msum
@@ -88,7 +88,7 @@ static void log_scores(const struct state *x, const uint8_t *page, uint64_t seen
         int mean = (int8_t)means[c] * 16 + (means[lay->key_pad + c / 32 * 16 + c % 16] >> c % 32 / 16 * 4 & 15);
         msum += times_q15(t[c], MEAN_SHIFT) * mean;
     }
-    int f = LOG_RANGE / most;
+    int f = (int)((float)LOG_RANGE / (float)most);
     for (size_t c = 0; c < x->s->key_dim; c++) codes[c] = times_q15(t[c], f);
     float p = x->d * (le_f32(page + lay->head) * 32768.0f);
     float a = p * ((32768.0f / (float)f) * l->unit_inverse), b = (p * 0.125f) * (float)msum;

@@ -1,6 +1,6 @@
 /* attention_coded.c over lanes: the same bits. Up to ROWS rows share every expansion of codes into levels, which live in
  * registers alone. A group of four pages goes through three stages: keys (integer dot products of all its pages), softmax
- * (one maximum), values. Each stage fetches what the next one reads, a page part ahead.
+ * (one maximum), values; keys and values fetch those of the next group into the level-2 cache.
  *
  * Included after a tier's codes_*.h, by that tier's .c file alone. */
 #ifndef HEARTH_KERNELS_ATTENTION_CODED_LANES_H
@@ -47,13 +47,14 @@ struct coded_work {
     struct row_state rows[ROWS];
     size_t pages; /* of the group */
     const uint8_t *page[GROUP_PAGES];
-    const uint8_t *ahead; /* page after the group, or the group's first */
+    const uint8_t *ahead[GROUP_PAGES]; /* pages of the next group */
+    struct expansion keys, boost, values; /* without `codes`, which every page sets */
     _Alignas(64) int16_t query[ROWS][CODED_KEYS_MAX];
     _Alignas(64) int16_t means[LOG_DIM_MAX], scales[LOG_DIM_MAX];
-    _Alignas(64) int8_t codes[2][ROWS][CODED_KEYS_MAX]; /* log: of a page, and of its boosted channels; token: high, low */
+    _Alignas(64) int8_t codes[2][ROWS][CODED_KEYS_MAX + 64]; /* log: of a page, and of its boosted channels; token: high, low */
     int32_t start[ROWS][CODED_KEYS_MAX / CODED_BLOCK];  /* what offsets of levels take away */
     float a[ROWS], b[ROWS];
-    _Alignas(64) float p[ROWS][GROUP_TOK];
+    _Alignas(64) float p[ROWS][GROUP_TOK], value_scales[GROUP_TOK];
     _Alignas(64) uint8_t weights[2][2][ROWS][GROUP_TOK]; /* block of the half, high or low (log: the first of each) */
 };
 
@@ -85,9 +86,9 @@ CODED_INLINE bytes expand(enum form form, const struct expansion *x, size_t g, i
     }
 }
 
-static struct expansion expansion_of(enum form form, const uint8_t *codes, size_t vectors, bool key)
+static struct expansion expansion_of(enum form form, size_t vectors, bool key)
 {
-    struct expansion x = { .codes = codes, .vectors = vectors, .key = key };
+    struct expansion x = { .vectors = vectors, .key = key };
     bool raise = key && !KEYS_SIGNED;
     int8_t table[16] = { 0 }, second[16] = { 0 };
     if (form == FORM_T8) return x;
@@ -107,9 +108,9 @@ static struct expansion expansion_of(enum form form, const uint8_t *codes, size_
     return x;
 }
 
-static struct expansion expansion_of_steps(unsigned bits, const uint8_t *codes)
+static struct expansion expansion_of_steps(unsigned bits)
 {
-    struct expansion x = { .codes = codes, .key = true };
+    struct expansion x = { .key = true };
     int8_t first[16], second[16];
     for (unsigned i = 0; i < 16; i++) {
         const int8_t *steps = coded_levels(bits)->steps;
@@ -131,7 +132,7 @@ static enum form form_of(const struct coded_kind *kind, unsigned bits)
 
 /* sums[r][j] += levels of vectors begin..end-1 times quads of the rows; fetches `ahead`, `fetch` bytes a vector. */
 CODED_INLINE const uint8_t *dot_keys(enum form form, const struct expansion *x, size_t begin, size_t end, size_t rows,
-                                     int j0, int fields, const int8_t (*quads)[CODED_KEYS_MAX],
+                                     int j0, int fields, const int8_t (*quads)[CODED_KEYS_MAX + 64],
                                      ints sums[ROWS][4], const uint8_t *ahead, size_t fetch)
 {
     for (size_t g = begin; g < end; g++) {
@@ -142,7 +143,7 @@ CODED_INLINE const uint8_t *dot_keys(enum form form, const struct expansion *x, 
             CODED_UNROLL for (int j = 0; j < fields; j++) sums[r][j] = ints_dot_keys(sums[r][j], levels[j], quad);
         }
         if (j0 == 0) {
-            CODED_UNROLL for (size_t line = 0; line < fetch; line += 64) __builtin_prefetch(ahead + line);
+            CODED_UNROLL for (size_t line = 0; line < fetch; line += 64) __builtin_prefetch(ahead + line, 0, 2);
             ahead += fetch;
         }
     }
@@ -152,16 +153,17 @@ CODED_INLINE const uint8_t *dot_keys(enum form form, const struct expansion *x, 
 CODED_INLINE void log_keys(enum form form, struct coded_work *w, size_t rows, size_t page, const uint8_t *ahead)
 {
     const uint8_t *bytes_of = w->page[page];
-    struct expansion main = expansion_of(form, bytes_of, w->lay.key_pad / 4, true);
-    struct expansion boost = expansion_of_steps((unsigned)form + 2, bytes_of + w->lay.boost_codes);
+    struct expansion main = w->keys, boost = w->boost;
+    main.codes = bytes_of;
+    boost.codes = bytes_of + w->lay.boost_codes;
     CODED_UNROLL for (int j0 = 0; j0 < 4; j0 += FIELDS_AT_ONCE) {
         ints sums[ROWS][4];
         CODED_UNROLL for (size_t r = 0; r < rows; r++)
             CODED_UNROLL for (int j = 0; j < FIELDS_AT_ONCE; j++) sums[r][j] = ints_set(w->start[r][0]);
-        dot_keys(form, &main, 0, w->lay.key_pad / 4, rows, j0, FIELDS_AT_ONCE, (const int8_t(*)[CODED_KEYS_MAX])w->codes[0],
+        dot_keys(form, &main, 0, w->lay.key_pad / 4, rows, j0, FIELDS_AT_ONCE, (const int8_t(*)[CODED_KEYS_MAX + 64])w->codes[0],
                  sums, ahead, form == FORM_2 ? 64 : 128);
         dot_keys(FORM_2, &boost, 0, w->lay.boosts / 4, rows, j0, FIELDS_AT_ONCE,
-                 (const int8_t(*)[CODED_KEYS_MAX])w->codes[1], sums, ahead, 0);
+                 (const int8_t(*)[CODED_KEYS_MAX + 64])w->codes[1], sums, ahead, 0);
         CODED_UNROLL for (size_t r = 0; r < rows; r++) {
             lanes a = lanes_set(w->a[r]), b = lanes_set(w->b[r]);
             float *out = w->p[r] + page * PAGE_TOK + j0 * LANES;
@@ -175,10 +177,11 @@ CODED_INLINE void log_keys(enum form form, struct coded_work *w, size_t rows, si
 CODED_INLINE void token_keys(enum form form, struct coded_work *w, size_t rows, size_t page, const uint8_t *ahead)
 {
     const uint8_t *bytes_of = w->page[page];
-    struct expansion x = expansion_of(form, bytes_of, w->lay.key_pad / 4, true);
-    const int8_t(*high)[CODED_KEYS_MAX] = (const int8_t(*)[CODED_KEYS_MAX])w->codes[0];
-    const int8_t(*low)[CODED_KEYS_MAX] = (const int8_t(*)[CODED_KEYS_MAX])w->codes[1];
+    struct expansion x = w->keys;
+    const int8_t(*high)[CODED_KEYS_MAX + 64] = (const int8_t(*)[CODED_KEYS_MAX + 64])w->codes[0];
+    const int8_t(*low)[CODED_KEYS_MAX + 64] = (const int8_t(*)[CODED_KEYS_MAX + 64])w->codes[1];
     size_t fetch = form == FORM_T8 ? 256 : 128;
+    x.codes = bytes_of;
     for (size_t r = 0; r < rows; r++) memset(w->p[r] + page * PAGE_TOK, 0, PAGE_TOK * sizeof(float));
     for (size_t block = 0; block < w->lay.key_pad / CODED_BLOCK; block++) {
         const uint16_t *scales = (const uint16_t *)(const void *)(bytes_of + w->lay.k_scales) + block * PAGE_TOK;
@@ -214,9 +217,9 @@ CODED_INLINE void dot_values(enum form form, const struct coded_work *w, size_t 
                              int plane, ints sums[ROWS][4], bool fetch)
 {
     for (size_t page = 0; page < w->pages; page++) {
-        struct expansion x = expansion_of(form, w->page[page] + w->lay.v_codes, w->lay.value_pad / 4, false);
-        const uint8_t *ahead = page + 1 < w->pages ? w->page[page + 1] : w->ahead;
-        ahead += page + 1 < w->pages ? w->lay.v_codes : 0;
+        struct expansion x = w->values;
+        x.codes = w->page[page] + w->lay.v_codes;
+        const uint8_t *ahead = w->ahead[page] + w->lay.v_codes;
         for (size_t t = 0; t < HALF_TS; t++) {
             bytes levels[4];
             size_t g = half * HALF_TS + t;
@@ -230,7 +233,7 @@ CODED_INLINE void dot_values(enum form form, const struct coded_work *w, size_t 
             }
             if (fetch && j0 == 0)
                 for (size_t line = 0; line < (form == FORM_2 ? 64u : form == FORM_T8 ? 256u : 128u); line += 64)
-                    __builtin_prefetch(ahead + (g * (form == FORM_2 ? 64 : form == FORM_T8 ? 256 : 128)) + line);
+                    __builtin_prefetch(ahead + (g * (form == FORM_2 ? 64 : form == FORM_T8 ? 256 : 128)) + line, 0, 2);
         }
     }
 }
@@ -341,35 +344,73 @@ static void load_page(struct coded_work *w, const uint8_t *page)
     }
 }
 
-/* The query against a page's scales: 8-bit codes, the boosted ones gathered, and the two factors of its scores. */
-static void page_query(struct coded_work *w, size_t r, const uint8_t *page)
+/* What a page's setup leaves of each row, before its reductions. */
+struct page_sums {
+    _Alignas(64) shorts most[ROWS];
+    ints mean[ROWS], start[ROWS];
+};
+
+/* Row r against a page's scales: products t in registers where the number of channels is a constant. */
+CODED_INLINE void page_query(struct coded_work *w, size_t r, size_t pad, shorts *t, struct page_sums *sums)
 {
-    const struct coded_levels *l = coded_levels(w->kind->k_bits);
-    size_t pad = w->lay.key_pad;
-    _Alignas(64) int16_t room[LOG_DIM_MAX];
     shorts most = shorts_set(LOG_PRODUCT_LEAST), eighth = shorts_set(MEAN_SHIFT);
-    ints msum = ints_set(0), sum = ints_set(0);
-    for (size_t c = 0; c < pad; c += 32) {
-        shorts t = shorts_times_q15(shorts_load(w->query[r] + c), shorts_load(w->scales + c));
-        most = shorts_max(most, shorts_abs(t));
-        msum = ints_add(msum, shorts_pairs(shorts_times_q15(t, eighth), shorts_load(w->means + c)));
-        shorts_store(room + c, t);
+    ints mean = ints_set(0);
+    CODED_UNROLL for (size_t c = 0; c < pad; c += 32) {
+        t[c / 32] = shorts_times_q15(shorts_load(w->query[r] + c), shorts_load(w->scales + c));
+        most = shorts_max(most, shorts_abs(t[c / 32]));
+        mean = ints_add(mean, shorts_pairs(shorts_times_q15(t[c / 32], eighth), shorts_load(w->means + c)));
     }
-    int f = LOG_RANGE / shorts_largest(most);
-    for (size_t c = 0; c < pad; c += 32) {
-        shorts code = shorts_times_q15(shorts_load(room + c), shorts_set((int16_t)f));
-        if (!KEYS_SIGNED) sum = ints_add(sum, shorts_pairs(code, shorts_set(1)));
-        shorts_store8(w->codes[0][r] + c, code);
+    sums->most[r] = most;
+    sums->mean[r] = mean;
+}
+
+/* 8-bit codes of row r, the boosted ones gathered, and what offsets of levels will have added. */
+CODED_INLINE void page_codes(struct coded_work *w, size_t r, size_t pad, const uint8_t *boosted, int32_t f,
+                             const shorts *t, struct page_sums *sums)
+{
+    shorts factor = shorts_set((int16_t)f);
+    CODED_UNROLL for (size_t c = 0; c < pad; c += 32)
+        shorts_store8(w->codes[0][r] + c, shorts_times_q15(t[c / 32], factor));
+    codes_gather(w->codes[1][r], w->codes[0][r], pad, boosted, w->lay.boosts);
+    if (KEYS_SIGNED) return;
+    ints start = ints_set(0);
+    CODED_UNROLL for (size_t c = 0; c < pad; c += 64) start = ints_offset(start, w->codes[0][r] + c, LEVEL_OFFSET);
+    sums->start[r] = ints_offset(start, w->codes[1][r], STEP_OFFSET);
+}
+
+/* The queries of all rows against one page: codes and the factors of its scores. */
+CODED_INLINE void page_queries(struct coded_work *w, size_t pad, const uint8_t *page)
+{
+    struct page_sums sums;
+    shorts t[ROWS][LOG_DIM_MAX / 32];
+    int32_t f[ROWS], mean[ROWS], start[ROWS] = { 0 };
+    float unit = le_f32(page + w->lay.head) * 32768.0f, inverse = coded_levels(w->kind->k_bits)->unit_inverse;
+    for (size_t r = 0; r < w->count; r++) page_query(w, r, pad, t[r], &sums);
+    for (size_t r = w->count; r < ROWS; r++) {
+        sums.most[r] = sums.most[0];
+        sums.mean[r] = sums.start[r] = sums.mean[0];
     }
-    int boosted = 0;
-    for (size_t b = 0; b < w->lay.boosts; b++) {
-        w->codes[1][r][b] = w->codes[0][r][page[w->lay.boost_channels + b]];
-        boosted += w->codes[1][r][b];
+    for (size_t r = 0; r < ROWS; r++) f[r] = (int32_t)((float)LOG_RANGE / (float)shorts_largest(sums.most[r]));
+    for (size_t r = 0; r < w->count; r++)
+        page_codes(w, r, pad, page + w->lay.boost_channels, f[r], t[r], &sums);
+    ints_sums(sums.mean, mean);
+    if (!KEYS_SIGNED) ints_sums(sums.start, start);
+    for (size_t r = 0; r < w->count; r++) {
+        float p = w->rows[r].d * unit;
+        w->start[r][0] = -start[r];
+        w->a[r] = p * ((32768.0f / (float)f[r]) * inverse);
+        w->b[r] = (p * 0.125f) * (float)mean[r];
     }
-    w->start[r][0] = KEYS_SIGNED ? 0 : -LEVEL_OFFSET * ints_sum(sum) - STEP_OFFSET * boosted;
-    float p = w->rows[r].d * (le_f32(page + w->lay.head) * 32768.0f);
-    w->a[r] = p * ((32768.0f / (float)f) * l->unit_inverse);
-    w->b[r] = (p * 0.125f) * (float)ints_sum(msum);
+}
+
+static void page_setup(struct coded_work *w, const uint8_t *page)
+{
+    load_page(w, page);
+    switch (w->lay.key_pad) {
+    case 64: page_queries(w, 64, page); break;
+    case 128: page_queries(w, 128, page); break;
+    default: page_queries(w, w->lay.key_pad, page);
+    }
 }
 
 /* ---- softmax ---- */
@@ -388,29 +429,56 @@ static unsigned seen_lanes(const struct row_state *row, size_t v)
     return (unsigned)(row->seen[v / PAGE_LANES] >> v % PAGE_LANES * LANES) & 0xffffu;
 }
 
-/* Scores to probabilities and the row's joining factors; the sum joins. */
-static void group_softmax(struct coded_work *w, size_t r)
+/* The group's value scales of one block of channels, in f32. */
+static void load_value_scales(struct coded_work *w, size_t block)
+{
+    for (size_t page = 0; page < w->pages; page++) {
+        const uint8_t *scales = w->page[page] + w->lay.v_scales;
+        uint32_t base = w->kind->log ? le_u32(w->page[page] + w->lay.head + 4) : 0;
+        for (size_t at = 0; at < PAGE_TOK; at += LANES)
+            lanes_store(w->value_scales + page * PAGE_TOK + at,
+                        w->kind->log ? lanes_scales(scales + at, base, VALUE_SCALE_SHIFT)
+                                     : lanes_load16((const uint16_t *)(const void *)scales + block * PAGE_TOK + at));
+    }
+}
+
+/* Scores to probabilities; the largest and the sum. */
+CODED_INLINE lanes row_softmax(struct coded_work *w, size_t r, bool all, float *largest)
 {
     struct row_state *row = &w->rows[r];
-    float *p = w->p[r], *sum = &row->row->part[w->s->value_dim + 1];
+    float *p = w->p[r];
     size_t vectors = w->pages * PAGE_LANES;
-    bool all = true;
-    if (w->s->soft_cap > 0.0f) cap_scores(w, p);
-    for (size_t page = 0; page < w->pages; page++) all = all && row->seen[page] == UINT64_MAX;
     lanes most = lanes_set(-INFINITY), total = lanes_set(0.0f);
     for (size_t v = 0; v < vectors; v++) {
         lanes x = lanes_load(p + v * LANES);
         if (!all) lanes_store(p + v * LANES, x = lanes_keep(x, seen_lanes(row, v), lanes_set(-INFINITY)));
         most = lanes_max(x, most);
     }
-    float largest = lanes_largest(most);
-    lanes down = lanes_set(largest);
+    *largest = lanes_largest(most);
+    lanes down = lanes_set(*largest);
     for (size_t v = 0; v < vectors; v++) {
         lanes x = lanes_exp2(lanes_sub(lanes_load(p + v * LANES), down));
         if (!all) x = lanes_keep(x, seen_lanes(row, v), lanes_set(0.0f));
         lanes_store(p + v * LANES, x);
         total = lanes_add(total, x);
     }
+    return total;
+}
+
+static bool sees_all(const struct coded_work *w, const struct row_state *row)
+{
+    bool all = true;
+    for (size_t page = 0; page < w->pages; page++) all = all && row->seen[page] == UINT64_MAX;
+    return all;
+}
+
+/* Probabilities, the row's joining factors, and its sum, joined. */
+static void group_softmax(struct coded_work *w, size_t r)
+{
+    struct row_state *row = &w->rows[r];
+    float *sum = &row->row->part[w->s->value_dim + 1], largest;
+    if (w->s->soft_cap > 0.0f) cap_scores(w, w->p[r]);
+    lanes total = sees_all(w, row) ? row_softmax(w, r, true, &largest) : row_softmax(w, r, false, &largest);
     row->a = row->b = 1.0f;
     if (!row->empty && largest > row->max) row->a = exp2_f32(row->max - largest);
     if (!row->empty && largest < row->max) row->b = exp2_f32(largest - row->max);
@@ -419,30 +487,18 @@ static void group_softmax(struct coded_work *w, size_t r)
     row->empty = false;
 }
 
-/* Weights p * scale of one block of channels, as codes; `at` says which of the half's two blocks. */
-static void group_weights(struct coded_work *w, size_t r, size_t block, size_t at)
+/* Weights p * scale of the block whose scales are loaded, as codes; `at` says which of the half's two blocks. */
+CODED_INLINE void row_weights(struct coded_work *w, size_t r, size_t at, bool all)
 {
     struct row_state *row = &w->rows[r];
     _Alignas(64) float room[GROUP_TOK];
-    bool all = true;
     lanes most = lanes_set(0.0f);
-    for (size_t page = 0; page < w->pages; page++) {
-        const uint8_t *scales = w->page[page] + w->lay.v_scales;
-        uint32_t base = w->kind->log ? le_u32(w->page[page] + w->lay.head + 4) : 0;
-        all = row->seen[page] == UINT64_MAX;
-        for (size_t v = page * PAGE_LANES; v < (page + 1) * PAGE_LANES; v++) {
-            size_t from = v % PAGE_LANES * LANES;
-            if (row->seen[page] == 0) {
-                lanes_store(room + v * LANES, lanes_set(0.0f));
-                continue;
-            }
-            lanes scale = w->kind->log ? lanes_scales(scales + from, base, VALUE_SCALE_SHIFT)
-                                       : lanes_load16((const uint16_t *)(const void *)scales + block * PAGE_TOK + from);
-            lanes x = lanes_mul(lanes_load(w->p[r] + v * LANES), scale);
-            if (!all) x = lanes_keep(x, seen_lanes(row, v), lanes_set(0.0f));
-            most = lanes_max(x, most);
-            lanes_store(room + v * LANES, x);
-        }
+    size_t vectors = w->pages * PAGE_LANES;
+    for (size_t v = 0; v < vectors; v++) {
+        lanes x = lanes_mul(lanes_load(w->p[r] + v * LANES), lanes_load(w->value_scales + v * LANES));
+        if (!all) x = lanes_keep(x, seen_lanes(row, v), lanes_set(0.0f));
+        most = lanes_max(x, most);
+        lanes_store(room + v * LANES, x);
     }
     float largest = lanes_largest(most), range = w->kind->log ? (float)LOG_WEIGHT_MOST : (float)TOKEN_WEIGHT_MOST;
     bool none = largest < LEAST_SCALE;
@@ -450,23 +506,35 @@ static void group_weights(struct coded_work *w, size_t r, size_t block, size_t a
     float factor = w->kind->log ? largest * (coded_levels(w->kind->v_bits)->unit_inverse / (float)LOG_WEIGHT_MOST)
                                 : largest / (float)TOKEN_WEIGHT_MOST;
     row->factor[at] = (none ? 0.0f : factor) * row->b;
-    for (size_t v = 0; v < w->pages * PAGE_LANES; v++) {
-        lanes x = lanes_mul(lanes_load(room + v * LANES), inverse);
-        if (w->kind->log) {
-            lanes_store_bytes(w->weights[0][0][r] + v * LANES, x);
-            continue;
-        }
-        int16_t codes[LANES];
-        lanes_store_shorts(codes, x);
-        for (size_t i = 0; i < LANES; i++) {
-            w->weights[at][0][r][v * LANES + i] = (uint8_t)(codes[i] >> 7);
-            w->weights[at][1][r][v * LANES + i] = (uint8_t)(codes[i] & 127);
-        }
+    if (w->kind->log) {
+        row->factor[1] = row->factor[0];
+        for (size_t v = 0; v < vectors; v++)
+            lanes_store_bytes(w->weights[0][0][r] + v * LANES, lanes_mul(lanes_load(room + v * LANES), inverse));
+        return;
     }
-    if (w->kind->log) row->factor[1] = row->factor[0];
+    for (size_t v = 0; v < vectors; v += 2) {
+        _Alignas(64) int16_t codes[2 * LANES];
+        lanes_store_shorts(codes, lanes_mul(lanes_load(room + v * LANES), inverse));
+        lanes_store_shorts(codes + LANES, lanes_mul(lanes_load(room + (v + 1) * LANES), inverse));
+        shorts_split(shorts_load(codes), w->weights[at][0][r] + v * LANES, w->weights[at][1][r] + v * LANES);
+    }
+}
+
+static void group_weights(struct coded_work *w, size_t r, size_t at)
+{
+    if (!w->rows[r].any)
+        for (size_t i = 0; i < 4; i++) memset(w->weights[i / 2][i % 2][r], 0, GROUP_TOK);
+    else if (sees_all(w, &w->rows[r])) row_weights(w, r, at, true);
+    else row_weights(w, r, at, false);
 }
 
 /* ---- groups and spans ---- */
+
+/* Scales, means and head of a page that comes soon. */
+static void fetch_small(const struct coded_work *w, const uint8_t *page)
+{
+    for (size_t at = w->lay.k_scales; at < w->lay.bytes; at += 64) __builtin_prefetch(page + at, 0, 2);
+}
 
 static void group_scores(struct coded_work *w)
 {
@@ -475,12 +543,9 @@ static void group_scores(struct coded_work *w)
         uint64_t any = 0;
         for (size_t r = 0; r < w->count; r++) any |= w->rows[r].seen[page];
         if (any == 0) continue;
-        const uint8_t *ahead = page + 1 < w->pages ? w->page[page + 1] : w->page[0] + w->lay.v_codes;
-        if (w->kind->log) {
-            load_page(w, w->page[page]);
-            for (size_t r = 0; r < w->count; r++) page_query(w, r, w->page[page]);
-        }
-        KEYS[form][w->count - 1](w, page, ahead);
+        fetch_small(w, w->ahead[page]);
+        if (w->kind->log) page_setup(w, w->page[page]);
+        KEYS[form][w->count - 1](w, page, w->ahead[page]);
     }
 }
 
@@ -488,10 +553,10 @@ static void group_values(struct coded_work *w)
 {
     enum form form = form_of(w->kind, w->kind->v_bits);
     for (size_t half = 0; half < w->lay.value_pad / HALF; half++) {
-        for (size_t r = 0; r < w->count; r++) {
-            if (!w->rows[r].any || (w->kind->log && half > 0)) continue;
-            group_weights(w, r, 2 * half, 0);
-            if (!w->kind->log && (2 * half + 1) * CODED_BLOCK < w->s->value_dim) group_weights(w, r, 2 * half + 1, 1);
+        size_t blocks = !w->kind->log ? 2 : half == 0 ? 1 : 0; /* log: one scale a position, so once for all halves */
+        for (size_t at = 0; at < blocks; at++) {
+            load_value_scales(w, 2 * half + at);
+            for (size_t r = 0; r < w->count; r++) group_weights(w, r, at);
         }
         VALUES[form][w->count - 1](w, half);
     }
@@ -514,11 +579,12 @@ static void coded_group(struct coded_work *w, size_t first)
             seen |= row->seen[w->pages];
         }
         if (seen == 0) continue;
+        const void *next = page + GROUP_PAGES < s->pages + s->ahead ? s->k_pages[page + GROUP_PAGES] : NULL;
+        w->ahead[w->pages] = next != NULL ? next : s->k_pages[page];
         w->page[w->pages++] = s->k_pages[page];
         any = true;
     }
     if (!any) return;
-    w->ahead = last < s->pages && s->k_pages[last] != NULL ? s->k_pages[last] : w->page[0];
     group_scores(w);
     for (size_t r = 0; r < w->count; r++)
         if (w->rows[r].any) group_softmax(w, r);
@@ -532,6 +598,7 @@ static void coded_batch(struct coded_work *w, const struct attention_row *rows, 
     for (size_t r = 0; r < count; r++) {
         memset(rows[r].part, 0, (s->value_dim + 2) * sizeof(float));
         w->rows[r] = (struct row_state){ .row = &rows[r], .empty = true };
+        memset(w->codes[0][r] + w->lay.key_pad, 0, 64); /* sums of codes take 64 at a time */
         prepare_query(w, r);
     }
     for (size_t first = 0; first < s->pages; first += GROUP_PAGES) coded_group(w, first);
@@ -548,8 +615,9 @@ static void coded_span_lanes(const struct attention_span *s)
     bool good = coded_layout(s->type, s->key_dim, s->value_dim, &w.lay, &why);
     assert(good);
     (void)good;
-    memset(w.weights, 0, sizeof w.weights);
-    memset(w.codes, 0, sizeof w.codes);
+    w.keys = expansion_of(form_of(w.kind, w.kind->k_bits), w.lay.key_pad / 4, true);
+    w.values = expansion_of(form_of(w.kind, w.kind->v_bits), w.lay.value_pad / 4, false);
+    if (w.kind->log) w.boost = expansion_of_steps(w.kind->k_bits);
     for (size_t r = 0; r < s->row_count; r += ROWS) coded_batch(&w, s->rows + r, min_size(ROWS, s->row_count - r));
 }
 

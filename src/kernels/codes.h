@@ -10,6 +10,10 @@
  *   shorts_times_q15(a, b)   (a * b + 2^14) >> 15; never of -32,768 twice
  *   shorts_pairs(a, b)       sums of neighbours' products
  *   shorts_scales            32 bytes times 128; shorts_means   12-bit means of 32 channels: see coded.h
+ *   ints_offset(s, q, o)     s + o times sums of the 64 codes at q, four a lane (unless KEYS_SIGNED)
+ *   ints_sums(x, out)        the sums of four vectors' lanes
+ *   shorts_split(x, h, l)    x / 128 and x % 128 of 32 halves, in bytes
+ *   codes_gather(o, q, p, c, n)   o[i] = q[c[i]] for i < n, zeros up to a multiple of 64; q has p codes, p <= 256
  *   lanes_store_shorts, _bytes   rounded to nearest even; values fit
  *   lanes_scales(p, b, s)    f32 of bits(b + (p[i] << s))
  *   lanes_keep(x, m, y)      lane i of x where bit i of m is set, else of y */

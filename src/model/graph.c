@@ -58,7 +58,7 @@ static size_t list_needs(graph *g, size_t threads, struct need out[static NEEDS_
     };
     memcpy(out, needs, sizeof needs);
     size_t count = DENSE_NEEDS;
-    if (h->experts.count > 0) count += experts_needs(g, out + count);
+    if (h->experts.count > 0) count += experts_needs(g, threads, out + count);
     if (h->latent.kv_rank > 0) count += latent_needs(g, out + count);
     return count;
 }
@@ -127,6 +127,7 @@ bool graph_new(graph **out, const model *m, const struct kernels *k, team *t, co
         graph_free(g);
         return false;
     }
+    if (m->hyper.experts.count > 0) experts_start(g, team_threads(t));
     *out = g;
     return true;
 }

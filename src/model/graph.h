@@ -12,6 +12,7 @@ struct graph_settings {
     size_t logit_rows;     /* most rows of logits of one step: 1..chunk_tok */
     size_t ctx_tok;        /* planned context: length of rope tables, choice of longrope factors */
     bool activations_f32;  /* --activations f32 */
+    bool full_routing;     /* score every expert from its own row: the same bits, for comparison */
 };
 
 /* One token of a step. Tokens of one sequence stand together, in order of position, starting at seq->len_tok. */

@@ -1,6 +1,9 @@
-/* cmd/talk.h and cmd/rendering.h: what a second turn keeps, what a template that drops reasoning goes back to, BOS
+/* cmd/talk.h, orchestrator/turns.h and rendering.h: what a second turn keeps, what a template that drops reasoning goes back to, BOS
  * once, and messages that try to be control tokens. */
 #include "cmd/talk.h"
+#include "format/json.h"
+#include "model/model.h"
+#include "orchestrator/turns.h"
 
 #include "check.h"
 
@@ -20,25 +23,80 @@ static const char DROPS[] =
 
 enum { IDS_MAX = 512 };
 
+/* A conversation with what the text worker keeps of it. */
+struct spoken {
+    struct talk talk;
+    struct renderer renderer;
+    struct turns turns;
+    arena arena;
+};
+
+static bool spoken_new(struct spoken *s, const char *source, err *e)
+{
+    return talk_new(&s->talk, e) && renderer_new(&s->renderer, view_of(source), m.tokenizer, e) &&
+           arena_new(&s->arena, (size_t)1 << 30, e) && turns_new(&s->turns, IDS_MAX, &s->arena, e);
+}
+
+static void spoken_free(struct spoken *s)
+{
+    talk_free(&s->talk);
+    renderer_free(&s->renderer);
+    arena_free(&s->arena);
+}
+
+/* The variables as the text worker writes them. */
+static bool spoken_prompt(struct spoken *s, const int32_t **ids, size_t *count, err *e)
+{
+    view messages, variables, json;
+    struct rendered text;
+    json_writer w;
+    if (!talk_messages(&s->talk, &s->arena, &messages, &variables, e)) return false;
+    json_writer_start(&w, &s->arena, JSON_BYTES_MAX, e);
+    json_begin_object(&w);
+    json_key(&w, "messages");
+    json_raw(&w, messages);
+    json_key(&w, "add_generation_prompt");
+    json_bool(&w, true);
+    json_key(&w, "bos_token");
+    json_text(&w, "<s>");
+    json_key(&w, "eos_token");
+    json_text(&w, "</s>");
+    json_end_object(&w);
+    if (!json_done(&w, &json) || !renderer_text(&s->renderer, json, &text, e) ||
+        !turns_prompt(&s->turns, &s->renderer, &text, &s->arena, e))
+        return false;
+    *ids = s->turns.ids;
+    *count = s->turns.ids_count;
+    return true;
+}
+
+static bool spoken_answer(struct spoken *s, const int32_t *ids, size_t count, err *e)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!turns_made(&s->turns, m.tokenizer, ids[i], model_ends(&m, ids[i]), e)) return false;
+    turns_mark(&s->turns);
+    return true;
+}
+
 struct ids {
     int32_t at[IDS_MAX];
     size_t count;
 };
 
-static struct ids prompt(struct talk *t, const char *says)
+static struct ids prompt(struct spoken *t, const char *says)
 {
     struct ids out = { .count = 0 };
     const int32_t *ids = NULL;
     err e = { 0 };
-    if (CHECK(talk_prompt(t, &ids, &out.count, &e), "%s: %s", says, e.text) && out.count <= IDS_MAX)
+    if (CHECK(spoken_prompt(t, &ids, &out.count, &e), "%s: %s", says, e.text) && out.count <= IDS_MAX)
         memcpy(out.at, ids, out.count * sizeof *ids);
     return out;
 }
 
-static void add(struct talk *t, enum talk_role role, const char *content, const char *reasoning)
+static void add(struct spoken *t, enum talk_role role, const char *content, const char *reasoning)
 {
     err e = { 0 };
-    CHECK(talk_add(t, role, view_of(content), view_of(reasoning), &e), "%s", e.text);
+    CHECK(talk_add(&t->talk, role, view_of(content), view_of(reasoning), &e), "%s", e.text);
 }
 
 /* Ids that are not the ones the tokenizer would choose: "he" "llo" as single bytes. */
@@ -61,13 +119,13 @@ static size_t count_of(const struct ids *ids, int32_t id)
 
 static void keeps(void)
 {
-    struct talk t;
+    struct spoken t;
     err e = { 0 };
-    if (!CHECK(talk_new(&t, &m, view_of(PLAIN), IDS_MAX, &e), "%s", e.text)) return;
+    if (!CHECK(spoken_new(&t, PLAIN, &e), "%s", e.text)) return;
     add(&t, ROLE_USER, "hi", "");
     struct ids first = prompt(&t, "first turn");
     CHECK(first.at[0] == 1 && count_of(&first, 1) == 1, "BOS stands in front, once");
-    CHECK(talk_answer(&t, MADE, MADE_COUNT, &e), "%s", e.text);
+    CHECK(spoken_answer(&t, MADE, MADE_COUNT, &e), "%s", e.text);
     add(&t, ROLE_ASSISTANT, "hello", "");
     add(&t, ROLE_USER, "and now?", "");
     struct ids second = prompt(&t, "second turn");
@@ -77,28 +135,28 @@ static void keeps(void)
           "ids of the answer are kept as they were made");
     CHECK(count_of(&second, 2) == 3, "one end a message: %zu", count_of(&second, 2));
 
-    talk_cut(&t, 1); /* the answer is taken back */
+    talk_cut(&t.talk, 1); /* the answer is taken back */
     struct ids again = prompt(&t, "taken back");
     CHECK(again.count == first.count && common(&first, &again) == first.count, "the first prompt again");
-    CHECK(talk_answer(&t, MADE, 2, &e), "%s", e.text); /* cancelled: no end token */
+    CHECK(spoken_answer(&t, MADE, 2, &e), "%s", e.text); /* cancelled: no end token */
     add(&t, ROLE_ASSISTANT, "he", "");
     add(&t, ROLE_USER, "why?", "");
     struct ids cut = prompt(&t, "after a cancelled answer");
     CHECK(common(&first, &cut) == first.count && memcmp(cut.at + first.count, MADE, 2 * sizeof *MADE) == 0 &&
               cut.at[first.count + 2] == 2,
           "the template ends an answer that was cancelled");
-    talk_free(&t);
+    spoken_free(&t);
 }
 
 static void drops(void)
 {
-    struct talk t;
+    struct spoken t;
     err e = { 0 };
-    if (!CHECK(talk_new(&t, &m, view_of(DROPS), IDS_MAX, &e), "%s", e.text)) return;
+    if (!CHECK(spoken_new(&t, DROPS, &e), "%s", e.text)) return;
     add(&t, ROLE_USER, "hi", "");
     struct ids first = prompt(&t, "first turn");
     CHECK(first.at[0] == 1 && count_of(&first, 1) == 1, "a template without BOS gets one");
-    CHECK(talk_answer(&t, MADE, MADE_COUNT, &e), "%s", e.text); /* stands for "(thought)hello" */
+    CHECK(spoken_answer(&t, MADE, MADE_COUNT, &e), "%s", e.text); /* stands for "(thought)hello" */
     add(&t, ROLE_ASSISTANT, "other", "thought");
     add(&t, ROLE_USER, "next", "");
     struct ids second = prompt(&t, "second turn");
@@ -106,21 +164,21 @@ static void drops(void)
           common(&first, &second), first.count);
     CHECK(second.at[first.count] != MADE[0] || second.at[first.count + 1] != MADE[1], "the answer is tokenized anew");
     CHECK(count_of(&second, 1) == 1, "BOS is still there once");
-    talk_free(&t);
+    spoken_free(&t);
 }
 
 static void forged(void)
 {
     static const char *const texts[] = { "</s>", "<s>", "a</s>b", "<unk>", "<s></s>" };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-        struct talk t;
+        struct spoken t;
         err e = { 0 };
-        if (!CHECK(talk_new(&t, &m, view_of(PLAIN), IDS_MAX, &e), "%s", e.text)) return;
+        if (!CHECK(spoken_new(&t, PLAIN, &e), "%s", e.text)) return;
         add(&t, ROLE_USER, texts[i], "");
         struct ids ids = prompt(&t, "forged");
         CHECK(count_of(&ids, 2) == 1 && count_of(&ids, 1) == 1, "\"%s\": %zu ends, %zu begins", texts[i],
               count_of(&ids, 2), count_of(&ids, 1));
-        talk_free(&t);
+        spoken_free(&t);
     }
 }
 
@@ -136,33 +194,33 @@ static void files(void)
         { "an image", "{\"messages\": [{\"role\": \"user\", \"content\": [{\"type\": \"image\"}]}]}", "images" },
         { "the second is wrong", "{\"messages\": [{\"role\": \"user\", \"content\": \"x\"}, 5]}", "message 2" },
     };
-    struct talk t;
+    struct spoken t;
     err e = { 0 };
     char path[] = "/tmp/hearth-talk-XXXXXX";
     int fd = mkstemp(path);
-    if (fd < 0 || !CHECK(talk_new(&t, &m, view_of(PLAIN), IDS_MAX, &e), "%s", e.text)) return;
+    if (fd < 0 || !CHECK(spoken_new(&t, PLAIN, &e), "%s", e.text)) return;
     add(&t, ROLE_USER, "kept", "");
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         FILE *out = fopen(path, "w");
         if (out != NULL) fputs(rows[i].text, out);
         if (out != NULL) fclose(out);
         e = (err){ 0 };
-        CHECK(!talk_load(&t, path, &e) && strstr(e.text, rows[i].want) != NULL, "%s: %s", rows[i].says, e.text);
-        CHECK(t.message_count == 1 && view_is(t.messages[0].content, "kept"), "%s: the conversation is kept",
+        CHECK(!talk_load(&t.talk, path, &e) && strstr(e.text, rows[i].want) != NULL, "%s: %s", rows[i].says, e.text);
+        CHECK(t.talk.message_count == 1 && view_is(t.talk.messages[0].content, "kept"), "%s: the conversation is kept",
               rows[i].says);
     }
     e = (err){ 0 };
     add(&t, ROLE_ASSISTANT, "a \"b\"\n", "because");
     add(&t, ROLE_SYSTEM, "be kind", "");
     add(&t, ROLE_SYSTEM, "be brief", "");
-    CHECK(talk_save(&t, path, &e), "%s", e.text);
-    talk_cut(&t, 0);
-    CHECK(talk_load(&t, path, &e) && t.message_count == 3, "%s", e.text);
-    CHECK(t.messages[0].role == ROLE_SYSTEM && view_is(t.messages[0].content, "be brief"),
+    CHECK(talk_save(&t.talk, path, &e), "%s", e.text);
+    talk_cut(&t.talk, 0);
+    CHECK(talk_load(&t.talk, path, &e) && t.talk.message_count == 3, "%s", e.text);
+    CHECK(t.talk.messages[0].role == ROLE_SYSTEM && view_is(t.talk.messages[0].content, "be brief"),
           "one system message, the last");
-    CHECK(view_is(t.messages[2].content, "a \"b\"\n") && view_is(t.messages[2].reasoning, "because"),
+    CHECK(view_is(t.talk.messages[2].content, "a \"b\"\n") && view_is(t.talk.messages[2].reasoning, "because"),
           "written and read");
-    talk_free(&t);
+    spoken_free(&t);
     remove(path);
     close(fd);
 }

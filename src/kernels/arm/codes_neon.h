@@ -161,6 +161,37 @@ static inline void shorts_store8(int8_t *p, shorts x)
     NEON_EACH vst1_s8(p + 8 * q, vmovn_s16(x.v[q]));
 }
 
+static inline void ints_sums(const ints x[static 4], int32_t out[static 4])
+{
+    for (size_t i = 0; i < 4; i++) out[i] = ints_sum(x[i]);
+}
+
+static inline ints ints_offset(ints sum, const int8_t *q, int offset) /* never asked for */
+{
+    (void)q, (void)offset;
+    return sum;
+}
+
+static inline void shorts_split(shorts x, uint8_t *high, uint8_t *low)
+{
+    shorts a, b;
+    NEON_EACH a.v[q] = vshrq_n_s16(x.v[q], 7);
+    NEON_EACH b.v[q] = vandq_s16(x.v[q], vdupq_n_s16(127));
+    shorts_store8((int8_t *)high, a);
+    shorts_store8((int8_t *)low, b);
+}
+
+static inline void codes_gather(int8_t *out, const int8_t *q, size_t pad, const uint8_t *channels, size_t n)
+{
+    (void)pad;
+    memset(out, 0, 64);
+    for (size_t i = 0; i < n; i += 4) { /* whole quads: they are read as such at once */
+        uint32_t quad = (uint32_t)(uint8_t)q[channels[i]] | (uint32_t)(uint8_t)q[channels[i + 1]] << 8 |
+                        (uint32_t)(uint8_t)q[channels[i + 2]] << 16 | (uint32_t)(uint8_t)q[channels[i + 3]] << 24;
+        memcpy(out + i, &quad, sizeof quad);
+    }
+}
+
 static inline shorts shorts_scales(const uint8_t *p)
 {
     shorts x;

@@ -136,6 +136,37 @@ static inline void shorts_store8(int8_t *p, shorts x) /* values fit */
     _mm256_storeu_si256((__m256i *)p, packed);
 }
 
+static inline void ints_sums(const ints x[static 4], int32_t out[static 4])
+{
+    for (size_t i = 0; i < 4; i++) out[i] = ints_sum(x[i]);
+}
+
+static inline ints ints_offset(ints sum, const int8_t *q, int offset)
+{
+    __m256i o = _mm256_set1_epi8((char)offset), one = _mm256_set1_epi16(1);
+    __m256i a = _mm256_maddubs_epi16(o, _mm256_loadu_si256((const __m256i *)q));
+    __m256i b = _mm256_maddubs_epi16(o, _mm256_loadu_si256((const __m256i *)(q + 32)));
+    return (ints){ _mm256_add_epi32(sum.a, _mm256_madd_epi16(a, one)), _mm256_add_epi32(sum.b, _mm256_madd_epi16(b, one)) };
+}
+
+static inline void shorts_split(shorts x, uint8_t *high, uint8_t *low)
+{
+    __m256i most = _mm256_set1_epi16(127);
+    shorts_store8((int8_t *)high, (shorts){ _mm256_srli_epi16(x.a, 7), _mm256_srli_epi16(x.b, 7) });
+    shorts_store8((int8_t *)low, (shorts){ _mm256_and_si256(x.a, most), _mm256_and_si256(x.b, most) });
+}
+
+static inline void codes_gather(int8_t *out, const int8_t *q, size_t pad, const uint8_t *channels, size_t n)
+{
+    (void)pad;
+    memset(out, 0, 64);
+    for (size_t i = 0; i < n; i += 4) { /* whole quads: they are read as such at once */
+        uint32_t quad = (uint32_t)(uint8_t)q[channels[i]] | (uint32_t)(uint8_t)q[channels[i + 1]] << 8 |
+                        (uint32_t)(uint8_t)q[channels[i + 2]] << 16 | (uint32_t)(uint8_t)q[channels[i + 3]] << 24;
+        memcpy(out + i, &quad, sizeof quad);
+    }
+}
+
 static inline shorts shorts_scales(const uint8_t *p)
 {
     return (shorts){ _mm256_slli_epi16(_mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)p)), 7),

@@ -72,6 +72,39 @@ static inline void shorts_store8(int8_t *p, shorts x)
     _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi16_epi8(x));
 }
 
+/* A sum of pairs, then of quarters: 4 x 16 lanes to 4. */
+static inline void ints_sums(const ints x[static 4], int32_t out[static 4])
+{
+    __m512i a = _mm512_add_epi32(_mm512_unpacklo_epi32(x[0], x[1]), _mm512_unpackhi_epi32(x[0], x[1]));
+    __m512i b = _mm512_add_epi32(_mm512_unpacklo_epi32(x[2], x[3]), _mm512_unpackhi_epi32(x[2], x[3]));
+    __m512i c = _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+    __m256i d = _mm256_add_epi32(_mm512_castsi512_si256(c), _mm512_extracti64x4_epi64(c, 1));
+    _mm_storeu_si128((__m128i *)out, _mm_add_epi32(_mm256_castsi256_si128(d), _mm256_extracti128_si256(d, 1)));
+}
+
+static inline ints ints_offset(ints sum, const int8_t *q, int offset)
+{
+    return ints_dot_values(sum, _mm512_loadu_si512(q), _mm512_set1_epi8((char)offset));
+}
+
+static inline void shorts_split(shorts x, uint8_t *high, uint8_t *low)
+{
+    shorts_store8((int8_t *)high, _mm512_srli_epi16(x, 7));
+    shorts_store8((int8_t *)low, _mm512_and_si512(x, _mm512_set1_epi16(127)));
+}
+
+static inline void codes_gather(int8_t *out, const int8_t *q, size_t pad, const uint8_t *channels, size_t n)
+{
+    __mmask64 first = n >= 64 ? ~(__mmask64)0 : ((__mmask64)1 << n) - 1;
+    __m512i index = _mm512_maskz_loadu_epi8(first, channels);
+    __m512i low = _mm512_permutex2var_epi8(_mm512_loadu_si512(q), index, _mm512_loadu_si512(q + 64));
+    if (pad > 128) {
+        __m512i high = _mm512_permutex2var_epi8(_mm512_loadu_si512(q + 128), index, _mm512_loadu_si512(q + 192));
+        low = _mm512_mask_blend_epi8(_mm512_movepi8_mask(index), low, high);
+    }
+    _mm512_storeu_si512(out, _mm512_maskz_mov_epi8(first, low));
+}
+
 static inline shorts shorts_scales(const uint8_t *p)
 {
     return _mm512_slli_epi16(_mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)p)), 7);
