@@ -132,13 +132,13 @@ static bool start_crew(struct serving *v, struct model_run *m, const char *word,
     struct stat st;
     if (!model_find(word, m->path, e)) return false;
     name_of(m->path, m->name, sizeof m->name);
-    struct crew_settings crew = { .path = m->path, .require = JAIL_REQUIRED, .no_jail = set->no_jail, .log = crew_log };
-    crew.engine = (struct hearth_settings){ .threads = (uint32_t)(c->threads > 0 ? c->threads : threads_default()),
-                                            .sequences = (uint32_t)set->parallel, .ctx_tok = (uint32_t)c->ctx,
-                                            .chunk_tok = (uint32_t)c->chunk, .memory_bytes = c->memory };
-    crew.engine.activations_f32 = c->activations != NULL && strcmp(c->activations, "f32") == 0;
-    if (c->cpu != NULL) snprintf(crew.engine.tier, sizeof crew.engine.tier, "%s", c->cpu);
-    if (!crew_start(&m->crew, &crew, e)) {
+    struct crew_settings how = { .path = m->path, .require = JAIL_REQUIRED, .no_jail = set->no_jail, .log = crew_log };
+    how.engine = (struct hearth_settings){ .threads = (uint32_t)(c->threads > 0 ? c->threads : threads_default()),
+                                           .sequences = (uint32_t)set->parallel, .ctx_tok = (uint32_t)c->ctx,
+                                           .chunk_tok = (uint32_t)c->chunk, .memory_bytes = c->memory };
+    how.engine.activations_f32 = c->activations != NULL && strcmp(c->activations, "f32") == 0;
+    if (c->cpu != NULL) snprintf(how.engine.tier, sizeof how.engine.tier, "%s", c->cpu);
+    if (!crew_start(&m->crew, &how, e)) {
         err_prefix(e, m->path);
         return false;
     }

@@ -146,7 +146,7 @@ void frame_start(struct exchange *x, json_writer *w);
 /* One server-sent event, with its "event:" line where `event` is not NULL; or one line of JSON. */
 void frame_send(struct exchange *x, const char *event, json_writer *w);
 void line_send(struct exchange *x, json_writer *w);
-void text_send(struct exchange *x, const char *text);
+void frame_text(struct exchange *x, const char *text);
 
 /* Takes a request into an exchange and hands its ask over, or refuses it. */
 void exchange_begin(server *s, struct conn *c, const struct http_head *head, const struct api *api, view body);

@@ -138,7 +138,7 @@ static void send_parts(struct exchange *x, const view *parts, size_t count)
     x->ping_ms = x->s->now_ms;
 }
 
-void text_send(struct exchange *x, const char *text)
+void frame_text(struct exchange *x, const char *text)
 {
     send_parts(x, (const view[]){ view_of(text) }, 1);
 }

@@ -45,7 +45,7 @@ void openai_ping(struct exchange *x, uint64_t done, uint64_t all)
     snprintf(text, sizeof text, ": ping\n\n");
     if (all > 0)
         snprintf(text, sizeof text, ": prompt %llu/%llu\n\n", (unsigned long long)done, (unsigned long long)all);
-    text_send(x, text);
+    frame_text(x, text);
 }
 
 void openai_usage(const struct ask_usage *u, json_writer *w)

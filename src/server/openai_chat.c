@@ -256,7 +256,7 @@ static void end(struct exchange *x)
         json_end_object(&w);
         frame_send(x, NULL, &w);
     }
-    text_send(x, "data: [DONE]\n\n");
+    frame_text(x, "data: [DONE]\n\n");
 }
 
 static void write_calls(const struct choice *c, json_writer *w)

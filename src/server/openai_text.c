@@ -123,7 +123,7 @@ static void end(struct exchange *x)
         json_end_object(&w);
         frame_send(x, NULL, &w);
     }
-    text_send(x, "data: [DONE]\n\n");
+    frame_text(x, "data: [DONE]\n\n");
 }
 
 static void whole(struct exchange *x, json_writer *w)
