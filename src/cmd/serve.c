@@ -50,7 +50,7 @@ static const struct config_key KEYS[] = {
     { "server", "origin", CONFIG_TEXT, 0, 0, NULL, "a web page's origin that may ask; * is any", NULL, true },
     { "server", "alias", CONFIG_TEXT, 0, 0, NULL, "NAME MODEL: another name of a model", NULL, true },
     { "server", "parallel", CONFIG_INT, 1, 1024, "4", "answers computed at once, a model", NULL, false },
-    { "server", "requests", CONFIG_INT, 1, 4096, "256", "requests inside at once, a model; more get 503", NULL, false },
+    { "server", "requests", CONFIG_INT, 1, 4096, "1024", "requests that may wait, a model; more get 503", NULL, false },
     { "server", "max-tokens", CONFIG_INT, 0, CTX_TOK_MAX, "0", "of an answer that does not say; 0: the context", NULL,
       false },
     { "server", "drain", CONFIG_INT, 0, 3600, "30", "seconds that answers may go on after SIGTERM", NULL, false },

@@ -19,7 +19,7 @@ struct serve_settings {
     struct { const char *name, *path; } users[SERVE_USERS_MAX]; /* further Unix sockets, each of one user */
     size_t user_count;
     size_t parallel;          /* answers computed at once */
-    size_t requests;          /* that may wait or run, a model */
+    size_t requests;          /* that may wait, a model */
     bool no_jail;
     struct compute_options compute;
     struct server_options server; /* limits and lists; listeners and backend come later */

@@ -26,6 +26,8 @@
 enum {
     LOG_BYTES = 4096,
     FRONT_DOOR_FILES_LEFT = 64,  /* of its descriptors, beside clients */
+    PLACES_BEHIND = 4,           /* asks an engine has beside those it computes: the next prompt is there at once */
+    ASKS_AT_ONCE = 2048,         /* of a service: counts and renderings beside answers */
     TEND_MS = 200,
     RESTARTS_MAX = 5             /* of a front door within a minute */
 };
@@ -144,7 +146,9 @@ static bool start_crew(struct serving *v, struct model_run *m, const char *word,
     }
     m->setting = (struct served_setting){ .name = view_of(m->name), .format = view_of(""),
                                           .created_s = stat(m->path, &st) == 0 ? (uint64_t)st.st_mtime : 0,
-                                          .service = { .asks = (uint32_t)set->requests, .ctx_tok = 1 << 17 } };
+                                          .places = (uint32_t)set->parallel + PLACES_BEHIND,
+                                          .waiting_max = (uint32_t)set->requests,
+                                          .service = { .asks = ASKS_AT_ONCE, .ctx_tok = 1 << 17 } };
     return true;
 }
 

@@ -1,8 +1,12 @@
 /* Asks to services: see served.h.
  *
- *   submit --(a shape)--> COMPILE --> \
- *          --(logprobs)-> PIECES  --> ask --> events           each step is an ask of the service with a number of its
- *          -------------------------> /                        own; `by_id` finds the record it belongs to */
+ *   submit -> WAITS --(a shape)--> COMPILE --> \
+ *                   --(logprobs)-> PIECES  --> ask --> events    each step is an ask of the service with a number of
+ *                   -------------------------> /                 its own; `by_id` finds the record it belongs to
+ *
+ * An engine is given what it can compute and a little more; the rest waits here, where it costs nothing. Who comes next:
+ * the principal that has the fewest asks inside, and of its asks the oldest. So one that asks a thousand times at once
+ * does not keep another from its first answer. Arrival alone decides, never a clock. */
 #include "server/served.h"
 
 #include "base/checked.h"
@@ -20,13 +24,15 @@ enum {
     PIECES_A_TIME = 1 << 16        /* ids of one PIECES ask: their text stays under the largest message */
 };
 
-enum step { STEP_FREE, STEP_COMPILE, STEP_PIECES, STEP_ASKED };
+enum step { STEP_FREE, STEP_WAITS, STEP_COMPILE, STEP_PIECES, STEP_ASKED };
 
 /* One ask, from submit to its last event. */
 struct record {
     enum step step;
     uint64_t ticket, id, mask;
     uint32_t model, left;      /* choices that have not ended */
+    uint32_t share;            /* of its principal: index + 1 in shares; 0: it takes no place in an engine */
+    uint32_t places;           /* that it takes now */
     enum ask_kind kind;
     uint32_t next_row;         /* of by_id's chain, 1-based; 0 ends it */
     struct ask *kept;          /* a copy of all it points to, while steps come before it */
@@ -35,6 +41,12 @@ struct record {
     view stops[STOPS_MAX];     /* of `kept_stops`: told which one ended it */
     uint8_t *kept_stops;
     size_t stop_count;
+};
+
+/* What one principal has inside one model. */
+struct share {
+    uint64_t principal;
+    uint32_t model, inside, records; /* records that name it: none frees it */
 };
 
 /* The vocabulary's texts, once somebody wanted log-probabilities. */
@@ -51,6 +63,7 @@ struct one {
     struct pieces pieces;
     char identity[HEX_BYTES], architecture[32];
     bool ready;
+    uint32_t inside, waiting;  /* places taken in the engine; asks that wait for one */
 };
 
 struct served {
@@ -62,6 +75,8 @@ struct served {
     arena scratch;
     struct record *records;    /* ASKS_MAX, by ticket modulo that */
     uint32_t *by_id;           /* heads of chains: record + 1, 0 for none */
+    struct share *shares;      /* ASKS_MAX */
+    uint32_t share_count;
     struct ask_token tokens[HEARTH_TOP_MAX + 1];
     uint8_t held_text[STOP_BYTES_MAX]; /* of an event whose record is gone */
 };
@@ -107,9 +122,34 @@ static void chain_add(served *s, struct record *r, uint64_t id)
     *head = (uint32_t)(r - s->records) + 1;
 }
 
+/* The principal's share of a model, made where there is none: the asks of one are at most ASKS_MAX, and so are these. */
+static uint32_t share_of(served *s, uint64_t principal, uint32_t model)
+{
+    uint32_t place = s->share_count;
+    for (uint32_t i = 0; i < s->share_count; i++) {
+        if (s->shares[i].records > 0 && s->shares[i].principal == principal && s->shares[i].model == model) return i + 1;
+        if (s->shares[i].records == 0) place = i;
+    }
+    if (place == s->share_count) s->share_count++;
+    assert(place < ASKS_MAX);
+    s->shares[place] = (struct share){ .principal = principal, .model = model };
+    return place + 1;
+}
+
+static void leave_place(served *s, struct record *r)
+{
+    if (r->places == 0) return;
+    s->shares[r->share - 1].inside -= r->places;
+    s->models[r->model].inside -= r->places;
+    r->places = 0;
+}
+
 static void record_free(served *s, struct record *r)
 {
     chain_remove(s, r);
+    leave_place(s, r);
+    if (r->share > 0) s->shares[r->share - 1].records--;
+    if (r->step == STEP_WAITS) s->models[r->model].waiting--;
     if (r->mask != 0) service_mask_drop(s->models[r->model].svc, r->mask);
     free(r->kept);
     free(r->vector);
@@ -351,6 +391,58 @@ static enum ask_error reason(enum err_code code, view text)
     }
 }
 
+static bool has_place(const struct one *m)
+{
+    return m->inside < m->set->places;
+}
+
+/* Gives a place and takes the first step. */
+static bool enter(served *s, struct record *r, const struct ask *ask, err *e)
+{
+    r->places = r->share > 0 ? r->left : 0;
+    if (r->places > 0) {
+        s->shares[r->share - 1].inside += r->places;
+        s->models[r->model].inside += r->places;
+    }
+    if (r->step == STEP_WAITS) s->models[r->model].waiting--;
+    r->step = STEP_ASKED;
+    return go_on(s, r, ask, e);
+}
+
+/* Who is next: the fewest inside, then the oldest. */
+static struct record *next_waiting(served *s, uint32_t model)
+{
+    struct record *best = NULL;
+    for (size_t i = 0; i < ASKS_MAX; i++) {
+        struct record *r = &s->records[i];
+        if (r->step != STEP_WAITS || r->model != model) continue;
+        uint32_t inside = s->shares[r->share - 1].inside, least = best != NULL ? s->shares[best->share - 1].inside : 0;
+        if (best == NULL || inside < least || (inside == least && r->ticket < best->ticket)) best = r;
+    }
+    return best;
+}
+
+/* An ask that must wait is kept whole; so is one that has steps before it. */
+static bool admit(served *s, struct record *r, const struct ask *ask, err *e)
+{
+    struct one *m = &s->models[r->model];
+    bool computes = ask->kind == ASK_CHAT || ask->kind == ASK_TEXT || ask->kind == ASK_EMBED;
+    bool waits = computes && (!has_place(m) || m->waiting > 0);
+    if (waits && m->waiting >= m->set->waiting_max)
+        return fail(e, ERR_STATE, ERR_NO_OFFSET, "%u requests wait already", m->waiting);
+    if (computes) {
+        r->share = share_of(s, ask->principal, r->model);
+        s->shares[r->share - 1].records++;
+    }
+    bool keep = waits || needs_mask(ask) || ask->logprobs;
+    if (!keep_stops(r, ask) || (keep && (r->kept = ask_keep(ask)) == NULL))
+        return fail(e, ERR_MEMORY, ERR_NO_OFFSET, "server: no memory");
+    if (!waits) return enter(s, r, ask, e);
+    r->step = STEP_WAITS;
+    m->waiting++;
+    return true;
+}
+
 static bool submit(void *self, uint64_t ticket, const struct ask *ask, enum ask_error *why, err *e)
 {
     served *s = self;
@@ -359,10 +451,7 @@ static bool submit(void *self, uint64_t ticket, const struct ask *ask, enum ask_
     *r = (struct record){ .step = STEP_ASKED, .ticket = ticket, .model = ask->model, .kind = ask->kind };
     r->left = ask->n > 0 ? ask->n : 1;
     arena_rewind(&s->scratch, 0);
-    bool several = needs_mask(ask) || ask->logprobs;
-    bool kept = keep_stops(r, ask) && (!several || (r->kept = ask_keep(ask)) != NULL);
-    if (!kept) err_set(e, ERR_MEMORY, ERR_NO_OFFSET, "server: no memory");
-    if (kept && go_on(s, r, ask, e)) return true;
+    if (admit(s, r, ask, e)) return true;
     *why = reason(e->code, view_of(e->text));
     record_free(s, r);
     return false;
@@ -373,7 +462,7 @@ static void cancel(void *self, uint64_t ticket)
     served *s = self;
     struct record *r = by_ticket(s, ticket);
     if (r == NULL) return;
-    service_cancel(s->models[r->model].svc, r->id);
+    if (r->id != 0) service_cancel(s->models[r->model].svc, r->id);
     record_free(s, r);
 }
 
@@ -594,10 +683,27 @@ static bool translate(served *s, uint32_t model, const struct service_event *eve
     }
 }
 
+/* Fills places that became free. True: one of those that waited could not be asked for, and is told so. */
+static bool fill(served *s, struct ask_event *out)
+{
+    for (uint32_t i = 0; i < s->count; i++) {
+        struct record *r;
+        while (s->models[i].waiting > 0 && has_place(&s->models[i]) && (r = next_waiting(s, i)) != NULL) {
+            err e = { 0 };
+            arena_rewind(&s->scratch, 0);
+            if (enter(s, r, r->kept, &e)) continue;
+            *out = (struct ask_event){ 0 };
+            return tell_failed(s, r, e.code, view_of(e.text), out);
+        }
+    }
+    return false;
+}
+
 static bool poll(void *self, struct ask_event *out)
 {
     served *s = self;
     struct service_event event;
+    if (fill(s, out)) return true;
     for (size_t quiet = 0; quiet < s->count;) {
         if (!service_poll(s->models[s->at].svc, &event)) {
             s->at = (s->at + 1) % s->count;
@@ -607,7 +713,7 @@ static bool poll(void *self, struct ask_event *out)
         quiet = 0;
         if (translate(s, (uint32_t)s->at, &event, out)) return true;
     }
-    return false;
+    return fill(s, out);
 }
 
 /* ---- life ---- */
@@ -636,7 +742,8 @@ bool served_new(served **out, const struct served_setting *settings, size_t coun
     s->facts = calloc(count, sizeof *s->facts);
     s->records = calloc(ASKS_MAX, sizeof *s->records);
     s->by_id = calloc(TABLE_ROWS, sizeof *s->by_id);
-    bool room = s->models != NULL && s->facts != NULL && s->records != NULL && s->by_id != NULL;
+    s->shares = calloc(ASKS_MAX, sizeof *s->shares);
+    bool room = s->models != NULL && s->facts != NULL && s->records != NULL && s->by_id != NULL && s->shares != NULL;
     if (!room) err_set(e, ERR_MEMORY, ERR_NO_OFFSET, "server: no memory");
     if (room && arena_new(&s->scratch, SCRATCH_BYTES, e) && open_models(s, settings, e)) return true;
     served_free(s);
@@ -659,6 +766,7 @@ void served_free(served *s)
     free(s->facts);
     free(s->records);
     free(s->by_id);
+    free(s->shares);
     free(s);
 }
 

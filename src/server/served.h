@@ -13,6 +13,8 @@ struct served_setting {
     uint64_t parameters, created_s;
     struct service_rings *rings;
     struct service_settings service;
+    uint32_t places;          /* answers that are handed to the engine at once: what it computes, and a few behind */
+    uint32_t waiting_max;     /* that wait for a place; more are told to come again */
 };
 
 typedef struct served served;
