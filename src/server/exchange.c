@@ -181,7 +181,7 @@ static void exchange_free(struct exchange *x)
     server *s = x->s;
     if (x->ticket != 0) {
         s->asks[x->ticket % ASKS_MAX] = NULL;
-        s->ask_count--;
+        s->free_places[ASKS_MAX - s->ask_count--] = (uint16_t)(x->ticket % ASKS_MAX);
     }
     if (x->counted) x->who->inside--;
     for (size_t i = 0; i < x->choice_count; i++) choice_free(&x->choices[i]);
@@ -460,10 +460,10 @@ bool exchange_submit(struct exchange *x, const struct ask *ask, struct refusal *
             r->retry_s = 1;
             return refuse_with(r, 503, NULL, "%d requests are inside already", ASKS_MAX);
         }
-        do x->ticket = ++s->asks_made;
-        while (s->asks[x->ticket % ASKS_MAX] != NULL);
-        s->ask_count++;
-        s->asks[x->ticket % ASKS_MAX] = x;
+        /* The place that was left last is taken first: memory is touched as far as there are asks at once. */
+        uint32_t place = s->free_places[ASKS_MAX - 1 - s->ask_count++];
+        x->ticket = ++s->asks_made * ASKS_MAX + place;
+        s->asks[place] = x;
     }
     if (s->b.submit(s->b.self, x->ticket, ask, &why, &e)) return true;
     r->error = why;

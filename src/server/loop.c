@@ -58,9 +58,12 @@ bool server_new(server **out, const struct server_options *o, err *e)
     s->clients_max = o->clients_max > 0 ? o->clients_max : HTTP_CLIENTS_MAX;
     s->inbox = malloc(INBOX_BYTES);
     s->asks = calloc(ASKS_MAX, sizeof *s->asks);
+    s->free_places = calloc(ASKS_MAX, sizeof *s->free_places);
+    for (size_t i = 0; s->free_places != NULL && i < ASKS_MAX; i++) s->free_places[i] = (uint16_t)(ASKS_MAX - 1 - i);
     read_clock(s);
     s->begun_ms = s->now_ms;
-    bool room = (s->inbox != NULL && s->asks != NULL) || fail(e, ERR_MEMORY, ERR_NO_OFFSET, "server: no memory");
+    bool room = (s->inbox != NULL && s->asks != NULL && s->free_places != NULL) ||
+                fail(e, ERR_MEMORY, ERR_NO_OFFSET, "server: no memory");
     if (room && arena_new(&s->scratch, (size_t)SCRATCH_BYTES + (size_t)JSON_VALUES_MAX * sizeof(json_value), e) &&
         guard_new(s, e) && watch_all(s, e))
         return true;
@@ -77,6 +80,7 @@ void server_free(server *s)
     arena_free(&s->scratch);
     free(s->inbox);
     free(s->asks);
+    free(s->free_places);
     free(s->unix_users);
     free(s->key_users);
     free(s);

@@ -139,6 +139,7 @@ struct server {
     size_t conn_count, clients_max, body_bytes;
     struct conn *dirty, *dead;
     struct exchange **asks;    /* by ticket modulo ASKS_MAX */
+    uint16_t *free_places;     /* of asks: the first ASKS_MAX - ask_count, taken from the end */
     uint32_t ask_count;
     uint64_t asks_made;        /* tickets given */
     struct principal local, *unix_users, *key_users;
