@@ -23,7 +23,7 @@ void buffer_free(struct buffer *b);
 
 static inline view buffer_view(const struct buffer *b)
 {
-    return (view){ b->ptr + b->start_bytes, b->end_bytes - b->start_bytes };
+    return b->ptr == NULL ? view_of("") : (view){ b->ptr + b->start_bytes, b->end_bytes - b->start_bytes };
 }
 
 #endif

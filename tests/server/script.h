@@ -40,7 +40,7 @@ struct script_ask {
     uint64_t due_ms, made;
     enum ask_kind kind;
     size_t prompt_tok;
-    char tool[64];
+    char tool[64], args[512];
     size_t max_tok;
 };
 
@@ -74,7 +74,7 @@ static inline void script_ring(struct script *s, long ms)
 
 static inline bool script_has(view text, const char *word)
 {
-    return memmem(text.ptr, text.len_bytes, word, strlen(word)) != NULL;
+    return text.len_bytes > 0 && memmem(text.ptr, text.len_bytes, word, strlen(word)) != NULL;
 }
 
 static inline void script_add(struct script_ask *a, enum ask_event_kind kind, const char *text, size_t len)
@@ -103,12 +103,52 @@ static inline void script_fail(struct script_ask *a, enum ask_error error, const
     a->lines[a->line_count - 1].error = error;
 }
 
+/* What stands for a required parameter: by its name, else by its type. */
+static inline const char *script_value(view name, const json_value *schema)
+{
+    static const struct { const char *name, *value; } named[] = {
+        { "city", "\"Paris\"" }, { "name", "\"Ada\"" }, { "age", "36" }, { "command", "\"touch made-by-tool\"" },
+        { "cmd", "\"touch made-by-tool\"" },
+    };
+    static const struct { const char *type, *value; } typed[] = {
+        { "string", "\"x\"" }, { "boolean", "false" }, { "array", "[]" }, { "object", "{}" },
+    };
+    const json_value *type = json_get(schema, "type");
+    for (size_t i = 0; i < sizeof named / sizeof *named; i++)
+        if (view_is(name, named[i].name)) return named[i].value;
+    for (size_t i = 0; i < sizeof typed / sizeof *typed; i++)
+        if (type != NULL && type->type == JSON_STRING && view_is(type->text, typed[i].type)) return typed[i].value;
+    return "1";
+}
+
+/* The tool that is called: one that runs a command where there is one, else the first; and its arguments. */
+static inline void script_choose(struct script_ask *a, const json_value *tools)
+{
+    const json_value *chosen = tools->first;
+    JSON_EACH(tool, tools) {
+        const json_value *needs = json_at(tool, view_of("/function/parameters/required"));
+        if (needs != NULL) JSON_EACH(item, needs)
+            if (view_is(item->text, "command") || view_is(item->text, "cmd")) chosen = tool;
+    }
+    const json_value *name = json_at(chosen, view_of("/function/name"));
+    const json_value *required = json_at(chosen, view_of("/function/parameters/required"));
+    const json_value *properties = json_at(chosen, view_of("/function/parameters/properties"));
+    size_t len = (size_t)snprintf(a->args, sizeof a->args, "{");
+    snprintf(a->tool, sizeof a->tool, "%.*s", (int)name->text.len_bytes, (const char *)name->text.ptr);
+    if (required == NULL && properties == NULL) len += (size_t)snprintf(a->args + len, sizeof a->args - len, "\"city\":\"Paris\"");
+    if (required != NULL) JSON_EACH(item, required) {
+        const char *value = script_value(item->text, json_find(properties, item->text));
+        if (item->text.len_bytes + strlen(value) + 8 > sizeof a->args - len) break;
+        len += (size_t)snprintf(a->args + len, sizeof a->args - len, "%s\"%.*s\":%s", len > 1 ? "," : "",
+                                (int)item->text.len_bytes, (const char *)item->text.ptr, value);
+    }
+    snprintf(a->args + len, sizeof a->args - len, "}");
+}
+
 static inline void script_call(struct script_ask *a)
 {
     script_add(a, EVENT_CALL_BEGIN, "", 0);
-    /* A tool named json is how a client of Anthropic's API asks for an object. */
-    const char *args = strcmp(a->tool, "json") == 0 ? "{\"name\":\"Ada\",\"age\":36}" : "{\"city\":\"Paris\"}";
-    script_add(a, EVENT_CALL_ARGS, args, strlen(args));
+    script_add(a, EVENT_CALL_ARGS, a->args, strlen(a->args));
     script_add(a, EVENT_CALL_END, "", 0);
 }
 
@@ -198,11 +238,8 @@ static inline bool script_submit(void *self, uint64_t ticket, const struct ask *
     place->prompt_tok = said.len_bytes / 4 + 1;
     place->forever = script_has(said, "forever");
     place->slow = place->forever || script_has(said, "slow");
-    const json_value *tools, *name;
-    if (ask->tools.len_bytes > 0 && json_parse(ask->tools, &scratch, &tools, &ignored)) {
-        name = json_at(tools, view_of("/0/function/name"));
-        snprintf(place->tool, sizeof place->tool, "%.*s", (int)name->text.len_bytes, (const char *)name->text.ptr);
-    }
+    const json_value *tools;
+    if (ask->tools.len_bytes > 0 && json_parse(ask->tools, &scratch, &tools, &ignored)) script_choose(place, tools);
     if (place->slow) place->due_ms = script_ms() + s->hold_ms;
     if (ask->kind == ASK_CHAT || ask->kind == ASK_TEXT) script_write(place, ask, said, answered);
     else script_add(place, EVENT_TEXT, (const char *)said.ptr, said.len_bytes);
