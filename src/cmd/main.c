@@ -13,6 +13,11 @@ static const struct command {
     const char *help;
 } COMMANDS[] = {
     { "run", cmd_run, "an answer to a prompt, or a chat" },
+    { "serve", cmd_serve, "answers programs that speak to OpenAI, Anthropic or Ollama" },
+    { "ps", cmd_ps, "what a running server has and does" },
+    { "stop", cmd_stop, "ends a running server" },
+    { "list", cmd_list, "the models in the model folder" },
+    { "key", cmd_key, "who may ask a server" },
     { "inspect", cmd_inspect, "what a model file holds" },
     { "tokens", cmd_tokens, "the token ids of a text, or the text of ids" },
     { "render", cmd_render, "the prompt that a chat template makes of messages" },

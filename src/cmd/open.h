@@ -37,6 +37,9 @@ struct option_group draw_group(struct draw_options *values);
  * Errors: ERR_MISSING, one line that says how to give one. */
 bool model_find(const char *word, char path[static PATH_BYTES_MAX], err *e);
 
+/* Where models lie by name: $HEARTH_MODELS, else ~/.local/share/hearth/models; false where neither is known. */
+bool model_folder(char folder[static PATH_BYTES_MAX]);
+
 /* The processors this process may run on: in a container they are fewer than the machine has. */
 size_t threads_default(void);
 
