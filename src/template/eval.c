@@ -1,4 +1,4 @@
-/* What each expression computes: one function an operator, in a table at the end. Statements are in render.c. */
+/* What each expression computes: the switch is at the end. Statements are in render.c. */
 #include "template/eval.h"
 
 #include <assert.h>
@@ -344,7 +344,8 @@ static void gather(context *c, const struct node *args, const value *caller, str
     if (args != NULL || caller != NULL) pos = value_list(c, LIST), k->named = value_list(c, DICT);
     for (const struct node *a = args; a != NULL && !c->failed; a = a->next) add_argument(c, a, k, pos);
     if (caller != NULL) value_put(c, k->named, of_text("caller"), *caller);
-    if (pos.as.list->count > TEMPLATE_ARGS_MAX) render_fail(c, ERR_LIMIT, "more than 64 arguments");
+    if (pos.as.list->count > TEMPLATE_ARGS_MAX || k->named.as.list->count > 2 * TEMPLATE_ARGS_MAX)
+        render_fail(c, ERR_LIMIT, "more than 64 arguments");
     k->pos = pos.as.list;
 }
 
