@@ -25,11 +25,11 @@ static const struct option ROWS[] = {
     { "--stats", NULL, OPTION_FLAG, AT(stats), 0, 0, NULL, NULL, NULL },
     { "--think", NULL, OPTION_FLAG, AT(think), 0, 0, NULL, NULL, NULL },
     { "--no-think", NULL, OPTION_FLAG, AT(no_think), 0, 0, NULL, NULL, NULL },
+    { "--special", NULL, OPTION_FLAG, AT(special), 0, 0, NULL, NULL, NULL },
     { "--template", "FILE", OPTION_TEXT, AT(template_file), 0, 0, NULL, NULL, NULL },
     { "--messages", "FILE", OPTION_TEXT, AT(messages), 0, 0, NULL, NULL, NULL },
     { "--tools", "FILE", OPTION_TEXT, AT(tools), 0, 0, NULL, NULL, NULL },
-    { "--special", NULL, OPTION_FLAG, AT(special), 0, 0, NULL, NULL, NULL },
-    { "--logprobs", "N", OPTION_COUNT, AT(logprobs), 0, 100, NULL, "0", NULL },
+    { "--logprobs", "N", OPTION_COUNT, AT(logprobs), 0, 100, NULL, NULL, NULL },
 };
 
 /* Where the words leave it open: one word is a model if it names one, else a prompt for the model that ships. */
