@@ -4,7 +4,8 @@
  *   start    from the call that makes the engine's process until it has told its facts, with walls and without: the
  *            difference is what the walls take; the rest is checking and binding
  *
- *      make build/release/bench/jail && build/release/hearth pack MODEL IMAGE && build/release/bench/jail IMAGE [tokens] */
+ *      make build/release/bench/jail && build/release/hearth pack MODEL IMAGE && build/release/bench/jail IMAGE
+ * [tokens] */
 #include "kernels/attention.h"
 #include "orchestrator/crew.h"
 
