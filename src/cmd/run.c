@@ -35,6 +35,7 @@ static const struct option ROWS[] = {
     { "--special", NULL, OPTION_FLAG, AT(special), 0, 0, NULL, NULL, NULL },
     { "--logprobs", "N", OPTION_COUNT, AT(logprobs), 0, 100, NULL, "0", NULL },
     { "--no-jail", NULL, OPTION_FLAG, AT(no_jail), 0, 0, NULL, NULL, NULL },
+    { "--policy", "FILE", OPTION_TEXT, AT(policy), 0, 0, NULL, NULL, NULL },
 };
 
 /* Where the words leave it open: one word is a model if it names one, else a prompt for the model that ships. */
