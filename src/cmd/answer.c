@@ -186,6 +186,10 @@ bool answer_write(const struct answer *answer, struct served *s, uint64_t seed, 
         json_key(&w, "reasoning");
         json_string(&w, answer->reasoning);
     }
+    if (answer->calls.len_bytes > 0) {
+        json_key(&w, "tool_calls");
+        json_raw(&w, answer->calls);
+    }
     json_key(&w, "tokens");
     json_begin_array(&w);
     for (size_t i = 0; i < answer->token_count; i++) json_int(&w, answer->tokens[i]);

@@ -13,6 +13,7 @@ typedef bool answer_stopped(void *arg); /* true ends it: SERVICE_CANCELLED */
 struct answer {
     view text;      /* what was said; of a model with a template, the content alone */
     view reasoning; /* what it thought before, where the template has a place for it */
+    view calls;     /* a JSON list of the tools it called; empty where it called none */
     int32_t *tokens; /* made */
     size_t token_count, prompt_tok, cached_tok;
     enum service_finish finish;

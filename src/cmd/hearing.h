@@ -17,6 +17,7 @@ struct heard {
 /* All zeros is closed. */
 struct hearing {
     struct heard content, reasoning;
+    struct heard calls; /* a JSON list, open until the end */
     hearing_show *show;
     void *arg;
     bool failed; /* no room for the text */
@@ -38,5 +39,8 @@ bool hearing_end(struct hearing *h, err *e);
 /* What was heard, valid until the next hearing_begin. */
 view hearing_content(const struct hearing *h);
 view hearing_reasoning(const struct hearing *h);
+
+/* Whole and well-formed calls as the `tool_calls` of a message; empty where there are none. */
+view hearing_calls(const struct hearing *h);
 
 #endif

@@ -27,9 +27,11 @@ static const struct command {
     { "pack", cmd_pack, "a model file as a packed image: it starts at once" },
     { "bench", cmd_bench, "tokens a second on this machine" },
     { "quantize", cmd_quantize, "the same model in fewer bits" },
+    { "route", cmd_route, "how a sparse model chooses its experts, and at what cost" },
     { "tokenizer", cmd_tokenizer, "a vocabulary from text" },
     { "data", cmd_data, "texts to token shards, for training" },
     { "train", cmd_train, "makes a model, the same bits everywhere" },
+    { "policy", cmd_policy, "what a policy file allows, in sentences" },
     { "doctor", cmd_doctor, "what this machine can do, what is missing and how to get it" },
 };
 enum { COMMAND_COUNT = sizeof COMMANDS / sizeof *COMMANDS };

@@ -9,7 +9,10 @@
 
 static const char *const TIERS[] = { "ref", "avx2", "avxvnni", "avx512", "neon", NULL };
 static const char *const ACTIVATIONS[] = { "int8", "f32", NULL };
-static const char *const KV_TIERS[] = { "f16", "f32", NULL };
+static const char *const KV_TIERS[] = { "f16",      "f32",      "q8",       "q4",       "log:k2v2", "log:k2v3",
+                                        "log:k2v4", "log:k3v2", "log:k3v3", "log:k3v4", "log:k4v2", "log:k4v3",
+                                        "log:k4v4", "log:paper", "base:window", "base:kivi2", "base:q4", "base:q4rot",
+                                        NULL };
 
 static const struct option COMPUTE_ROWS[] = {
     { "--threads", "N", OPTION_COUNT, offsetof(struct compute_options, threads), 1, THREADS_MAX, NULL, NULL,
@@ -18,8 +21,8 @@ static const struct option COMPUTE_ROWS[] = {
       "ref avx2 avxvnni avx512 neon (the fastest here)" },
     { "--activations", "TYPE", OPTION_CHOICE, offsetof(struct compute_options, activations), 0, 0, ACTIVATIONS, "int8",
       NULL },
-    { "--kv", "TYPE", OPTION_CHOICE, offsetof(struct compute_options, kv), 0, 0, KV_TIERS, "f16",
-      "how keys and values are kept: f16 or f32" },
+    { "--kv", "TIER", OPTION_CHOICE, offsetof(struct compute_options, kv), 0, 0, KV_TIERS, "f16",
+      "the cache: f16 f32 q8 q4 log:k2v2 (3, 4: more bits)" },
     { "--ctx", "N", OPTION_COUNT, offsetof(struct compute_options, ctx), 1, CTX_TOK_MAX, NULL, NULL,
       "context in tokens (the model's, at most 8192)" },
     { "--chunk", "N", OPTION_COUNT, offsetof(struct compute_options, chunk), 1, BATCH_TOK_MAX, NULL, NULL, NULL },
@@ -49,7 +52,8 @@ bool open_model(struct opened *o, const char *word, const struct compute_options
 {
     struct progress progress = { .what = "loading" };
     *o = (struct opened){ .activations_f32 = strcmp(c->activations, "f32") == 0,
-                          .kv = strcmp(c->kv, "f32") == 0 ? KV_F32 : KV_F16 };
+                          .method = kv_method_named(c->kv) };
+    o->kv = o->method < KV_METHODS ? KV_F32 : kv_type_named(c->kv);
     bool good = model_find(word, o->path, e) && kernels_bind(&o->kernels, c->cpu, e) &&
                 arena_new(&o->arena, COMMAND_ARENA_BYTES, e) &&
                 team_new(&o->team, c->threads > 0 ? c->threads : threads_default(), NULL, 0, e) &&

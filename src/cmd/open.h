@@ -3,6 +3,7 @@
 #ifndef HEARTH_CMD_OPEN_H
 #define HEARTH_CMD_OPEN_H
 
+#include "cache/measure.h"
 #include "cmd/options.h"
 #include "engine/session.h"
 #include "kernels/bind.h"
@@ -54,6 +55,7 @@ struct opened {
     arena arena;          /* for the command's own needs */
     bool activations_f32; /* --activations f32 */
     enum kv_type kv;
+    enum kv_method method; /* a measuring tier over f32: KV_METHODS where it is none */
 };
 bool open_model(struct opened *o, const char *word, const struct compute_options *c, err *e);
 void close_model(struct opened *o);

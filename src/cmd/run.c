@@ -27,11 +27,14 @@ static const struct option ROWS[] = {
     { "--stats", NULL, OPTION_FLAG, AT(stats), 0, 0, NULL, NULL, NULL },
     { "--think", NULL, OPTION_FLAG, AT(think), 0, 0, NULL, NULL, NULL },
     { "--no-think", NULL, OPTION_FLAG, AT(no_think), 0, 0, NULL, NULL, NULL },
+    { "--special", NULL, OPTION_FLAG, AT(special), 0, 0, NULL, NULL, NULL },
     { "--template", "FILE", OPTION_TEXT, AT(template_file), 0, 0, NULL, NULL, NULL },
     { "--messages", "FILE", OPTION_TEXT, AT(messages), 0, 0, NULL, NULL, NULL },
+    { "--tools", "FILE", OPTION_TEXT, AT(tools), 0, 0, NULL, NULL, NULL },
     { "--special", NULL, OPTION_FLAG, AT(special), 0, 0, NULL, NULL, NULL },
-    { "--logprobs", "N", OPTION_COUNT, AT(logprobs), 0, 100, NULL, "0", NULL },
+    { "--logprobs", "N", OPTION_COUNT, AT(logprobs), 0, 100, NULL, NULL, NULL },
     { "--no-jail", NULL, OPTION_FLAG, AT(no_jail), 0, 0, NULL, NULL, NULL },
+    { "--policy", "FILE", OPTION_TEXT, AT(policy), 0, 0, NULL, NULL, NULL },
 };
 
 /* Where the words leave it open: one word is a model if it names one, else a prompt for the model that ships. */
@@ -77,6 +80,7 @@ static bool make(struct running *r, struct service_ask *ask, const struct listen
         return false;
     out->text = hearing_content(h);
     out->reasoning = hearing_reasoning(h);
+    out->calls = hearing_calls(h);
     keep_ids(r, out);
     return true;
 }
@@ -95,8 +99,9 @@ bool run_answer(struct running *r, const struct listener *listener, struct answe
     ask.kind = SERVICE_CHAT;
     ask.talk = 1;
     ask.clock_s = local_clock();
+    ask.tools = r->talk.tools;
     return talk_messages(&r->talk, &r->o.arena, &ask.messages, &ask.variables, e) && make(r, &ask, listener, out, e) &&
-           talk_add(&r->talk, ROLE_ASSISTANT, out->text, out->reasoning, e);
+           talk_add(&r->talk, ROLE_ASSISTANT, out->text, out->reasoning, e) && talk_add_calls(&r->talk, out->calls, e);
 }
 
 bool run_turn(struct running *r, view text, const struct listener *listener, struct answer *out, err *e)
@@ -153,30 +158,33 @@ static bool one_shot(struct running *r, const char *prompt, err *e)
 static bool open_talk(struct running *r, err *e)
 {
     const struct run_options *set = r->set;
+    const char *needs = set->system != NULL ? "--system" : set->messages != NULL ? "--messages" : "--tools";
     r->templated = !set->raw && r->o.text.has_template;
-    if (!r->templated && (set->system != NULL || set->messages != NULL))
-        return fail(e, ERR_MISSING, ERR_NO_OFFSET, "%s: %s has no chat template (--template FILE)",
-                    set->system != NULL ? "--system" : "--messages", set->raw ? "raw text" : r->o.path);
+    if (!r->templated && (set->system != NULL || set->messages != NULL || set->tools != NULL))
+        return fail(e, ERR_MISSING, ERR_NO_OFFSET, "%s: %s has no chat template (--template FILE)", needs,
+                    set->raw ? "raw text" : r->o.path);
     r->made = set->made > 0 || r->templated ? set->made : RAW_TOKENS;
     if (!hearing_new(&r->hearing, e)) return false;
     if (!r->templated) return true;
     if (!talk_new(&r->talk, e)) return false;
     r->talk.think = set->think ? THINK_YES : set->no_think ? THINK_NO : THINK_UNSET;
+    if (set->tools != NULL && !talk_tools(&r->talk, set->tools, e)) return false;
     return (set->messages == NULL || talk_load(&r->talk, set->messages, e)) &&
            (set->system == NULL || talk_add(&r->talk, ROLE_SYSTEM, view_of(set->system), view_of(""), e));
 }
 
-/* A template of the user's own is read here and parsed in the text worker. */
-static bool open_all(struct running *r, const struct compute_options *c, const struct draw_options *d,
-                     const char *model_word, arena *a, err *e)
+static bool open_session(struct running *r, const struct compute_options *c, const struct draw_options *d,
+                         const struct expert_options *x, const char *model_word, err *e)
 {
-    const struct run_options *set = r->set;
-    struct jail_choice jail = { .no_jail = set->no_jail, .policy = set->policy };
-    view source = { 0 };
-    if (set->template_file != NULL && !file_read(set->template_file, TEMPLATE_BYTES_MAX, a, &source, e)) return false;
-    if (!served_open(&r->o, model_word, c, &jail, source, e)) return false;
-    r->ids = ARENA_ARRAY(&r->o.arena, int32_t, r->o.engine.ctx_tok, "token ids", e);
-    return r->ids != NULL && served_draws(&r->o, d, &r->ask, e) && open_talk(r, e);
+    struct session_settings set = { 0 };
+    if (!open_model(&r->o, model_word, c, e)) return false;
+    if (r->o.model.tokenizer == NULL) return fail(e, ERR_MISSING, ERR_NO_OFFSET, "%s: holds no vocabulary", r->o.path);
+    if (!plan_session(&r->o, c, &set, e) || !plan_draws(&r->o, d, &set, e) ||
+        !session_new(&r->s, &r->o.model, &r->o.kernels, r->o.team, &set, e) ||
+        !expert_log_begin(&r->experts, x, r->set->stats, &r->o.model, &r->o.arena, e))
+        return false;
+    if (r->experts.on) session_watch(r->s, expert_log_watch, &r->experts);
+    return open_talk(r, e);
 }
 
 /* Ctrl-C as something to read. Blocked before any thread is made: each takes the mask of its maker. */
@@ -193,13 +201,15 @@ int cmd_run(int argc, char **argv)
     struct run_options set = { 0 };
     struct compute_options compute = { 0 };
     struct draw_options draws = { 0 };
+    struct expert_options experts = { 0 };
     struct command_line line = { .command = "run",
                                  .usage = "[MODEL] [PROMPT]",
                                  .words_max = 2,
                                  .about = "One answer; a chat when there is no prompt and a terminal.",
                                  .groups = { { ROWS, sizeof ROWS / sizeof *ROWS, &set },
                                              compute_group(&compute),
-                                             draw_group(&draws) } };
+                                             draw_group(&draws),
+                                             expert_group(&experts) } };
     int status;
     if (!options_read(&line, argc, argv, &status)) return status;
     if ((set.prompt != NULL) + (set.file != NULL) + (line.word_count > 1) > 1 || (set.think && set.no_think)) {
@@ -212,9 +222,9 @@ int cmd_run(int argc, char **argv)
     struct running r = { .set = &set, .interrupts = chats ? take_interrupts() : -1 };
     arena files = { 0 };
     err e = { 0 };
-    bool good = arena_new(&files, TEMPLATE_BYTES_MAX * 2, &e) &&
-                open_all(&r, &compute, &draws, model_word, &files, &e) &&
-                (chats ? chat(&r, &e) : one_shot(&r, prompt, &e));
+    bool good = open_session(&r, &compute, &draws, &experts, model_word, &e) &&
+                (chats ? chat(&r, &e) : one_shot(&r, prompt, &e)) && expert_log_end(&r.experts, set.stats, &e);
+    expert_log_abandon(&r.experts);
     hearing_free(&r.hearing);
     talk_free(&r.talk);
     served_close(&r.o);

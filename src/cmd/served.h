@@ -1,11 +1,12 @@
-/* A model behind its processes, as `run` uses it: a packer, a text worker and an engine in their jails, and this process
- * as their client. */
+/* A model behind its processes, as `run` uses it: a packer, a text worker and an engine in their jails, and this
+ * process as their client. */
 #ifndef HEARTH_CMD_SERVED_H
 #define HEARTH_CMD_SERVED_H
 
 #include "cmd/open.h"
 #include "cmd/out.h"
 #include "orchestrator/crew.h"
+#include "orchestrator/policy.h"
 
 struct served {
     char path[PATH_BYTES_MAX];

@@ -47,6 +47,40 @@ bool talk_add(struct talk *t, enum talk_role role, view content, view reasoning,
     return true;
 }
 
+bool talk_add_calls(struct talk *t, view calls, err *e)
+{
+    return arena_copy(&t->arena, calls, &t->messages[t->message_count - 1].calls, "tool calls", e);
+}
+
+/* One schema of the list: the text worker would refuse it too, but not say where it stands. */
+static bool check_tool(const json_value *item, size_t number, err *e)
+{
+    const json_value *function = json_get(item, "function");
+    if (function == NULL) function = item;
+    const json_value *name = json_get(function, "name"), *parameters = json_get(function, "parameters");
+    if (name == NULL || name->type != JSON_STRING || name->text.len_bytes == 0)
+        return fail(e, ERR_VALUE, item->offset, "tool %zu: no object with a name", number);
+    if (parameters != NULL && parameters->type != JSON_OBJECT && parameters->type != JSON_NULL)
+        return fail(e, ERR_VALUE, parameters->offset, "tool %zu, %.*s: the parameters are no object", number,
+                    (int)min_size(name->text.len_bytes, 60), (const char *)name->text.ptr);
+    return true;
+}
+
+bool talk_tools(struct talk *t, const char *path, err *e)
+{
+    view text;
+    const json_value *list;
+    size_t number = 0;
+    if (!file_read(path, JSON_BYTES_MAX, &t->arena, &text, e)) return false;
+    bool good = json_parse(text, &t->arena, &list, e) &&
+                (list->type == JSON_ARRAY || fail(e, ERR_VALUE, list->offset, "not a list of tools")) &&
+                (list->count <= TOOLS_MAX || fail(e, ERR_LIMIT, 0, "%u tools, at most %d", list->count, TOOLS_MAX));
+    if (good) JSON_EACH(item, list) good = good && check_tool(item, ++number, e);
+    if (!good) err_prefix(e, path);
+    else t->tools = text;
+    return good;
+}
+
 void talk_cut(struct talk *t, size_t count)
 {
     t->message_count = min_size(t->message_count, count);
@@ -65,6 +99,10 @@ static void write_messages(const struct talk *t, json_writer *w)
         if (message->reasoning.len_bytes > 0) {
             json_key(w, "reasoning_content");
             json_string(w, message->reasoning);
+        }
+        if (message->calls.len_bytes > 0) {
+            json_key(w, "tool_calls");
+            json_raw(w, message->calls);
         }
         json_end_object(w);
     }
@@ -104,8 +142,9 @@ bool talk_save(struct talk *t, const char *path, err *e)
 }
 
 /* One message of a file; images and other parts are refused by name. */
-static bool load_message(struct talk *t, const json_value *item, size_t number, err *e)
+static bool load_message(struct talk *t, view text, const json_value *item, size_t number, err *e)
 {
+    const json_value *calls = json_get(item, "tool_calls");
     const json_value *role = json_get(item, "role"), *content = json_get(item, "content");
     const json_value *reasoning = json_get(item, "reasoning_content");
     size_t i = 0;
@@ -118,7 +157,9 @@ static bool load_message(struct talk *t, const json_value *item, size_t number, 
         return fail(e, ERR_UNSUPPORTED, ERR_NO_OFFSET, "message %zu: the content is no text (images can not be read)",
                     number);
     bool has_reasoning = reasoning != NULL && reasoning->type == JSON_STRING;
-    return talk_add(t, (enum talk_role)i, content->text, has_reasoning ? reasoning->text : view_of(""), e);
+    bool has_calls = i == ROLE_ASSISTANT && calls != NULL && calls->type == JSON_ARRAY && calls->count > 0;
+    return talk_add(t, (enum talk_role)i, content->text, has_reasoning ? reasoning->text : view_of(""), e) &&
+           (!has_calls || talk_add_calls(t, (view){ text.ptr + calls->offset, calls->len_bytes }, e));
 }
 
 bool talk_load(struct talk *t, const char *path, err *e)
@@ -135,7 +176,7 @@ bool talk_load(struct talk *t, const char *path, err *e)
     memcpy(old, t->messages, old_count * sizeof *old);
     t->message_count = 0;
     bool good = true;
-    JSON_EACH(item, list) good = good && load_message(t, item, ++number, e);
+    JSON_EACH(item, list) good = good && load_message(t, text, item, ++number, e);
     if (good) return true;
     memcpy(t->messages, old,
            old_count * sizeof *old); /* a file that can not be read leaves the conversation as it was */

@@ -4,7 +4,7 @@
 
 #include "base/arena.h"
 
-enum { MESSAGES_MAX = 4096 };
+enum { MESSAGES_MAX = 4096, TOOLS_MAX = 1024 };
 
 /* ORDER talk_role: ROLES in talk.c */
 enum talk_role { ROLE_SYSTEM, ROLE_USER, ROLE_ASSISTANT };
@@ -13,10 +13,12 @@ enum think { THINK_UNSET, THINK_YES, THINK_NO };
 struct message {
     enum talk_role role;
     view content, reasoning;
+    view calls; /* of the assistant: a JSON list as templates take it in `tool_calls`; empty where there are none */
 };
 
 struct talk {
     enum think think;
+    view tools; /* JSON, what the template and the parser of replies are told; empty: none */
     arena arena; /* everything below; only grows */
     struct message *messages;
     size_t message_count;
@@ -28,6 +30,13 @@ void talk_free(struct talk *t);
 
 /* Copies the message in. A system message replaces an earlier one. Errors: ERR_LIMIT, ERR_MEMORY. */
 bool talk_add(struct talk *t, enum talk_role role, view content, view reasoning, err *e);
+
+/* The calls of the last message, which is the assistant's; see hearing_calls. Errors: ERR_MEMORY. */
+bool talk_add_calls(struct talk *t, view calls, err *e);
+
+/* Tools for the template, from a JSON list of {"name", "description", "parameters"}, each alone or as the `function` of
+ * {"type": "function"}. Errors: ERR_VALUE with the place in the list, ERR_LIMIT, those of the reader. */
+bool talk_tools(struct talk *t, const char *path, err *e);
 
 /* Takes back messages from index `count` on. */
 void talk_cut(struct talk *t, size_t count);

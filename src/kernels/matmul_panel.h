@@ -42,6 +42,33 @@ struct panel_part {
     int zero;
 };
 
+/* The weights of the next panel, asked for in equal parts while the groups of this one are computed: expanding would
+ * wait for memory otherwise. Behind the last panel of a row follow the tiles of the next call. */
+struct panel_ahead {
+    const uint8_t *at[UNITS];
+    size_t left, each; /* bytes of each unit */
+};
+
+INLINE struct panel_ahead ahead_of_panel(const struct work *k, size_t first, size_t blocks, size_t block_bytes,
+                                         bool last, size_t groups)
+{
+    struct panel_ahead a = { .left = blocks * block_bytes };
+    a.each = round_up(ceil_div(a.left, groups), 64);
+    for (size_t u = 0; u < UNITS; u++)
+        a.at[u] = k->at[u] + (last ? UNITS / PARTS * k->w->tile_bytes : (first + blocks) * block_bytes);
+    return a;
+}
+
+INLINE void panel_fetch(struct panel_ahead *a)
+{
+    size_t now = min_size(a->each, a->left);
+    for (size_t u = 0; u < UNITS; u += PARTS) {
+        for (size_t i = 0; i < now; i += 64) __builtin_prefetch(a->at[u] + i, 0, 2);
+        a->at[u] += now;
+    }
+    a->left -= now;
+}
+
 /* ---- blocks of 32 ---- */
 
 struct panel_32 {
@@ -143,12 +170,14 @@ INLINE void panel_32(const struct shape_32 *s, const struct work *from, size_t e
     struct panel_32 p;
     struct panel_sums sums;
     struct work k = *from;
-    size_t all = k.x->cols / 32;
+    size_t all = k.x->cols / 32, groups = ceil_div(end - from->token, TOKENS);
     for (size_t first = 0; first < all; first += PANEL_BLOCKS) {
         struct panel_part part = { 0, first, min_size(all - first, PANEL_BLOCKS), first + PANEL_BLOCKS >= all, s->zero };
         expand_32(s, from, first, part.blocks, &p);
-        for (; from->token + part.group * TOKENS < end; part.group++) {
+        struct panel_ahead ahead = ahead_of_panel(from, first, part.blocks, s->block_bytes, part.last, groups);
+        for (; part.group < groups; part.group++) {
             k.token = min_size(from->token + part.group * TOKENS, end - TOKENS);
+            panel_fetch(&ahead);
             group(&p, &k, &part, &sums);
         }
     }
@@ -281,14 +310,16 @@ INLINE void panel_256(const struct shape_256 *s, group_256_fn *group, const stru
     struct panel_256 p;
     struct panel_sums sums;
     struct work k = *from;
-    size_t all = k.x->cols / 256;
+    size_t all = k.x->cols / 256, groups = ceil_div(end - from->token, TOKENS);
     for (size_t first = 0; first < all; first += PANEL_SUPERS) {
         struct panel_part part = { 0, first, min_size(all - first, PANEL_SUPERS), first + PANEL_SUPERS >= all, s->zero };
         for (size_t u = 0; u < UNITS; u++)
             for (size_t b = 0; b < part.blocks; b++)
                 expand_super(s, from->at[u] + (first + b) * s->block_bytes, from->part[u], b, u, &p);
-        for (; from->token + part.group * TOKENS < end; part.group++) {
+        struct panel_ahead ahead = ahead_of_panel(from, first, part.blocks, s->block_bytes, part.last, groups);
+        for (; part.group < groups; part.group++) {
             k.token = min_size(from->token + part.group * TOKENS, end - TOKENS);
+            panel_fetch(&ahead);
             group(&p, &k, &part, &sums);
         }
     }

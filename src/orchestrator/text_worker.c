@@ -201,8 +201,13 @@ static bool write_vars(struct text_worker *w, const struct text_render *r, view 
     view inside = object ? (view){ variables.ptr + 1, variables.len_bytes - 2 } : view_of("");
     bool any = false;
     for (size_t i = 0; i < inside.len_bytes && !any; i++) any = inside.ptr[i] > ' ';
-    const view parts[] = { { head.ptr, head.len_bytes - 1 }, view_of(",\"messages\":"), messages, view_of(",\"tools\":"),
-                           tools.len_bytes > 0 ? tools : view_of("null"), view_of(any ? "," : ""), any ? inside : view_of(""),
+    const view parts[] = { { head.ptr, head.len_bytes - 1 },
+                           view_of(",\"messages\":"),
+                           messages,
+                           view_of(",\"tools\":"),
+                           tools.len_bytes > 0 ? tools : view_of("null"),
+                           view_of(any ? "," : ""),
+                           any ? inside : view_of(""),
                            view_of("}") };
     size_t bytes = 0;
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) bytes += parts[i].len_bytes; /* under 2^25 */

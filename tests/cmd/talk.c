@@ -1,5 +1,6 @@
-/* cmd/talk.h, orchestrator/turns.h and rendering.h: what a second turn keeps, what a template that drops reasoning goes back to, BOS
- * once, and messages that try to be control tokens. */
+/* cmd/talk.h, cmd/hearing.h, orchestrator/turns.h and rendering.h: what a second turn keeps, what a template that drops
+ * reasoning goes back to, BOS once, messages that try to be control tokens, tools and calls. */
+#include "cmd/hearing.h"
 #include "cmd/talk.h"
 #include "format/json.h"
 #include "model/model.h"
@@ -28,6 +29,7 @@ struct spoken {
     struct talk talk;
     struct renderer renderer;
     struct turns turns;
+    view rendered; /* the last prompt */
     arena arena;
 };
 
@@ -55,6 +57,10 @@ static bool spoken_prompt(struct spoken *s, const int32_t **ids, size_t *count, 
     json_begin_object(&w);
     json_key(&w, "messages");
     json_raw(&w, messages);
+    if (s->talk.tools.len_bytes > 0) {
+        json_key(&w, "tools");
+        json_raw(&w, s->talk.tools);
+    }
     json_key(&w, "add_generation_prompt");
     json_bool(&w, true);
     json_key(&w, "bos_token");
@@ -63,7 +69,7 @@ static bool spoken_prompt(struct spoken *s, const int32_t **ids, size_t *count, 
     json_text(&w, "</s>");
     json_end_object(&w);
     if (!json_done(&w, &json) || !renderer_text(&s->renderer, json, &text, e) ||
-        !turns_prompt(&s->turns, &s->renderer, &text, &s->arena, e))
+        !arena_copy(&s->arena, text.text, &s->rendered, "text", e) || !turns_prompt(&s->turns, &s->renderer, &text, &s->arena, e))
         return false;
     *ids = s->turns.ids;
     *count = s->turns.ids_count;
@@ -225,6 +231,136 @@ static void files(void)
     close(fd);
 }
 
+static void put_file(const char *path, const char *text)
+{
+    FILE *out = fopen(path, "w");
+    if (out != NULL) fputs(text, out);
+    if (out != NULL) fclose(out);
+}
+
+/* Names its tools, and writes calls as Hermes and Qwen do. */
+static const char TOOLS[] =
+    "{% for tool in tools or [] %}{{ tool|tojson }}\n{% endfor %}{% for m in messages %}<|im_start|>{{ m.role }}\n"
+    "{{ m.content }}{% for c in m.tool_calls or [] %}\n<tool_call>\n{\"name\": \"{{ c.function.name }}\", "
+    "\"arguments\": {{ c.function.arguments|tojson }}}\n</tool_call>{% endfor %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+
+static const char GOOD_TOOLS[] =
+    "[{\"type\": \"function\", \"function\": {\"name\": \"f\", \"parameters\": {\"type\": \"object\"}}}, "
+    "{\"name\": \"g\"}]";
+
+static void wrong_tools(struct talk *t, const char *path)
+{
+    static const struct {
+        const char *says, *text, *want;
+    } rows[] = {
+        { "no JSON", "hello", "JSON" },
+        { "one tool, no list", "{\"name\": \"f\"}", "not a list of tools" },
+        { "a number", "[1]", "tool 1: no object with a name" },
+        { "the second has no name", "[{\"name\": \"f\"}, {\"type\": \"function\"}]", "tool 2: no object with a name" },
+        { "an empty name", "[{\"function\": {\"name\": \"\"}}]", "tool 1: no object with a name" },
+        { "parameters that are a list", "[{\"name\": \"f\", \"parameters\": []}]",
+          "tool 1, f: the parameters are no object" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        err e = { 0 };
+        put_file(path, rows[i].text);
+        CHECK(!talk_tools(t, path, &e) && strstr(e.text, rows[i].want) != NULL && strstr(e.text, path) != NULL,
+              "%s: %s", rows[i].says, e.text);
+        CHECK(t->tools.len_bytes == 0, "%s: no tools", rows[i].says);
+    }
+}
+
+struct shown {
+    char text[1000];
+    size_t len;
+};
+
+static void show(void *arg, view text, bool reasoning)
+{
+    struct shown *shown = arg;
+    for (size_t i = 0; i < text.len_bytes && !reasoning && shown->len + 1 < sizeof shown->text; i++)
+        shown->text[shown->len++] = (char)text.ptr[i];
+}
+
+static void hear(struct hearing *h, enum text_part part, const char *text)
+{
+    struct service_event delta = { .kind = SERVICE_EVENT_DELTA, .part = part };
+    if (part == TEXT_CALL_BEGIN) delta.name = view_of(text);
+    else delta.text = view_of(text);
+    hearing_take(h, &delta);
+}
+
+/* A call is shown on a line of its own, kept apart from the text, and printed by the template in the next turn. */
+static void called(struct spoken *t)
+{
+    static const char line[] = "{\"name\": \"f\", \"arguments\": {\"a\": \"\\\"x\"}}\n";
+    struct hearing h = { 0 };
+    struct shown shown = { .len = 0 };
+    err e = { 0 };
+    if (!CHECK(hearing_new(&h, &e), "%s", e.text)) return;
+    hearing_begin(&h, show, &shown);
+    hear(&h, TEXT_CONTENT, "I look.");
+    hear(&h, TEXT_CALL_BEGIN, "f");
+    hear(&h, TEXT_CALL_ARGS, "{\"a\": ");
+    hear(&h, TEXT_CALL_ARGS, "\"\\\"x\"}");
+    hear(&h, TEXT_CALL_END, "");
+    CHECK(hearing_end(&h, &e), "%s", e.text);
+    CHECK(view_is(hearing_content(&h), "I look."), "the text alone: %.*s", (int)hearing_content(&h).len_bytes,
+          (const char *)hearing_content(&h).ptr);
+    CHECK(strncmp(shown.text, "I look.\n", 8) == 0 && strcmp(shown.text + 8, line) == 0, "shown: %s", shown.text);
+    add(t, ROLE_ASSISTANT, "I look.", "");
+    CHECK(talk_add_calls(&t->talk, hearing_calls(&h), &e), "%s", e.text);
+    prompt(t, "a conversation with a call");
+    CHECK(memmem(t->rendered.ptr, t->rendered.len_bytes, line, sizeof line - 1) != NULL,
+          "the template writes the call: %.*s", (int)t->rendered.len_bytes, (const char *)t->rendered.ptr);
+    hearing_free(&h);
+}
+
+/* The model names the tool, and the name is any bytes: what is kept is still JSON. */
+static void hostile_name(void)
+{
+    struct hearing h = { 0 };
+    arena a = { 0 };
+    const json_value *list = NULL;
+    err e = { 0 };
+    if (!CHECK(hearing_new(&h, &e) && arena_new(&a, 1 << 16, &e), "%s", e.text)) return;
+    hearing_begin(&h, NULL, NULL);
+    hear(&h, TEXT_CALL_BEGIN, "a\"}, {\n");
+    hear(&h, TEXT_CALL_ARGS, "{}");
+    hear(&h, TEXT_CALL_END, "");
+    hear(&h, TEXT_CALL_BEGIN, "g");
+    hear(&h, TEXT_CALL_ARGS, "{}");
+    hear(&h, TEXT_CALL_END, "");
+    CHECK(hearing_end(&h, &e) && json_parse(hearing_calls(&h), &a, &list, &e), "%s", e.text);
+    CHECK(list != NULL && list->count == 2, "two calls");
+    hearing_free(&h);
+    arena_free(&a);
+}
+
+static void tools(void)
+{
+    struct spoken t, read;
+    err e = { 0 };
+    char path[] = "/tmp/hearth-talk-XXXXXX";
+    int fd = mkstemp(path);
+    if (fd < 0 || !CHECK(spoken_new(&t, TOOLS, &e) && spoken_new(&read, TOOLS, &e), "%s", e.text)) return;
+    wrong_tools(&t.talk, path);
+    put_file(path, GOOD_TOOLS);
+    CHECK(talk_tools(&t.talk, path, &e) && view_is(t.talk.tools, GOOD_TOOLS), "%s", e.text);
+    add(&t, ROLE_USER, "hi", "");
+    prompt(&t, "with tools");
+    CHECK(memmem(t.rendered.ptr, t.rendered.len_bytes, "{\"name\": \"g\"}\n", 14) != NULL, "the template sees them");
+    called(&t);
+    CHECK(talk_save(&t.talk, path, &e) && talk_load(&read.talk, path, &e), "%s", e.text);
+    CHECK(read.talk.message_count == 2 && view_equal(read.talk.messages[1].calls, t.talk.messages[1].calls),
+          "calls written and read");
+    spoken_free(&t);
+    spoken_free(&read);
+    remove(path);
+    close(fd);
+}
+
 int main(void)
 {
     char path[1024];
@@ -241,6 +377,8 @@ int main(void)
         drops();
         forged();
         files();
+        tools();
+        hostile_name();
         model_free(&m);
     }
     return check_done();

@@ -1,5 +1,6 @@
 /* A whole run in a folder of its own: data, training, killed at random moments and resumed, the log replayed, a planted
  * change found, the model written; then what is refused, and that a refusal loses nothing. */
+#include "train/card.h"
 #include "train/curves.h"
 #include "train/export.h"
 
@@ -260,7 +261,7 @@ static double graph_loss(const model *m, team *t, const int32_t *tok, const int3
     arena a = { 0 };
     double loss = 0;
     const struct hyper *h = &m->hyper;
-    struct kv_shape shape = { KV_F32, h->layers, h->kv_heads, h->key_dim, h->value_dim };
+    struct kv_shape shape = { KV_F32, h->layers, h->kv_heads, h->key_dim, h->value_dim, 1, 0 };
     if (!arena_new(&a, 1 << 20, e) || !kernels_bind(&k, NULL, e) || !kv_pool_new(&pool, &shape, 1, &a, e) ||
         !kv_seq_new(&seq, &pool, PAGE_TOK, &a, e) || !graph_new(&g, m, &k, t, &set, e)) return -1;
     for (size_t i = 0; i < SAME_TOK; i++) step[i] = (struct step_token){ &seq, tok[i], true };
@@ -321,7 +322,7 @@ static void test_export(void)
     CHECK(!curves_write(in("none.svg"), &(const char *){ in("vocab.gguf") }, &legend, 1, &r.arena, &e) &&
               access(in("none.svg"), F_OK) != 0, "a log without steps: %s", e.text);
     e = (err){ 0 };
-    CHECK(export_card(&r, in("toy.md"), &e), "%s", e.text);
+    CHECK(card_write(&r, in("toy.md"), &e), "%s", e.text);
     CHECK(!export_gguf(&r, in("toy-q4k.gguf"), WEIGHT_Q4_K, &e) && access(in("toy-q4k.gguf"), F_OK) != 0,
           "rows of 32 are no block of 256: %s", e.text);
     e = (err){ 0 };
@@ -389,12 +390,38 @@ static void refused_data(const char *says, const char *content, size_t len, cons
     run_close(&r);
 }
 
+static bool replace_text(const char *name, const char *from, const char *to, err *e)
+{
+    arena a = { 0 };
+    view text;
+    char room[8192];
+    bool good = arena_new(&a, 1 << 20, e) && file_read(in(name), sizeof room - 1, &a, &text, e);
+    if (good) {
+        memcpy(room, text.ptr, text.len_bytes);
+        room[text.len_bytes] = 0;
+        char *at = strstr(room, from);
+        good = at != NULL && strlen(from) == strlen(to);
+        if (good) memcpy(at, to, strlen(to));
+        good = good && write_text(in(name), room, e);
+    }
+    arena_free(&a);
+    return good;
+}
+
 static void test_refusals(void)
 {
     err e = { 0 };
     CHECK(write_config("longer.conf", "longer", 13, &e), "%s", e.text);
-    refused_checkpoint("a checkpoint of another configuration", "longer.conf", in("run/last.check"),
+    refused_checkpoint("a longer run than the one whose rate has begun to fall", "longer.conf", in("run/last.check"),
+                       "falls from step 8");
+    CHECK(write_config("other.conf", "other", 12, &e) && replace_text("other.conf", "seed = 7", "seed = 8", &e), "%s",
+          e.text);
+    refused_checkpoint("a checkpoint of another configuration", "other.conf", in("run/last.check"),
                        "another configuration");
+    struct run longer;
+    CHECK(open_run(&longer, "longer.conf", 1, NULL, &e) && run_load(&longer, in("run/step-8.check"), &e) &&
+              longer.trainer.step == 8, "before the rate falls a run may become longer: %s", e.text);
+    run_close(&longer);
     for (size_t at = 0; at < 100000; at += 9999) {
         flip(in("run/last.check"), in("bad.check"), at, &e);
         refused_checkpoint("a flipped bit", "toy.conf", in("bad.check"), "");
