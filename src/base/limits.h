@@ -5,6 +5,7 @@
 
 enum {
     THREADS_MAX = 256,            /* threads in one team; larger machines run several engines */
+    CPUS_MAX = 1024,              /* numbers of processors: what a cpu_set_t of the C library holds */
     UTF8_BYTES_MAX = 4,           /* bytes of one character */
     LAYERS_MAX = 1024,            /* layers of a model; the deepest published ones have under 200 */
     HEADS_MAX = 1024,             /* query heads of a layer */

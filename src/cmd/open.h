@@ -17,6 +17,7 @@ enum { PATH_BYTES_MAX = 4096 };
 struct compute_options {
     size_t threads; /* 0: the processors this process may use */
     const char *cpu, *activations, *kv;
+    const char *cpus; /* processors to pin threads to, or NULL: "0,2-3" */
     size_t chunk, ctx, memory; /* 0: see session_settings; all memory that is free */
 };
 struct option_group compute_group(struct compute_options *values);

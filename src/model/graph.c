@@ -24,7 +24,7 @@
 
 /* ---- planning ---- */
 
-enum { DENSE_NEEDS = 22, NEEDS_MAX = DENSE_NEEDS + EXPERT_NEEDS + LATENT_NEEDS, NEED_ALIGN = 64 };
+enum { DENSE_NEEDS = 23, NEEDS_MAX = DENSE_NEEDS + EXPERT_NEEDS + LATENT_NEEDS, NEED_ALIGN = 64 };
 
 /* Everything graph_new takes, in one place: the sum is the plan, the loop over it is the taking. */
 static size_t list_needs(graph *g, size_t threads, struct need out[static NEEDS_MAX])
@@ -56,6 +56,7 @@ static size_t list_needs(graph *g, size_t threads, struct need out[static NEEDS_
         { (void **)&g->pack_room, threads * LOG_PACK_FLOATS, f },
         { (void **)&g->positions, chunk, sizeof *g->positions },
         { (void **)&g->wanted, chunk, sizeof *g->wanted },
+        { (void **)&g->stretches, threads, sizeof *g->stretches },
         { &g->room[ACTIVATION_F32], activations_bytes(ACTIVATION_F32, cols_max, chunk), 1 },
         { &g->room[ACTIVATION_INT8_32], activations_bytes(ACTIVATION_INT8_32, cols_max, chunk), 1 },
         { &g->room[ACTIVATION_INT8_256], activations_bytes(ACTIVATION_INT8_256, cols_max, chunk), 1 },
@@ -198,46 +199,6 @@ void graph_make_inputs(graph *g, activations *input, unsigned forms, size_t t, s
 }
 
 /* ---- products ---- */
-
-struct products_job {
-    const graph *g;
-    const activations *input; /* FORMS of them */
-    const matrix *w[PRODUCTS_MAX];
-    float *out[PRODUCTS_MAX];
-    size_t first_task[PRODUCTS_MAX + 1];
-    size_t count, task_tiles;
-};
-
-static void products_task(void *arg, size_t task, size_t thread)
-{
-    const struct products_job *job = arg;
-    (void)thread;
-    size_t i = 0;
-    while (task >= job->first_task[i + 1]) i++;
-    const matrix *w = job->w[i];
-    enum activation_form form =
-        job->g->set.activations_f32 ? ACTIVATION_F32 : weight_kind(w->type)->activations;
-    size_t begin = (task - job->first_task[i]) * job->task_tiles;
-    size_t end = min_size(begin + job->task_tiles, tile_count(w->rows));
-    matmul(job->g->k, w, &job->input[form], job->out[i], w->rows, begin, end);
-}
-
-/* Tasks are a few tiles each: enough of them that a slow thread takes fewer, few
- * enough that the counter is not what is measured. */
-void graph_products(graph *g, const activations *input, const matrix *const *w, float *const *out, size_t count)
-{
-    struct products_job job = { .g = g, .input = input, .count = count };
-    size_t tiles = 0;
-    for (size_t i = 0; i < count; i++) tiles += tile_count(w[i]->rows);
-    size_t share = tiles / (team_threads(g->team) * 8);
-    job.task_tiles = share < 2 ? 2 : share > 64 ? 64 : share & ~(size_t)1;
-    for (size_t i = 0; i < count; i++) {
-        job.w[i] = w[i];
-        job.out[i] = out[i];
-        job.first_task[i + 1] = job.first_task[i] + ceil_div(tile_count(w[i]->rows), job.task_tiles);
-    }
-    team_run(g->team, job.first_task[count], products_task, &job);
-}
 
 static void products(graph *g, const matrix *const *w, float *const *out, size_t count)
 {
@@ -717,12 +678,14 @@ static void attention_block(graph *g, const struct layer *w, size_t layer)
         job.x = latent_attention(g, w, layer);
         job.cols = h->heads * h->latent.value_dim;
     } else {
+        g->soon = (struct product_list){ { &w->o }, 1 };
         products(g, (const matrix *const[]){ &w->q, &w->k, &w->v }, (float *const[]){ g->q, g->key, g->value }, 3);
         place_heads(g, layer);
         graph_store(g, layer, g->key, g->value, h->value_dim);
         graph_attend(g, layer);
     }
     between(g, job, &w->o);
+    if (w->router == NULL) g->soon = (struct product_list){ { &w->gate, &w->up }, 2 };
     products(g, (const matrix *const[]){ &w->o }, (float *const[]){ g->block_out }, 1);
 }
 
@@ -743,9 +706,11 @@ static size_t attention_inputs(const struct hyper *h, const struct layer *w, con
 void graph_feed_forward(graph *g, const matrix *gate, const matrix *up, const matrix *down, const float *gate_bias,
                         const float *up_bias, float *out)
 {
+    g->soon = (struct product_list){ { down }, 1 };
     products(g, (const matrix *const[]){ gate, up }, (float *const[]){ g->gate, g->up }, 2);
     between(g, (struct between_job){ .x = g->gate, .up = g->up, .gate_bias = gate_bias, .up_bias = up_bias,
                                      .cols = gate->rows }, down);
+    g->soon = g->later;
     products(g, (const matrix *const[]){ down }, (float *const[]){ out }, 1);
 }
 
@@ -796,6 +761,8 @@ static bool layers(graph *g, err *e)
         next_count = feed_forward_inputs(w, next);
         rows(g, (struct rows_job){ .norm = w->ffn_norm, .out_bias = w->o_bias, .post_norm = w->attn_post_norm }, next,
              next_count);
+        g->later = (struct product_list){ { &m->output }, 1 };
+        if (l + 1 < m->hyper.layers) g->later.count = attention_inputs(&m->hyper, w + 1, g->later.w);
         if (w->router != NULL) experts_block(g, w);
         else graph_feed_forward(g, &w->gate, &w->up, &w->down, w->gate_bias, w->up_bias, g->block_out);
         if (!all_good(g, l, e)) return false;

@@ -15,6 +15,18 @@ enum {
     EXPERT_TILES = 4  /* tiles of one expert's matrix that one task computes */
 };
 
+/* Matrices that are multiplied with one input, in one stage. */
+struct product_list {
+    const matrix *w[PRODUCTS_MAX];
+    size_t count;
+};
+
+/* The tasks of a stage that one thread takes first: products.c. */
+struct stretch {
+    _Alignas(64) _Atomic size_t next;
+    size_t end;
+};
+
 /* A stretch of a step's tokens: one sequence, positions in a row. */
 struct block {
     size_t first, count; /* tokens of the step */
@@ -73,6 +85,9 @@ struct graph {
     size_t *wanted;              /* the step's tokens that asked for logits */
     bool gathered;               /* rows of x are the wanted tokens' alone: token_count and positions too */
     size_t wanted_count, logits_from, logits_end; /* rows 0.. of `logits` are those of wanted[logits_from..] */
+    struct stretch *stretches;   /* one a thread */
+    struct product_list soon;    /* what is multiplied after the products of this stage; none: not known */
+    struct product_list later;   /* after a layer's feed-forward block */
     const struct step_token *tokens;
     size_t token_count;
     expert_watch *watch;         /* NULL: nobody */
