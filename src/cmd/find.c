@@ -20,8 +20,7 @@ static bool try_path(char path[static PATH_BYTES_MAX], const char *folder, const
     return len > 0 && len < PATH_BYTES_MAX && is_file(path);
 }
 
-/* $HEARTH_MODELS, else ~/.local/share/hearth/models. */
-static bool model_folder(char folder[static PATH_BYTES_MAX])
+bool model_folder(char folder[static PATH_BYTES_MAX])
 {
     const char *set = getenv("HEARTH_MODELS"), *home = getenv("HOME");
     int len = -1;

@@ -1,5 +1,6 @@
-/* What may be asked of an engine. A message that does not follow include/hearth.h's layout has a broken sender; a number
- * out of range in one that does is an error of the request. Everything is read from the caller's private copy. */
+/* What may be asked of an engine. A message that does not follow include/hearth.h's layout has a broken sender; a
+ * number out of range in one that does is an error of the request. Everything is read from the caller's private copy.
+ * */
 #include "engine/engine_part.h"
 
 #include "base/checked.h"

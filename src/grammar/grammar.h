@@ -120,11 +120,11 @@ size_t grammar_walker_bytes(const grammar_vocab *v);
 void grammar_walker_forget(grammar_walker *w);
 
 /* Where an answer stands: plain data, copied by assignment (so a step is taken back by keeping a copy). */
-enum { GRAMMAR_WAYS_MAX = 64, GRAMMAR_FRAME_WORDS = 4096 };
-struct grammar_way {
+enum { GRAMMAR_WAYS_MAX = 64, GRAMMAR_FRAME_WORDS = 8192 };
+struct grammar_way { /* one reading of the answer so far: walk.h */
     uint8_t op, blank;
     uint16_t label;
-    uint32_t arg, state, count, frame;
+    uint32_t arg, state, count, frame, zero;
     uint64_t hash;
 };
 typedef struct grammar_state {

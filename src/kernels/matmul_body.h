@@ -228,10 +228,14 @@ INLINE i32v start_256(const struct shape_256 *s, const int16_t *sums, size_t g)
 /* isum[u][t] += sub-scale * (codes . codes) over the groups of a quarter, exact. */
 INLINE void dots_256(const struct shape_256 *s, const uint8_t *const *block, const size_t *part, const int8_t *x,
                      size_t x_stride, const int16_t *sums, size_t sums_stride, size_t quarter, size_t units,
-                     size_t tokens, i32v isum[UNITS][TOKENS])
+                     size_t tokens, struct ahead *ahead, i32v isum[UNITS][TOKENS])
 {
     UNROLL for (size_t i = 0; i < 64 / s->group_values; i++) {
         size_t g = group_256(s, quarter, i);
+        /* A few lines at a time: what is being asked for keeps loads that miss the first cache waiting. */
+        if (tokens < FEW_TOKENS)
+            UNROLL for (size_t u = 0; u < units; u++)
+                ahead_fetch(&ahead[u], part[u], s->block_bytes / (256 / s->group_values));
         i32v dot[UNITS][TOKENS];
         UNROLL for (size_t t = 0; t < tokens; t++) {
             i32v start = start_256(s, sums + t * sums_stride, g);
@@ -287,12 +291,9 @@ INLINE void product_256(const struct shape_256 *s, const struct work *k, size_t 
         i32v isum[UNITS][TOKENS];
         UNROLL for (size_t u = 0; u < units; u++)
             UNROLL for (size_t t = 0; t < tokens; t++) isum[u][t] = (i32v){ 0 };
-        for (size_t quarter = 0; quarter < 4; quarter++) {
-            if (tokens < FEW_TOKENS)
-                UNROLL for (size_t u = 0; u < units; u++) ahead_fetch(&ahead[u], k->part[u], s->block_bytes / 4);
+        for (size_t quarter = 0; quarter < 4; quarter++)
             dots_256(s, block, k->part, codes + 256 * b, x->cols, sums + 16 * b, 16 * blocks, quarter, units, tokens,
-                     isum);
-        }
+                     ahead, isum);
         UNROLL for (size_t u = 0; u < units; u++) {
             f32v dw = load_f16(block[u] + s->scale_at + 2 * LANES * k->part[u]);
             UNROLL for (size_t t = 0; t < tokens; t++)

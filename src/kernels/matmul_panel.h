@@ -1,7 +1,7 @@
 /* Products with many tokens: a part of matmul_body.h.
  *
- * Codes of UNITS units over PANEL_VALUES inner values are expanded once, to the bytes that dot4 takes, into a panel that
- * stays in the first cache; then every group of TOKENS tokens meets it. The inner loop is nothing but dot4 and the
+ * Codes of UNITS units over PANEL_VALUES inner values are expanded once, to the bytes that dot4 takes, into a panel
+ * that stays in the first cache; then every group of TOKENS tokens meets it. The inner loop is nothing but dot4 and the
  * combination of a block, both at the rate of the multipliers: on Zen 4, where they share two pipes, 10 cycles a block
  * of 32, 8 of them dot products. Between two panels the running sums stand in memory: a sum that is stored and loaded
  * again keeps its bits, and the order over blocks is that of the loop.
@@ -162,8 +162,8 @@ static void group_minima(const struct panel_32 *p, const struct work *k, const s
     group_32(p, k, part, sums, true, false, true);
 }
 
-/* k's units against the tokens from k->token up to `end`: TOKENS to PANEL_MOST of them. The last group reaches back over
- * tokens of the one before, which are computed twice, into the same places. */
+/* k's units against the tokens from k->token up to `end`: TOKENS to PANEL_MOST of them. The last group reaches back
+ * over tokens of the one before, which are computed twice, into the same places. */
 INLINE void panel_32(const struct shape_32 *s, const struct work *from, size_t end)
 {
     group_32_fn *group = s->wide ? group_wide : s->minimum_at != 0 ? group_minima : group_plain;
@@ -172,7 +172,8 @@ INLINE void panel_32(const struct shape_32 *s, const struct work *from, size_t e
     struct work k = *from;
     size_t all = k.x->cols / 32, groups = ceil_div(end - from->token, TOKENS);
     for (size_t first = 0; first < all; first += PANEL_BLOCKS) {
-        struct panel_part part = { 0, first, min_size(all - first, PANEL_BLOCKS), first + PANEL_BLOCKS >= all, s->zero };
+        struct panel_part part = { .first = first, .blocks = min_size(all - first, PANEL_BLOCKS), .zero = s->zero };
+        part.last = first + part.blocks == all;
         expand_32(s, from, first, part.blocks, &p);
         struct panel_ahead ahead = ahead_of_panel(from, first, part.blocks, s->block_bytes, part.last, groups);
         for (; part.group < groups; part.group++) {
@@ -275,7 +276,8 @@ INLINE f32v minima_sum(const struct panel_256 *p, size_t b, size_t u, const stru
 }
 
 INLINE void group_supers(const struct panel_256 *p, const struct work *k, const struct panel_part *part,
-                      struct panel_sums *sums_of, size_t group_values, int zero, bool wide, bool short_dots, bool minima)
+                         struct panel_sums *sums_of, size_t group_values, int zero, bool wide, bool short_dots,
+                         bool minima)
 {
     size_t all = k->x->cols / 256, stride = k->x->cols, first = part->first, blocks = part->blocks;
     const int8_t *codes = k->x->codes + k->token * stride + 256 * first;
@@ -312,7 +314,8 @@ INLINE void panel_256(const struct shape_256 *s, group_256_fn *group, const stru
     struct work k = *from;
     size_t all = k.x->cols / 256, groups = ceil_div(end - from->token, TOKENS);
     for (size_t first = 0; first < all; first += PANEL_SUPERS) {
-        struct panel_part part = { 0, first, min_size(all - first, PANEL_SUPERS), first + PANEL_SUPERS >= all, s->zero };
+        struct panel_part part = { .first = first, .blocks = min_size(all - first, PANEL_SUPERS), .zero = s->zero };
+        part.last = first + part.blocks == all;
         for (size_t u = 0; u < UNITS; u++)
             for (size_t b = 0; b < part.blocks; b++)
                 expand_super(s, from->at[u] + (first + b) * s->block_bytes, from->part[u], b, u, &p);

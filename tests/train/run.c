@@ -261,7 +261,7 @@ static double graph_loss(const model *m, team *t, const int32_t *tok, const int3
     arena a = { 0 };
     double loss = 0;
     const struct hyper *h = &m->hyper;
-    struct kv_shape shape = { KV_F32, h->layers, h->kv_heads, h->key_dim, h->value_dim };
+    struct kv_shape shape = { KV_F32, h->layers, h->kv_heads, h->key_dim, h->value_dim, 1, 0 };
     if (!arena_new(&a, 1 << 20, e) || !kernels_bind(&k, NULL, e) || !kv_pool_new(&pool, &shape, 1, &a, e) ||
         !kv_seq_new(&seq, &pool, PAGE_TOK, &a, e) || !graph_new(&g, m, &k, t, &set, e)) return -1;
     for (size_t i = 0; i < SAME_TOK; i++) step[i] = (struct step_token){ &seq, tok[i], true };
