@@ -3,6 +3,7 @@
 #include "train/card.h"
 #include "train/curves.h"
 #include "train/export.h"
+#include "train/vocabulary.h"
 
 #include "base/file.h"
 #include "base/prng.h"
@@ -12,6 +13,7 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -253,7 +255,8 @@ enum { SAME_TOK = 32 };
 static double graph_loss(const model *m, team *t, const int32_t *tok, const int32_t *target, err *e)
 {
     struct kernels k;
-    struct graph_settings set = { SAME_TOK, SAME_TOK, SAME_TOK, true };
+    struct graph_settings set = { .chunk_tok = SAME_TOK, .logit_rows = SAME_TOK, .ctx_tok = SAME_TOK,
+                                  .activations_f32 = true };
     struct step_token step[SAME_TOK];
     graph *g = NULL;
     kv_seq seq = { 0 };
@@ -441,6 +444,49 @@ static void test_refusals(void)
     refused_data("bytes that are no UTF-8", "\xff\xfe\x00\x01", 4, "no document is left");
 }
 
+/* A disk that is full in the middle of a checkpoint: the last good one stays. A limit on files' sizes stands for it. */
+static void test_full_disk(void)
+{
+    struct run r;
+    err e = { 0 };
+    bool found = false;
+    struct rlimit was, tight = { 5000, RLIM_INFINITY };
+    CHECK(open_run(&r, "toy.conf", 1, NULL, &e) && run_load_last(&r, &found, &e) && found, "%s", e.text);
+    if (!CHECK(getrlimit(RLIMIT_FSIZE, &was) == 0, "a limit")) return;
+    tight.rlim_max = was.rlim_max;
+    signal(SIGXFSZ, SIG_IGN);
+    CHECK(setrlimit(RLIMIT_FSIZE, &tight) == 0, "a limit");
+    CHECK(!run_checkpoint(&r, false, &e) && e.code == ERR_IO, "a full disk: \"%s\"", e.text);
+    CHECK(setrlimit(RLIMIT_FSIZE, &was) == 0, "a limit");
+    signal(SIGXFSZ, SIG_DFL);
+    e = (err){ 0 };
+    CHECK(run_load(&r, in("run/last.check"), &e), "the checkpoint before it: %s", e.text);
+    run_close(&r);
+}
+
+/* Texts too small for what is asked of them. */
+static void test_small_texts(void)
+{
+    err e = { 0 };
+    arena a = { 0 };
+    view text;
+    struct settings s;
+    struct vocabulary_report report;
+    CHECK(write_config("small.conf", "small", 12, &e) && arena_new(&a, 1 << 28, &e) &&
+              file_read(in("small.conf"), 1 << 20, &a, &text, &e) && settings_read(text, &a, &s, &e), "%s", e.text);
+    s.vocab = 100000;
+    CHECK(!vocabulary_make(&s, NULL, &a, &report, &e) && e.code == ERR_VALUE && strstr(e.text, "support") != NULL,
+          "a vocabulary larger than its text supports: \"%s\"", e.text);
+    arena_free(&a);
+    e = (err){ 0 };
+    struct run r;
+    CHECK(open_run(&r, "toy.conf", 1, NULL, &e), "%s", e.text);
+    struct stream tiny;
+    CHECK(!stream_make(&tiny, &r.shard, r.passes, r.settings.source_count + 1, 1 << 24, 1, &r.arena, &e) &&
+              strstr(e.text, "less than one row") != NULL, "text shorter than a context: \"%s\"", e.text);
+    run_close(&r);
+}
+
 int main(void)
 {
     err e = { 0 };
@@ -455,6 +501,8 @@ int main(void)
     test_kills();
     test_verify();
     test_export();
+    test_full_disk();
+    test_small_texts();
     test_refusals();
     char command[512];
     snprintf(command, sizeof command, "rm -rf '%s'", folder);
