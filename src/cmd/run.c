@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/limits.h"
 #include "cmd/out.h"
+#include "cmd/saved.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -28,6 +29,9 @@ static const struct option ROWS[] = {
     { "--template", "FILE", OPTION_TEXT, AT(template_file), 0, 0, NULL, NULL, NULL },
     { "--messages", "FILE", OPTION_TEXT, AT(messages), 0, 0, NULL, NULL, NULL },
     { "--special", NULL, OPTION_FLAG, AT(special), 0, 0, NULL, NULL, NULL },
+    { "--session", "FILE", OPTION_TEXT, AT(session), 0, 0, NULL, NULL,
+      "take the text so far from it, and keep it there" },
+    { "--session-key", "FILE", OPTION_TEXT, AT(session_key), 0, 0, NULL, NULL, NULL },
     { "--logprobs", "N", OPTION_COUNT, AT(logprobs), 0, 100, NULL, "0", NULL },
 };
 
@@ -193,6 +197,32 @@ static bool open_session(struct running *r, const struct compute_options *c, con
            session_new(&r->s, &r->o.model, &r->o.kernels, r->o.team, &set, e) && open_talk(r, e);
 }
 
+/* A saved session that can not be taken costs time, not the answer: one line says why, and all is computed. */
+static bool take_saved(struct running *r, uint8_t key[static SAVED_KEY_BYTES], err *e)
+{
+    const struct run_options *set = r->set;
+    if (set->session_key != NULL && !saved_key_read(set->session_key, key, e)) return false;
+    if (set->session == NULL || access(set->session, F_OK) != 0) return true;
+    err why = { 0 };
+    double start = clock_seconds();
+    if (!saved_read(set->session, set->session_key != NULL ? key : NULL, r->s, &r->o, &why)) {
+        say("%s; the text is computed again", why.text);
+        return true;
+    }
+    size_t count;
+    session_tokens(r->s, &count);
+    if (set->stats) say("session: %zu tokens restored in %.3f s", count, clock_seconds() - start);
+    return true;
+}
+
+static bool keep_saved(struct running *r, const uint8_t *key, err *e)
+{
+    size_t count = 0;
+    if (r->set->session == NULL) return true;
+    session_tokens(r->s, &count);
+    return count == 0 || saved_write(r->set->session, r->set->session_key != NULL ? key : NULL, r->s, &r->o, e);
+}
+
 /* Ctrl-C as something to read. Blocked before any thread is made: each takes the mask of its maker. */
 static int take_interrupts(void)
 {
@@ -225,7 +255,10 @@ int cmd_run(int argc, char **argv)
     bool chats = prompt == NULL && set.file == NULL && set.messages == NULL && !set.json && isatty(STDIN_FILENO);
     struct running r = { .set = &set, .seed = draws.seed, .interrupts = chats ? take_interrupts() : -1 };
     err e = { 0 };
-    bool good = open_session(&r, &compute, &draws, model_word, &e) && (chats ? chat(&r, &e) : one_shot(&r, prompt, &e));
+    uint8_t key[SAVED_KEY_BYTES];
+    bool good = open_session(&r, &compute, &draws, model_word, &e) && take_saved(&r, key, &e) &&
+                (chats ? chat(&r, &e) : one_shot(&r, prompt, &e)) && keep_saved(&r, key, &e);
+    explicit_bzero(key, sizeof key);
     hearing_free(&r.hearing);
     talk_free(&r.talk);
     session_free(r.s);

@@ -10,7 +10,7 @@
 struct run_options {
     bool raw, json, stats, special, think, no_think;
     size_t made, logprobs;
-    const char *prompt, *file, *system, *template_file, *messages;
+    const char *prompt, *file, *system, *template_file, *messages, *session, *session_key;
 };
 
 /* A model that is ready to answer. */
