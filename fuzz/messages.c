@@ -18,9 +18,9 @@ static const char *const sources[] = {
     "endif %}{% endmacro "
     "%}{{ p(messages) }}{{ '{:>9}'.format(messages[0] | string) }}{% set ns = namespace(a=[]) %}{% set ns.a = ns.a + "
     "messages %}{{ ns.a }}",
-    "{{ messages | groupby('role') | list }}{{ messages | sum(attribute='n') }}{{ messages | map(attribute='n') | sort "
+    "{{ messages | map('tojson') | list }}{{ messages | sum(attribute='n') }}{{ messages | map(attribute='n') | sort "
     "| unique | list }}"
-    "{{ messages | selectattr('content', 'string') | list }}{{ tools | from_json }}{{ messages | batch(2, 0) | list }}",
+    "{{ messages | selectattr('content', 'string') | list }}{{ tools | from_json }}{{ messages | reverse | list }}",
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -20,7 +20,7 @@ static inline float made_normal(uint64_t seed, uint64_t stream, uint64_t index)
 }
 
 /* w[experts x cols] = product of random experts x rank and rank x cols matrices, with the columns of the first weighed
- * by (i + 1)^-power: so are its singular values, nearly. rank 0: independent values ("flat"). Rows have a norm near 1. */
+* by (i + 1)^-power: so are its singular values, nearly. rank 0: independent values ("flat"). Norms of rows: about 1. */
 static inline void made_router(float *w, size_t experts, size_t cols, size_t rank, double power, uint64_t seed)
 {
     if (rank == 0) {

@@ -4,26 +4,17 @@
 #include "base/checked.h"
 #include "base/limits.h"
 
-enum { CHUNK_DEFAULT_TOK = 512 };
-#define LOGIT_BYTES_MAX ((size_t)256 << 20) /* of one chunk's rows, where the chunk is ours to choose */
-
-static size_t chunk_of(const struct opened *o, size_t ctx_tok, size_t chunk_tok)
-{
-    if (chunk_tok == 0) {
-        size_t rows = LOGIT_BYTES_MAX / (o->model.hyper.vocab * sizeof(float));
-        chunk_tok = min_size(CHUNK_DEFAULT_TOK, max_size(1, rows));
-    }
-    return min_size(chunk_tok, ctx_tok);
-}
+enum { CHUNK_DEFAULT_TOK = 512, LOGIT_ROWS = 32 /* at once: 20 MB of a vocabulary of 152 thousand */ };
 
 bool rows_new(struct rows *r, const struct opened *o, size_t ctx_tok, size_t chunk_tok, err *e)
 {
     const struct hyper *h = &o->model.hyper;
-    *r = (struct rows){ .o = o, .chunk_tok = o->method < KV_METHODS ? 1 : chunk_of(o, ctx_tok, chunk_tok) };
+    size_t chunk = o->method < KV_METHODS ? 1 : chunk_tok > 0 ? chunk_tok : CHUNK_DEFAULT_TOK;
+    *r = (struct rows){ .o = o, .chunk_tok = min_size(chunk, ctx_tok) };
     struct kv_shape shape = { .type = o->kv, .layers = h->layers, .kv_heads = h->kv_heads, .key_dim = h->key_dim,
                               .value_dim = h->value_dim, .step_tok = r->chunk_tok };
-    struct graph_settings set = { .chunk_tok = r->chunk_tok, .logit_rows = r->chunk_tok, .ctx_tok = ctx_tok,
-                                  .activations_f32 = o->activations_f32 };
+    struct graph_settings set = { .chunk_tok = r->chunk_tok, .logit_rows = min_size(LOGIT_ROWS, r->chunk_tok),
+                                  .ctx_tok = ctx_tok, .activations_f32 = o->activations_f32 };
     bool good = kv_shape_check(&shape, h->latent.kv_rank > 0, e) &&
                 arena_new(&r->arena, ((size_t)1 << 20) + ctx_tok * 16 + r->chunk_tok * sizeof *r->step, e) &&
                 kv_pool_new(&r->pool, &shape, ceil_div(ctx_tok, PAGE_TOK), &r->arena, e) &&
@@ -66,7 +57,8 @@ bool rows_compute(struct rows *r, const int32_t *ids, size_t count, size_t wante
         size_t step = min_size(r->chunk_tok, count - at), first = max_size(at, wanted);
         if (!rows_step(r, ids, at, step, wanted, e)) return false;
         at += step;
-        if (first < at && !fn(arg, r->graph, first, at - first, e)) return false;
+        for (size_t rows; (rows = graph_logit_rows(r->graph)) > 0; first += rows)
+            if (!fn(arg, r->graph, first, rows, e) || !graph_more_logits(r->graph, e)) return false;
     }
     return true;
 }

@@ -178,13 +178,13 @@ static bool take_samplers(engine *en, arena *a, err *e)
     return en->samplers != NULL;
 }
 
-static bool take_all(engine *en, arena *a, err *e)
+static bool take_all(engine *en, arena *a, arena *pages, err *e)
 {
     struct graph_settings graph_set = graph_of(&en->set);
     struct kv_shape shape = shape_of(en->m, &en->set);
     size_t head = sizeof(struct hearth_embedding);
     en->logit_rows = graph_set.logit_rows;
-    if (!kv_pool_new_in(&en->pool, &shape, blocks_of(&en->set), a, e) || !take_sequences(en, a, e) ||
+    if (!kv_pool_new_in(&en->pool, &shape, blocks_of(&en->set), pages, e) || !take_sequences(en, a, e) ||
         !take_queue(en, a, e) || !take_samplers(en, a, e) ||
         (en->step = ARENA_ARRAY(a, struct step_token, en->set.chunk_tok, "step", e)) == NULL ||
         (en->step_of = ARENA_ARRAY(a, struct sequence *, en->set.chunk_tok, "step", e)) == NULL)
@@ -196,7 +196,7 @@ static bool take_all(engine *en, arena *a, err *e)
 }
 
 bool engine_new(engine **out, const model *m, const struct kernels *k, team *t, const struct hearth_settings *set,
-                arena *a, engine_emit *emit, void *arg, err *e)
+                arena *a, arena *pages, engine_emit *emit, void *arg, err *e)
 {
     size_t bytes;
     struct hearth_settings planned;
@@ -204,7 +204,7 @@ bool engine_new(engine **out, const model *m, const struct kernels *k, team *t, 
     engine *en = ARENA_ARRAY(a, engine, 1, "engine", e);
     if (en == NULL) return false;
     *en = (engine){ .m = m, .k = k, .team = t, .set = planned, .emit = emit, .arg = arg };
-    if (!take_all(en, a, e)) return false;
+    if (!take_all(en, a, pages, e)) return false;
     emit_loaded(en, bytes);
     *out = en;
     return true;

@@ -28,10 +28,10 @@ typedef void engine_emit(void *arg, uint32_t kind, view event);
  * ERR_LIMIT, ERR_MEMORY (what set->memory_bytes leaves beside the weights is not enough: both numbers). */
 bool engine_plan_bytes(const model *m, size_t threads, const struct hearth_settings *set, size_t *out, err *e);
 
-/* Plans and takes all memory, and emits HEARTH_LOADED. `m`, `k`, `t` and the arena's memory outlive the engine, which
+/* Plans and takes all memory, and emits HEARTH_LOADED. Keys and values are taken from `pages`, which may be `a`. `m`, `k`, `t` and the arena's memory outlive the engine, which
  * is never freed by itself. A model without vocabulary is fine. Errors: ERR_LIMIT, ERR_VALUE, ERR_MEMORY. */
 bool engine_new(engine **out, const model *m, const struct kernels *k, team *t, const struct hearth_settings *set,
-                arena *a, engine_emit *emit, void *arg, err *e);
+                arena *a, arena *pages, engine_emit *emit, void *arg, err *e);
 
 /* A message of enum hearth_request_kind. What is wrong with a request is told by an event; false where the bytes are no
  * message at all: then `e` says why, and whoever sent it is broken. */

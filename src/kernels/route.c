@@ -31,7 +31,7 @@ static float tree(float s[static LANES])
 size_t route_input_bytes(size_t cols)
 {
     size_t groups = route_groups(cols);
-    return groups * (ROUTE_GROUP * 2 + ROUTE_GROUP * 2 + LANES * sizeof(int32_t)) + 2 * round_up(groups * 4, 64);
+    return groups * (ROUTE_GROUP * 2 + LANES * sizeof(int32_t)) + 2 * round_up(groups * 4, 64);
 }
 
 void route_input_lay(struct route_input *in, size_t cols, void *room)
@@ -42,20 +42,23 @@ void route_input_lay(struct route_input *in, size_t cols, void *room)
     *in = (struct route_input){ .cols = cols, .groups = groups };
     in->high = (int8_t *)at;
     in->low = (int8_t *)(at + values);
-    in->code = (int16_t *)(void *)(at + 2 * values);
-    in->lift = (int32_t *)(void *)(at + 4 * values);
-    in->scale = (float *)(void *)(at + 5 * values);
-    in->norm = (float *)(void *)(at + 5 * values + round_up(groups * 4, 64));
+    in->lift = (int32_t *)(void *)(at + 2 * values);
+    in->scale = (float *)(void *)(at + 3 * values);
+    in->norm = (float *)(void *)(at + 3 * values + round_up(groups * 4, 64));
 }
 
-/* One value's code in its three places. */
+/* One value's code in its two halves. */
 static void put_code(struct route_input *in, size_t at, float shifted)
 {
     int32_t code = (int32_t)(bits_of_f32(shifted) - bits_of_f32(ROUND_TO_INTEGER));
     int16_t half = (int16_t)code; /* of a finite input: unchanged */
-    in->code[at] = half;
     in->low[at] = (int8_t)half;
     in->high[at] = (int8_t)((half - (int8_t)half) >> 8);
+}
+
+static int32_t code_at(const struct route_input *in, size_t at)
+{
+    return 256 * in->high[at] + in->low[at];
 }
 
 static void group_input(const float *x, size_t n, struct route_input *in, size_t g, float *rest, float *all)
@@ -77,8 +80,9 @@ static void group_input(const float *x, size_t n, struct route_input *in, size_t
         put_code(in, g * ROUTE_GROUP + i, shifted);
     }
     for (size_t j = 0; j < LANES; j++) {
-        const int16_t *c = in->code + g * ROUTE_GROUP + 4 * j;
-        in->lift[g * LANES + j] = -128 * (c[0] + c[1] + c[2] + c[3]);
+        size_t at = g * ROUTE_GROUP + 4 * j;
+        in->lift[g * LANES + j] =
+            -128 * (code_at(in, at) + code_at(in, at + 1) + code_at(in, at + 2) + code_at(in, at + 3));
     }
     in->scale[g] = scale;
     in->norm[g] = scale * sqrtf(tree(qq));
@@ -106,7 +110,7 @@ static float codes_c(const uint8_t *codes, const uint16_t *scales, const struct 
         for (size_t j = 0; j < LANES; j++) {
             size_t at = g * ROUTE_GROUP + 4 * j;
             int32_t sum = 0; /* at most 4 * 128 * 32639: under 2^24 */
-            for (size_t i = 0; i < 4; i++) sum += (codes[at + i] - 128) * in->code[at + i];
+            for (size_t i = 0; i < 4; i++) sum += (codes[at + i] - 128) * code_at(in, at + i);
             acc[j] = fmaf(scale, (float)sum, acc[j]);
         }
     }
@@ -181,8 +185,8 @@ float route_bound(const struct route *r, const struct route_input *in, size_t e,
     return (cut * reach + f->norm * (in->rest + in->all * (steps * UNIT))) * ABOVE + 0x1p-120f;
 }
 
-/* y as computed is off from inner * x by score_roundings(cols) u |x| F, F the inner factor's Frobenius norm; the product
- * of the outer row with it rounds again; the row is off from the product by `first`. */
+/* y as computed is off from inner * x by score_roundings(cols) u |x| F, F the inner factor's Frobenius norm; the
+ * product of the outer row with it rounds again; the row is off from the product by `first`. */
 float route_factor_bound(const struct route *r, size_t e, float x_norm, float y_norm)
 {
     const struct route_fact *f = &r->facts[e];

@@ -12,7 +12,8 @@
  *   W.x = codes.x' + R.x' + W.(x - x'), so with |R of group g| <= c s_g (c one number a row, measured when packed)
  *   |W.x - codes.x'| <= c sum_g s_g |x'_g|  +  |W| |x - x'|                              (Cauchy, Schwarz)
  * The f32 score itself is off from W.x by at most (ceil(cols / 16) + 5) u |W| |x| (16 chains and a tree), ours from
- * codes.x' by (groups + 8) u |codes| |x'| at most, where |codes| <= 1.05 |W| and |x'| <= 1.04 |x|. Norms are rounded up.
+ * codes.x' by (groups + 8) u |codes| |x'| at most, where |codes| <= 1.05 |W| and |x'| <= 1.04 |x|. Norms are rounded
+ * up.
  * Source of the idea: FEXIPRO (Li, Chan, Yiu, Mamoulis, SIGMOD 2017), section 4: integer bounds of inner products. */
 #ifndef HEARTH_KERNELS_ROUTE_H
 #define HEARTH_KERNELS_ROUTE_H
@@ -65,8 +66,7 @@ struct route_input {
     size_t cols, groups;
     float *scale, *norm;  /* groups: of a code; |x'| of the group */
     int32_t *lift;        /* 16 a group: -128 times the sum of 4 codes, for codes that stand 128 above their value */
-    int16_t *code;        /* 64 * groups */
-    int8_t *high, *low;   /* the same codes in two halves, both signed */
+    int8_t *high, *low;   /* 64 * groups: codes in two halves, both signed */
     float all, rest;      /* |x| and |x - x'|, rounded up */
 };
 
@@ -75,8 +75,8 @@ void route_input_lay(struct route_input *in, size_t cols, void *room); /* room a
 
 struct route_kernels {
     /* Fills `in` from cols values; false (and codes of no meaning) where one is not finite or |x| is not under 2^60.
-     * Per group: scale = max(max|x| / 32639, 2^-60); t = x * (1 / scale) + M, q = t - M, M = 1.5 * 2^23; the code is the
-     * integer q. r = fma(-scale, q, x). Three sums of 16 chains by index modulo 16 and the tree of vector.h, fused:
+     * Per group: scale = max(max|x| / 32639, 2^-60); t = x * (1 / scale) + M, q = t - M, M = 1.5 * 2^23; the code is
+     * the integer q. r = fma(-scale, q, x). Three sums of 16 chains by index modulo 16 and the tree of vector.h, fused:
      * q q, r r, x x. norm = scale * sqrt(sum q q). Then, over the groups in order, sums of r r and x x. */
     bool (*input)(const float *x, struct route_input *in);
     /* One row of codes: 16 chains; chain j takes, for each group g in order, acc = fma(scales[g] * in->scale[g],

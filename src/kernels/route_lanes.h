@@ -1,7 +1,7 @@
 /* The slots of route.h over 16 lanes: the same bits as route.c. Included after a tier's lanes_*.h and after that tier's
  *
  *   lanes_from_bf16(p), lanes_from_bf16_n(p, n)   16 lanes, or the first n and zeros behind them
- *   route_put_codes(shifted, in, at)              16 codes in their three places; `shifted` is code + 1.5 * 2^23
+ *   route_put_codes(shifted, in, at)              16 codes in their two halves; `shifted` is code + 1.5 * 2^23
  *   route_lift(in, g)                             in->lift of a group from its codes
  *   route_sums(codes, in, g)                      lane j: the exact sum of route.h's `codes`, as f32
  *
@@ -44,6 +44,8 @@ static void route_group_input(const float *x, size_t n, struct route_input *in, 
 static bool route_input_lanes(const float *x, struct route_input *in)
 {
     float rest = 0.0f, all = 0.0f;
+    /* This memory was used a layer ago, and weights have passed since: all of it is asked for at once. */
+    for (size_t at = 0; at < route_input_bytes(in->cols); at += 64) __builtin_prefetch(in->high + at, 1);
     for (size_t g = 0; g < in->groups; g++) {
         size_t left = in->cols - g * ROUTE_GROUP;
         route_group_input(x + g * ROUTE_GROUP, left < ROUTE_GROUP ? left : ROUTE_GROUP, in, g, &rest, &all);

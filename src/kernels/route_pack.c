@@ -13,8 +13,10 @@ enum {
     LOSSLESS_BYTES_LEAST = 1 << 16, /* routers of fewer bytes stay in the cache anyway */
     PLANES_BYTES_LEAST = 1 << 18,
     PLANES_EXPERTS_LEAST = 8,  /* experts for each one chosen: below, the chosen rows alone are most of the router */
-    SAMPLE_COLS = 192,         /* of all columns: a product of rank r shows itself in any r + 1 of them */
-    RANK_SHARE = 4,            /* a factor pays where rank * (experts + cols) is a small part of experts * cols */
+    RANK_MOST = 96,            /* of a factor that is looked for: trained ones have 16 to 64 */
+    SAMPLE_COLS = 112,         /* of all columns: a product of rank r shows itself in any r + 1 of them */
+    RANK_PART_256 = 138,       /* a factor of this many 256ths of experts * cols / (experts + cols) has 27% of the */
+                               /* router's bytes, which is what the planes need before they have refined anything */
     NEW_DIRECTION_TRIES = 2    /* projections of a row: twice is enough (Kahan, Parlett) */
 };
 #define RANK_TOLERANCE 0x1p-14 /* of the largest row's norm: f32 products round at 2^-24 a step */
@@ -137,9 +139,10 @@ struct pack_job {
  * of A alone, and in *both that of A and B. */
 static double pack_group(const float *w, size_t n, uint16_t *scale, uint8_t *first, uint8_t *second, double *both)
 {
-    float most = SCALE_LEAST * 127.0f;
+    float most = 0.0f;
     for (size_t i = 0; i < n; i++) most = fabsf(w[i]) > most ? fabsf(w[i]) : most;
-    *scale = bf16_above(most / 127.0f * (1.0f + 0x1p-22f)); /* the quotient may have been rounded down */
+    most = most / 127.0f * (1.0f + 0x1p-22f); /* the quotient may have been rounded down */
+    *scale = bf16_above(most > SCALE_LEAST ? most : SCALE_LEAST);
     double s = (double)bf16_value(*scale), left1 = 0.0, left2 = 0.0;
     for (size_t i = 0; i < n; i++) {
         double a = round_even((double)w[i] / s), r = (double)w[i] - s * a, b = round_even(r * 256.0 / s);
@@ -307,9 +310,9 @@ static bool pack_factor(struct pack_job *job, team *t, arena *a, err *e)
 
 static bool find_rank(const float *rows, struct route_shape *s, arena *a, err *e)
 {
-    size_t most = s->experts * s->cols / (s->experts + s->cols) / RANK_SHARE * 2; /* bytes: half those of the planes */
+    size_t most = s->experts * s->cols * RANK_PART_256 / 256 / (s->experts + s->cols);
     size_t sample = min_size(SAMPLE_COLS, s->cols), rank;
-    most = min_size(most, min_size(sample, s->experts) - 1);
+    most = min_size(min_size(most, RANK_MOST), min_size(sample, s->experts) - 1);
     if (!columns_rank(rows, s->experts, s->cols, sample, most, &rank, a, e)) return false;
     if (rank <= most && rank > 0) {
         s->form = ROUTE_FACTOR;

@@ -6,8 +6,10 @@
 #include <string.h>
 
 enum {
-    TASK_BYTES = 1 << 14, /* of rows that one task reads, where threads share a decision */
-    ALONE_BYTES = 1 << 17 /* below, one thread has read it before another has woken */
+    TASK_BYTES = 1 << 15,  /* least of rows that one task reads, where threads share a router */
+    ALONE_BYTES = 1 << 15, /* below, one thread has read it before another has woken */
+    AHEAD_BYTES = 1 << 13, /* of rows on their way into the cache */
+    AT_ONCE_BYTES = 1 << 17 /* of rows of the second plane that are read beside the likely experts' own */
 };
 
 /* ---- memory ---- */
@@ -41,21 +43,38 @@ void route_scratch_lay(struct route_scratch *s, size_t experts, size_t width, vo
 
 /* ---- reading rows ---- */
 
-/* One reading of many rows: of the whole router (list NULL: rows first..), or of those on the list. */
+/* One reading of many rows: of the whole router, or of two lists that jump, one of rows to be read exactly, one of
+ * rows of the second plane. */
 enum reading { READ_FIRST, READ_BOTH, READ_INNER, READ_SECOND, READ_EXACT };
+
+struct rows_list {
+    enum reading reading;
+    const uint16_t *rows;
+    size_t count, ahead; /* ahead: rows on their way into the cache */
+};
 
 struct reading_job {
     const struct route_gate *r;
     const float *x;
-    struct route_scratch *s;
+    struct route_scratch *s; /* one a thread; results go to the first */
     enum reading reading;
-    const uint16_t *list;
     size_t count, task_rows;
+    struct rows_list lists[2];
+    size_t pieces;
 };
 
 static const struct route *form_of(const struct route_gate *r)
 {
     return &r->layer->route;
+}
+
+/* The input's codes, made by each thread for itself: sooner there than those of another core. */
+static const struct route_input *own_input(const struct reading_job *job, size_t thread)
+{
+    struct route_scratch *s = &job->s[thread];
+    if (!s->input_made) s->input_good = job->r->k->route.input(job->x, &s->input);
+    s->input_made = true;
+    return &s->input;
 }
 
 static void read_exact(const struct route_gate *r, const float *x, float *score, size_t first, size_t count)
@@ -68,32 +87,23 @@ static void read_exact(const struct route_gate *r, const float *x, float *score,
     }
 }
 
-static void read_rows(const struct reading_job *job, size_t first, size_t count)
+static void read_rows(const struct reading_job *job, enum reading reading, size_t first, size_t count, size_t thread)
 {
     const struct route *f = form_of(job->r);
     const struct route_kernels *k = &job->r->k->route;
     struct route_scratch *s = job->s;
-    switch (job->reading) {
+    switch (reading) {
     case READ_FIRST:
     case READ_BOTH:
-        route_scores(k, f, &s->input, first, count, job->reading == READ_BOTH, s->score + first, s->reach + first);
+        route_scores(k, f, own_input(job, thread), first, count, reading == READ_BOTH, s->score + first,
+                     s->reach + first);
         break;
     case READ_INNER:
         k->bf16_rows(f->inner + first * f->cols, count, f->cols, job->x, s->inner + first);
         break;
-    case READ_SECOND: s->score[first] = route_refine(k, f, &s->input, first, s->score[first]); break;
+    case READ_SECOND: s->score[first] = route_refine(k, f, own_input(job, thread), first, s->score[first]); break;
     case READ_EXACT: read_exact(job->r, job->x, s->score, first, count); break;
     }
-}
-
-static void reading_task(void *arg, size_t task, size_t thread)
-{
-    const struct reading_job *job = arg;
-    size_t begin = task * job->task_rows, end = min_size(begin + job->task_rows, job->count);
-    (void)thread;
-    if (job->list == NULL) read_rows(job, begin, end - begin);
-    else
-        for (size_t i = begin; i < end; i++) read_rows(job, job->list[i], 1);
 }
 
 static size_t row_bytes(const struct route_gate *r, enum reading reading)
@@ -105,20 +115,79 @@ static size_t row_bytes(const struct route_gate *r, enum reading reading)
     return bytes[reading];
 }
 
-/* A list that is short is read where it is: waking a thread costs as much. */
-static void read_all(const struct route_gate *r, const float *x, struct route_scratch *s, enum reading reading,
-                     const uint16_t *list, size_t count, team *t)
+static const uint8_t *rows_of(const struct route_gate *r, enum reading reading)
 {
-    size_t each = row_bytes(r, reading), rows = max_size(TASK_BYTES / each, 1);
-    struct reading_job job = { .r = r, .x = x, .s = s, .reading = reading, .list = list, .count = count,
-                               .task_rows = round_up(rows, list != NULL ? 1 : ROUTE_ROWS_AT_ONCE) };
-    s->tally.bytes += each * count;
-    if (t != NULL && each * count >= ALONE_BYTES) {
-        team_run(t, ceil_div(count, job.task_rows), reading_task, &job);
-    } else {
-        job.task_rows = count;
-        if (count > 0) reading_task(&job, 0, 0);
+    const struct route *f = form_of(r);
+    const uint8_t *exact = f->rows != NULL ? (const uint8_t *)f->rows : (const uint8_t *)r->layer->router;
+    const uint8_t *rows[] = { f->first, f->first, (const uint8_t *)f->inner, f->second, exact };
+    return rows[reading];
+}
+
+static void fetch(const uint8_t *at, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(at + i, 0, 2);
+}
+
+/* A piece of the whole router; its begin comes while the input's codes are made. */
+static void piece_task(void *arg, size_t task, size_t thread)
+{
+    const struct reading_job *job = arg;
+    size_t begin = task * job->task_rows, count = min_size(job->task_rows, job->count - begin);
+    size_t each = row_bytes(job->r, job->reading);
+    if (job->reading <= READ_BOTH) /* scales stand elsewhere: these are the codes of A */
+        fetch(rows_of(job->r, job->reading) + begin * route_groups(job->r->width) * ROUTE_GROUP, AHEAD_BYTES);
+    else fetch(rows_of(job->r, job->reading) + begin * each, min_size(AHEAD_BYTES, count * each));
+    read_rows(job, job->reading, begin, count, thread);
+}
+
+/* Lists jump, and no processor foresees where to: the next rows are asked for while one is computed. A thread has every
+ * pieces-th row of both lists. */
+static void list_task(void *arg, size_t piece, size_t thread)
+{
+    const struct reading_job *job = arg;
+    for (size_t l = 0; l < 2; l++) {
+        const struct rows_list *list = &job->lists[l];
+        const uint8_t *rows = rows_of(job->r, list->reading);
+        size_t each = row_bytes(job->r, list->reading), step = job->pieces, ahead = list->ahead * step;
+        for (size_t i = piece; i < min_size(piece + ahead, list->count); i += step) fetch(rows + list->rows[i] * each, each);
+        for (size_t i = piece; i < list->count; i += step) {
+            if (i + ahead < list->count) fetch(rows + list->rows[i + ahead] * each, each);
+            read_rows(job, list->reading, list->rows[i], 1, thread);
+        }
     }
+}
+
+/* A short list is read where it is: waking a thread costs as much. */
+static void read_lists(const struct route_gate *r, const float *x, struct route_scratch *s, struct rows_list exact,
+                       struct rows_list second, team *t)
+{
+    struct reading_job job = { .r = r, .x = x, .s = s, .lists = { exact, second } };
+    size_t bytes = 0;
+    for (size_t l = 0; l < 2; l++) {
+        size_t each = row_bytes(r, job.lists[l].reading);
+        job.lists[l].ahead = max_size(AHEAD_BYTES / each, 1);
+        bytes += each * job.lists[l].count;
+    }
+    s->tally.bytes += bytes;
+    job.pieces = t != NULL && bytes >= ALONE_BYTES ? team_threads(t) : 1;
+    if (job.pieces > 1) team_run(t, job.pieces, list_task, &job);
+    else list_task(&job, 0, 0);
+}
+
+/* The whole router, in pieces that are long enough for the processor to see where reading goes. */
+static void read_all(const struct route_gate *r, const float *x, struct route_scratch *s, enum reading reading,
+                     size_t count, team *t)
+{
+    size_t bytes = row_bytes(r, reading) * count, threads = t != NULL && bytes >= ALONE_BYTES ? team_threads(t) : 1;
+    size_t pieces = max_size(min_size(bytes / TASK_BYTES, 4 * threads), threads);
+    struct reading_job job = { .r = r, .x = x, .s = s, .reading = reading, .count = count, .task_rows = count };
+    s->tally.bytes += bytes;
+    if (threads == 1) {
+        piece_task(&job, 0, 0);
+        return;
+    }
+    job.task_rows = round_up(ceil_div(count, pieces), ROUTE_ROWS_AT_ONCE);
+    team_run(t, ceil_div(count, job.task_rows), piece_task, &job);
 }
 
 /* ---- the choice by exact scores ---- */
@@ -180,12 +249,13 @@ static float group_sum(const struct expert_config *x, const float *values, size_
 }
 
 /* All experts by exact scores: what this file promises, and its fallback. */
-static bool choose_by_all(const struct route_gate *r, const float *in, struct route_scratch *s, team *t, struct choice *out)
+static bool choose_by_all(const struct route_gate *r, const float *in, struct route_scratch *s, team *t,
+                          struct choice *out)
 {
     const struct expert_config *x = r->config;
     float group_rank[EXPERTS_MAX], *rank = s->low;
     bool open[EXPERTS_MAX], *kept = s->exact;
-    read_all(r, in, s, READ_EXACT, NULL, x->count, t);
+    read_all(r, in, s, READ_EXACT, x->count, t);
     s->tally.shortlist = s->tally.rescored = x->count;
     bool finite = r->k->vector.all_finite(s->score, x->count);
     if (!finite) memset(s->score, 0, x->count * sizeof *s->score); /* the step ends with an error; until then what is */
@@ -260,21 +330,26 @@ static bool set_interval(const struct route_gate *r, struct route_scratch *s, si
 static bool first_look(const struct route_gate *r, const float *in, struct route_scratch *s, bool both, team *t)
 {
     const struct route *f = form_of(r);
+    const struct reading_job job = { .r = r, .x = in, .s = s };
     size_t n = r->config->count;
     bool good = true;
+    fetch((const uint8_t *)f->facts, n * sizeof *f->facts);
     if (f->form == ROUTE_FACTOR) {
         float x_norm = route_norm_above(r->k->vector.dot(in, in, r->width));
         if (!(x_norm < 0x1p60f)) return false;
-        read_all(r, in, s, READ_INNER, NULL, f->rank, t);
+        fetch((const uint8_t *)f->outer, n * f->rank * 2);
+        read_all(r, in, s, READ_INNER, f->rank, t);
         float y_norm = route_norm_above(r->k->vector.dot(s->inner, s->inner, f->rank));
         r->k->route.bf16_rows(f->outer, n, f->rank, s->inner, s->score);
         s->tally.bytes += n * f->rank * 2;
         for (size_t e = 0; e < n; e++) good &= set_interval(r, s, e, route_factor_bound(f, e, x_norm, y_norm));
-    } else {
-        if (!r->k->route.input(in, &s->input)) return false;
-        read_all(r, in, s, both ? READ_BOTH : READ_FIRST, NULL, n, t);
-        for (size_t e = 0; e < n; e++) good &= set_interval(r, s, e, route_bound(f, &s->input, e, s->reach[e], both));
+        return good;
     }
+    for (size_t i = 0; i < (t != NULL ? team_threads(t) : 1); i++) s[i].input_made = false;
+    read_all(r, in, s, both ? READ_BOTH : READ_FIRST, n, t);
+    const struct route_input *input = own_input(&job, 0); /* made above, but for a thread that came too late */
+    if (!s->input_good) return false;
+    for (size_t e = 0; e < n; e++) good &= set_interval(r, s, e, route_bound(f, input, e, s->reach[e], both));
     return good;
 }
 
@@ -304,12 +379,56 @@ static void list_candidates(const struct expert_config *x, struct route_scratch 
 /* Reads the rows of those on the list that are not exact yet. */
 static void make_exact(const struct route_gate *r, const float *in, struct route_scratch *s, team *t)
 {
-    size_t count = 0;
+    struct rows_list exact = { .reading = READ_EXACT, .rows = s->unread };
     for (size_t i = 0; i < s->list_count; i++)
-        if (!s->exact[s->list[i]]) s->unread[count++] = s->list[i];
-    s->tally.rescored += count;
-    read_all(r, in, s, READ_EXACT, s->unread, count, t);
-    for (size_t i = 0; i < count; i++) set_exact(r, s, s->unread[i]);
+        if (!s->exact[s->list[i]]) s->unread[exact.count++] = s->list[i];
+    s->tally.rescored += exact.count;
+    if (exact.count > 0) read_lists(r, in, s, exact, (struct rows_list){ 0 }, t);
+    for (size_t i = 0; i < exact.count; i++) set_exact(r, s, s->unread[i]);
+}
+
+/* Orders `unread` as the list with its top_k by lows first: these will be chosen, most likely. */
+static void likely_first(const struct expert_config *x, struct route_scratch *s)
+{
+    float least = threshold(x, s->low, s->allowed);
+    size_t likely = 0, rest = x->top_k;
+    for (size_t i = 0; i < s->list_count; i++) {
+        size_t e = s->list[i];
+        if (s->low[e] >= least && likely < x->top_k) s->unread[likely++] = (uint16_t)e;
+        else s->unread[rest++] = (uint16_t)e;
+    }
+}
+
+/* Narrows the list: the likely ones are read exactly, which raises what the others have to reach, and those that still
+ * may are refined by the second plane, where there is one. Few rows are not worth a turn of their own: then both happen
+ * at once. False where a bound is nonsense. */
+static bool narrow(const struct route_gate *r, const float *in, struct route_scratch *s, team *t)
+{
+    const struct expert_config *x = r->config;
+    bool two = form_of(r)->form == ROUTE_PLANES;
+    likely_first(x, s);
+    size_t others = s->list_count - x->top_k;
+    struct rows_list exact = { .reading = READ_EXACT, .rows = s->unread, .count = x->top_k };
+    struct rows_list second = { .reading = READ_SECOND, .rows = s->unread + x->top_k };
+    bool at_once = two && others * row_bytes(r, READ_SECOND) <= AT_ONCE_BYTES;
+    if (at_once) second.count = others;
+    read_lists(r, in, s, exact, second, t);
+    s->tally.rescored += exact.count;
+    for (size_t i = 0; i < exact.count; i++) set_exact(r, s, exact.rows[i]);
+    if (two && !at_once) {
+        list_candidates(x, s);
+        for (size_t i = 0; i < s->list_count; i++)
+            if (!s->exact[s->list[i]]) s->unread[x->top_k + second.count++] = s->list[i];
+        exact.count = 0;
+        if (second.count > 0) read_lists(r, in, s, exact, second, t);
+    }
+    s->tally.refined += second.count;
+    for (size_t i = 0; i < second.count; i++) {
+        size_t e = second.rows[i];
+        if (!set_interval(r, s, e, route_bound(form_of(r), &s->input, e, s->reach[e], true))) return false;
+    }
+    list_candidates(x, s);
+    return s->list_count >= x->top_k;
 }
 
 /* ---- groups ---- */
@@ -390,24 +509,15 @@ static bool choose_by_form(const struct route_gate *r, const float *in, struct r
                            struct choice *out)
 {
     const struct expert_config *x = r->config;
-    bool groups = x->groups != x->groups_used, two = form_of(r)->form == ROUTE_PLANES;
-    if (!first_look(r, in, s, two && groups, t)) return false;
+    bool groups = x->groups != x->groups_used;
+    if (!first_look(r, in, s, groups && form_of(r)->form == ROUTE_PLANES, t)) return false;
     if (groups) decide_groups(r, in, s, t);
     else memset(s->allowed, 1, x->count * sizeof *s->allowed);
     list_candidates(x, s);
     if (s->list_count < x->top_k) return false; /* bounds that contradict themselves */
     memcpy(s->shortlist, s->list, s->list_count * sizeof *s->list);
     s->tally.shortlist = s->shortlist_count = s->list_count;
-    if (two && !groups) {
-        s->tally.refined = s->list_count;
-        read_all(r, in, s, READ_SECOND, s->list, s->list_count, t);
-        for (size_t i = 0; i < s->list_count; i++) {
-            size_t e = s->list[i];
-            if (!set_interval(r, s, e, route_bound(form_of(r), &s->input, e, s->reach[e], true))) return false;
-        }
-        list_candidates(x, s);
-        if (s->list_count < x->top_k) return false;
-    }
+    if (s->list_count > x->top_k && !narrow(r, in, s, t)) return false;
     make_exact(r, in, s, t);
     if (!r->k->vector.all_finite(s->low, x->count)) return false; /* an exact score that is not finite */
     choose_from_list(r, s, out);

@@ -36,6 +36,7 @@ struct route_tally {
 /* A thread's memory for decisions. `room` holds route_room_bytes. */
 struct route_scratch {
     struct route_input input;
+    bool input_made, input_good; /* of the decision that goes on */
     float *score, *reach, *low, *high; /* experts each; score becomes exact where `exact` says so */
     float *inner;                      /* rank <= experts: of a factor */
     uint16_t *list, *unread, *shortlist; /* experts each */
@@ -56,7 +57,7 @@ struct route_gate {
 };
 
 /* Chooses for the input x[width] and fills out[top_k] in order of the experts' numbers. `t` NULL does all of it on this
- * thread. False where a score is not finite; what is chosen then is of this model's shape and of no use. */
+ * thread, in s[0]; else s is one for each thread of the team. False where a score is not finite; what is chosen then is of this model's shape and of no use. */
 bool route_choose(const struct route_gate *r, const float *x, struct route_scratch *s, team *t, struct choice *out);
 
 #endif

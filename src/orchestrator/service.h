@@ -110,7 +110,7 @@ enum service_event_kind {
     SERVICE_EVENT_NONE,
     SERVICE_EVENT_IDS,       /* ids: of the prompt. Of each CHAT and PLAIN the first event */
     SERVICE_EVENT_PROGRESS,  /* progress: the prompt is being computed */
-    SERVICE_EVENT_TOKEN,     /* token, rivals: before the text that it adds to */
+    SERVICE_EVENT_TOKEN,     /* token, rivals: behind the text that it made final */
     SERVICE_EVENT_DELTA,     /* part, call, name, call_id, text */
     SERVICE_EVENT_FINISHED,  /* finish, usage: the last of its choice */
     SERVICE_EVENT_ERROR,     /* code, text: the last of its ask */

@@ -108,7 +108,7 @@ enum text_event_kind {
     TEXT_FACTS = 1, /* struct text_facts: the first there is */
     TEXT_IDS = 2,   /* struct text_ids */
     TEXT_DELTA = 3, /* struct text_delta */
-    TEXT_FED = 4,   /* struct text_fed: answers each TEXT_FEED */
+    TEXT_FED = 4,   /* struct text_fed: answers each TEXT_FEED, in order, also of a reply that is closed */
     TEXT_BYTES = 5, /* struct text_bytes */
     TEXT_TABLE = 6, /* struct text_table */
     TEXT_ERROR = 7  /* struct hearth_error */

@@ -39,14 +39,14 @@ static value checked(context *c, const char *row, const char *name, value v)
     const char *mark = name + strcspn(name, "!$~# ");
     int len = (int)(mark - name);
     int64_t n = 0;
-    if (*mark == '!' && !given(v)) return render_fail(c, "%s: argument '%.*s' is missing", row, len, name);
+    if (*mark == '!' && !given(v)) return render_fail(c, ERR_VALUE, "%s: argument '%.*s' is missing", row, len, name);
     if (*mark == '!') mark++;
     if (*mark == '$' && given(v) && v.kind != STRING)
-        return render_fail(c, "%s: %.*s must be str, not %s", row, len, name, value_kind(v));
+        return render_fail(c, ERR_VALUE, "%s: %.*s must be str, not %s", row, len, name, value_kind(v));
     if (*mark == '~' && given(v)) return value_to_string(c, v);
     if (*mark != '#') return v;
     if (!value_integer(v, &n) && given(v) && v.kind != NONE)
-        return render_fail(c, "%s: '%s' where an integer is due", row, value_kind(v));
+        return render_fail(c, ERR_VALUE, "%s: '%s' where an integer is due", row, value_kind(v));
     if (!given(v) || v.kind == NONE)
         builtin_read_int((view){ (const uint8_t *)mark + 1, strcspn(mark + 1, " ") }, 10, &n);
     return of_int(n > INTEGER_MAX ? INTEGER_MAX : n < -INTEGER_MAX ? -INTEGER_MAX : n);
@@ -57,21 +57,22 @@ static void lay_out(context *c, const struct builtin *b, struct call *k)
 {
     size_t used = 0, n = 0;
     for (const char *p = b->params; *p != '\0'; n++) {
-        view param = { (const uint8_t *)p, strcspn(p, "!$~# ") };
         assert(n < PARAMS_MAX);
-        value v = n < k->pos_count ? k->pos[n] : of_kind(MISSING);
-        for (size_t i = 0; i < k->named_count; i++) {
-            if (!view_equal(k->named[i].name, param)) continue;
-            if (given(v)) render_fail(c, "%s: argument '%.*s' given twice", b->name, (int)param.len_bytes, p);
-            v = k->named[i].value;
-            used++;
-        }
-        k->arg[n] = checked(c, b->name, p, v);
+        value param = of_view((view){ (const uint8_t *)p, strcspn(p, "!$~# ") }, ORIGIN_TEMPLATE);
+        const value *named = value_find(c, k->named, param);
+        used += named != NULL;
+        if (named != NULL && n < k->pos->count)
+            render_fail(c, ERR_VALUE, "%s: argument '%.*s' given twice", b->name, (int)param.len, p);
+        k->arg[n] = checked(c, b->name, p,
+                            n < k->pos->count ? k->pos->items[n]
+                            : named != NULL   ? *named
+                                              : of_kind(MISSING));
         p += strcspn(p, " ");
         p += strspn(p, " ");
     }
-    if (k->pos_count > n) render_fail(c, "%s takes at most %zu arguments, %zu given", b->name, n, k->pos_count);
-    if (used < k->named_count) render_fail(c, "%s: unexpected keyword argument", b->name);
+    if (k->pos->count > n)
+        render_fail(c, ERR_VALUE, "%s takes at most %zu arguments, %zu given", b->name, n, k->pos->count);
+    if (2 * used < k->named.as.list->count) render_fail(c, ERR_VALUE, "%s: unexpected keyword argument", b->name);
 }
 
 value builtin_run(context *c, const struct builtin *b, struct call *k)
@@ -87,11 +88,10 @@ value builtin_run(context *c, const struct builtin *b, struct call *k)
 static value range(context *c, const struct call *k)
 {
     int64_t bounds[3] = { 0, 0, 1 };
-    bool one = k->pos_count == 1, over = false;
-    for (size_t i = 0; i < k->pos_count && i < 3; i++)
-        if (!value_integer(k->pos[i], &bounds[one ? 1 : i])) over = true;
-    if (k->pos_count < 1 || k->pos_count > 3 || k->named_count > 0 || bounds[2] == 0 || over)
-        return render_fail(c, "range takes 1 to 3 integers, the third not 0");
+    size_t count = k->pos->count;
+    bool wrong = count < 1 || count > 3 || value_truth(k->named), over = false;
+    for (size_t i = 0; i < count && !wrong; i++) wrong = !value_integer(k->pos->items[i], &bounds[count == 1 ? 1 : i]);
+    if (wrong || bounds[2] == 0) return render_fail(c, ERR_VALUE, "range takes 1 to 3 integers, the third not 0");
     value list = value_list(c, RANGE);
     for (int64_t n = bounds[0]; !over && !c->failed && (bounds[2] > 0 ? n < bounds[1] : n > bounds[1]);) {
         value_add(c, list, of_int(n));
@@ -110,7 +110,7 @@ static value dict(context *c, const struct call *k) /* variant: its kind */
 /* How a template refuses a conversation: its message is the error. */
 static value raise_exception(context *c, const struct call *k)
 {
-    return render_fail(c, "%.*s", (int)min_size(k->arg[0].len, 190), (const char *)k->arg[0].as.bytes);
+    return render_fail(c, ERR_VALUE, "%.*s", (int)min_size(k->arg[0].len, 190), (const char *)k->arg[0].as.bytes);
 }
 
 static value strftime_now(context *c, const struct call *k)
@@ -126,32 +126,29 @@ static value is_kind(context *c, const struct call *k) /* variant: a bit for eac
     return of_bool(k->row->variant >> k->self.kind & 1);
 }
 
+static value is_ordered(context *c, const struct call *k) /* variant: the operator of that name */
+{
+    return value_binary(c, (enum binary)k->row->variant, k->self, k->arg[0]);
+}
+
+/* The same kind and, because most values have no identity here, equal; lists and objects are the same one. */
+static value is_same(context *c, const struct call *k)
+{
+    bool object = k->self.kind >= LIST, alike = k->self.kind == k->arg[0].kind;
+    return of_bool(alike && (object ? k->self.as.list == k->arg[0].as.list : value_equal(c, k->self, k->arg[0])));
+}
+
 static value is_truth(context *c, const struct call *k) /* variant: which */
 {
     (void)c;
     return of_bool(k->self.kind == BOOL && k->self.as.truth == k->row->variant);
 }
 
-static value is_ordered(context *c, const struct call *k) /* variant: the operator of that name */
+/* What is left of a division: divisibleby(num), or by 2. */
+static value is_rest(context *c, const struct call *k) /* num; variant: the rest */
 {
-    return value_binary(c, (enum binary)k->row->variant, k->self, k->arg[0]);
-}
-
-static value is_parity(context *c, const struct call *k) /* variant: the rest by 2 */
-{
-    return of_bool(value_equal(c, value_binary(c, BINARY_MOD, k->self, of_int(2)), of_int(k->row->variant)));
-}
-
-static value is_divisible(context *c, const struct call *k)
-{
-    return of_bool(value_equal(c, value_binary(c, BINARY_MOD, k->self, k->arg[0]), of_int(0)));
-}
-
-/* The same object; numbers, truths and text by value, because they have no identity here. */
-static value is_same(context *c, const struct call *k)
-{
-    bool object = k->self.kind >= LIST, alike = k->self.kind == k->arg[0].kind;
-    return of_bool(alike && (object ? k->self.as.list == k->arg[0].as.list : value_equal(c, k->self, k->arg[0])));
+    value rest = value_binary(c, BINARY_MOD, k->self, given(k->arg[0]) ? k->arg[0] : of_int(2));
+    return of_bool(value_equal(c, rest, of_int(k->row->variant)));
 }
 
 /* ---- numbers ---- */
@@ -182,32 +179,31 @@ bool builtin_read_int(view text, int64_t base, int64_t *out)
 static value filter_int(context *c, const struct call *k) /* default base */
 {
     int64_t n;
-    double d = k->self.kind == FLOAT ? k->self.as.real : NAN;
-    value text = k->self.kind == STRING ? string_stripped(c, k->self, of_kind(NONE), STRIP_LEFT | STRIP_RIGHT)
-                                        : k->self;
-    bool whole = value_integer(k->self, &n) ||
-                 (text.kind == STRING && builtin_read_int(view_in(text), k->arg[1].as.integer, &n));
-    if (!whole && text.kind == STRING && !json_read_double(view_in(text), &d)) d = NAN;
+    double d = NAN;
+    value s = k->self.kind == STRING ? string_stripped(c, k->self, of_kind(NONE), STRIP_LEFT | STRIP_RIGHT) : k->self;
+    bool whole = value_integer(s, &n) || (s.kind == STRING && builtin_read_int(view_in(s), k->arg[1].as.integer, &n));
+    if (s.kind == FLOAT) d = s.as.real;
+    if (!whole && s.kind == STRING) json_read_double(view_in(s), &d);
     if (!whole && fabs(d) < 9.2e18) n = (int64_t)d, whole = true;
-    value result = whole ? of_int(n) : k->self.kind == BIG_INT ? k->self : given(k->arg[0]) ? k->arg[0] : of_int(0);
-    if (whole) result.origin = (uint8_t)string_origin(text);
-    return result;
+    value result = of_int(n);
+    result.origin = (uint8_t)string_origin(s);
+    return whole ? result : s.kind == BIG_INT ? s : given(k->arg[0]) ? k->arg[0] : of_int(0);
 }
 
 static value filter_float(context *c, const struct call *k) /* default */
 {
-    double d = 0;
-    value text = k->self.kind == STRING ? string_stripped(c, k->self, of_kind(NONE), STRIP_LEFT | STRIP_RIGHT)
-                                        : k->self;
-    if (value_is_number(k->self)) return of_float(value_number(k->self));
-    if (text.kind == STRING && json_read_double(view_in(text), &d)) return of_float(d);
-    return given(k->arg[0]) ? k->arg[0] : of_float(0);
+    double d;
+    value s = k->self.kind == STRING ? string_stripped(c, k->self, of_kind(NONE), STRIP_LEFT | STRIP_RIGHT) : k->self;
+    if (value_is_number(s)) return of_float(value_number(s));
+    return s.kind == STRING && json_read_double(view_in(s), &d) ? of_float(d)
+           : given(k->arg[0])                                   ? k->arg[0]
+                                                                : of_float(0);
 }
 
 static value filter_abs(context *c, const struct call *k)
 {
     value zero = of_int(0), v = k->self;
-    if (!value_is_number(v)) return render_fail(c, "bad operand type for abs(): '%s'", value_kind(v));
+    if (!value_is_number(v)) return render_fail(c, ERR_VALUE, "bad operand type for abs(): '%s'", value_kind(v));
     zero.origin = ORIGIN_TEMPLATE;
     if (v.kind == FLOAT) v.as.real = fabs(v.as.real);
     return v.kind == FLOAT ? v : value_binary(c, value_number(v) < 0 ? BINARY_SUB : BINARY_ADD, zero, v);
@@ -217,18 +213,16 @@ static value filter_abs(context *c, const struct call *k)
 static value filter_round(context *c, const struct call *k) /* precision method */
 {
     char text[400];
-    int64_t precision = k->arg[0].as.integer;
+    int64_t precision = k->arg[0].as.integer, places = precision < 0 ? -precision : precision;
     bool up = value_is(k->arg[1], "ceil"), down = value_is(k->arg[1], "floor"), common = !up && !down;
-    if (!value_is_number(k->self) || k->self.kind == BIG_INT)
-        return render_fail(c, "round: '%s' is no number", value_kind(k->self));
-    if (common && given(k->arg[1]) && !value_is(k->arg[1], "common"))
-        return render_fail(c, "method must be common, ceil or floor");
-    if (precision > 15 || precision < -15) return render_fail(c, "round: precision over 15 digits");
+    if (!value_is_number(k->self) || k->self.kind == BIG_INT || places > 15)
+        return render_fail(c, ERR_VALUE, "round: no number, or over 15 digits");
     if (common && precision >= 0 && k->self.kind == INT) return k->self;
     double d = value_number(k->self), unit = 1;
-    for (int64_t i = precision < 0 ? -precision : precision; i > 0; i--) unit *= 10;
-    double scaled = precision < 0 ? d / unit : d * unit;
-    double whole = up ? ceil(scaled) : down ? floor(scaled) : rint(scaled);
+    for (; places > 0; places--) unit *= 10;
+    double scaled = precision < 0 ? d / unit : d * unit, whole = up     ? ceil(scaled)
+                                                                 : down ? floor(scaled)
+                                                                        : rint(scaled);
     double result = precision < 0 ? whole * unit : whole / unit;
     if (common && precision >= 0 && fabs(d) < 1e15) {
         snprintf(text, sizeof text, "%.*f", (int)precision, d);
@@ -252,13 +246,14 @@ static value tojson(context *c, const struct call *k) /* ensure_ascii indent sep
     s.indent = value_integer(indent, &width) ? string_padded(c, of_text(""), width, 0, of_text(" ")) : indent;
     s.item_separator = of_text(s.indented ? "," : ", ");
     s.key_separator = of_text(": ");
-    if (s.indented && s.indent.kind != STRING) return render_fail(c, "tojson: indent is an integer or a string");
+    if (s.indented && s.indent.kind != STRING)
+        return render_fail(c, ERR_VALUE, "tojson: indent is an integer or a string");
     if (given(separators) && separators.kind != NONE) {
-        struct span two = value_items(c, separators);
-        if (two.count != 2 || two.items[0].kind != STRING || two.items[1].kind != STRING)
-            return render_fail(c, "tojson: separators are two strings");
-        s.item_separator = two.items[0];
-        s.key_separator = two.items[1];
+        const struct list *two = value_items(c, separators);
+        if (two->count != 2 || two->items[0].kind != STRING || two->items[1].kind != STRING)
+            return render_fail(c, ERR_VALUE, "tojson: separators are two strings");
+        s.item_separator = two->items[0];
+        s.key_separator = two->items[1];
     }
     value_print_as(c, &b, k->self, &s);
     return string_built(&b);
@@ -270,11 +265,11 @@ static value from_json(context *c, const struct call *k)
     const json_value *tree;
     err e = { 0 };
     size_t room = c->memory_end - min_size(c->arena->used_bytes, c->memory_end);
-    if (k->self.kind != STRING) return render_fail(c, "from_json: '%s' is no text", value_kind(k->self));
+    if (k->self.kind != STRING) return render_fail(c, ERR_VALUE, "from_json: '%s' is no text", value_kind(k->self));
     if (k->self.len > room / 40) /* a value may be 2 bytes, and takes 72 */
-        return render_fail_limit(c, "from_json: text too long");
+        return render_fail(c, ERR_LIMIT, "from_json: text too long");
     if (!render_charge(c, 1 + k->self.len / 4)) return k->self;
-    if (!json_parse(view_in(k->self), c->arena, &tree, &e)) return render_fail(c, "from_json: %s", e.text);
+    if (!json_parse(view_in(k->self), c->arena, &tree, &e)) return render_fail(c, ERR_VALUE, "from_json: %s", e.text);
     return value_from_json(c, tree, (enum template_origin)string_origin(k->self));
 }
 
@@ -292,21 +287,6 @@ static value filter_string(context *c, const struct call *k)
     return k->self; /* AS_TEXT has done it */
 }
 
-static value pprint(context *c, const struct call *k)
-{
-    struct builder b = { 0 };
-    value_print_as(c, &b, k->self, NULL);
-    return string_built(&b);
-}
-
-/* Attributes alone, no keys. */
-static value attr(context *c, const struct call *k)
-{
-    bool method = builtin_find(k->arg[0], builtin_methods(k->self)) != NULL;
-    return k->self.kind == DICT && !method ? of_undefined(view_in(k->arg[0]))
-                                           : value_attribute(c, k->self, view_in(k->arg[0]));
-}
-
 enum {
     NUMBERS = 1 << BOOL | 1 << INT | 1 << BIG_INT | 1 << FLOAT,
     SEQUENCES = 1 << STRING | 1 << LIST | 1 << TUPLE | 1 << RANGE | 1 << DICT | 1 << UNDEFINED,
@@ -314,59 +294,34 @@ enum {
 };
 
 const struct builtin BUILTINS_OF_VALUES[] = {
-    { "range", GLOBAL, "*", range, 0 },
-    { "dict", GLOBAL, "*", dict, DICT },
+    { "range", GLOBAL, "*", range, 0 },                        { "dict", GLOBAL, "*", dict, DICT },
     { "namespace", GLOBAL, "*", dict, NAMESPACE },
     { "raise_exception", GLOBAL, "message!~", raise_exception, 0 },
-    { "strftime_now", GLOBAL, "format!$", strftime_now, 0 },
-
-    { "defined", TEST, "", is_kind, ~(1 << UNDEFINED) },
-    { "undefined", TEST, "", is_kind, 1 << UNDEFINED },
-    { "none", TEST, "", is_kind, 1 << NONE },
+    { "strftime_now", GLOBAL, "format!$", strftime_now, 0 },   { "defined", TEST, "", is_kind, ~(1 << UNDEFINED) },
+    { "undefined", TEST, "", is_kind, 1 << UNDEFINED },        { "none", TEST, "", is_kind, 1 << NONE },
     { "boolean", TEST, "", is_kind, 1 << BOOL },
-    { "integer", TEST, "", is_kind, 1 << INT | 1 << BIG_INT },
-    { "float", TEST, "", is_kind, 1 << FLOAT },
-    { "number", TEST, "", is_kind, NUMBERS },
-    { "string", TEST, "", is_kind, 1 << STRING },
-    { "mapping", TEST, "", is_kind, 1 << DICT },
-    { "sequence", TEST, "", is_kind, SEQUENCES },
-    { "iterable", TEST, "", is_kind, SEQUENCES | 1 << LOOP },
-    { "callable", TEST, "", is_kind, CALLABLES },
-    { "true", TEST, "", is_truth, true },
-    { "false", TEST, "", is_truth, false },
-    { "odd", TEST, "", is_parity, 1 },
-    { "even", TEST, "", is_parity, 0 },
-    { "divisibleby", TEST, "num!", is_divisible, 0 },
-    { "sameas", TEST, "other!", is_same, 0 },
-    { "in", TEST, "seq!", is_ordered, BINARY_IN },
-    { "eq", TEST, "b!", is_ordered, BINARY_EQ },
-    { "==", TEST, "b!", is_ordered, BINARY_EQ },
-    { "equalto", TEST, "b!", is_ordered, BINARY_EQ },
-    { "ne", TEST, "b!", is_ordered, BINARY_NE },
-    { "!=", TEST, "b!", is_ordered, BINARY_NE },
-    { "lt", TEST, "b!", is_ordered, BINARY_LT },
-    { "<", TEST, "b!", is_ordered, BINARY_LT },
-    { "lessthan", TEST, "b!", is_ordered, BINARY_LT },
-    { "le", TEST, "b!", is_ordered, BINARY_LE },
-    { "<=", TEST, "b!", is_ordered, BINARY_LE },
-    { "gt", TEST, "b!", is_ordered, BINARY_GT },
-    { ">", TEST, "b!", is_ordered, BINARY_GT },
-    { "greaterthan", TEST, "b!", is_ordered, BINARY_GT },
-    { "ge", TEST, "b!", is_ordered, BINARY_GE },
-    { ">=", TEST, "b!", is_ordered, BINARY_GE },
-
+    { "integer", TEST, "", is_kind, 1 << INT | 1 << BIG_INT }, { "float", TEST, "", is_kind, 1 << FLOAT },
+    { "number", TEST, "", is_kind, NUMBERS },                  { "string", TEST, "", is_kind, 1 << STRING },
+    { "mapping", TEST, "", is_kind, 1 << DICT },               { "sequence", TEST, "", is_kind, SEQUENCES },
+    { "iterable", TEST, "", is_kind, SEQUENCES | 1 << LOOP },  { "callable", TEST, "", is_kind, CALLABLES },
+    { "true", TEST, "", is_truth, true },                      { "false", TEST, "", is_truth, false },
+    { "odd", TEST, "", is_rest, 1 },                           { "even", TEST, "", is_rest, 0 },
+    { "divisibleby", TEST, "num!", is_rest, 0 },               { "sameas", TEST, "other!", is_same, 0 },
+    { "in", TEST, "seq!", is_ordered, BINARY_IN },             { "eq", TEST, "b!", is_ordered, BINARY_EQ },
+    { "==", TEST, "b!", is_ordered, BINARY_EQ },               { "equalto", TEST, "b!", is_ordered, BINARY_EQ },
+    { "ne", TEST, "b!", is_ordered, BINARY_NE },               { "!=", TEST, "b!", is_ordered, BINARY_NE },
+    { "lt", TEST, "b!", is_ordered, BINARY_LT },               { "<", TEST, "b!", is_ordered, BINARY_LT },
+    { "lessthan", TEST, "b!", is_ordered, BINARY_LT },         { "le", TEST, "b!", is_ordered, BINARY_LE },
+    { "<=", TEST, "b!", is_ordered, BINARY_LE },               { "gt", TEST, "b!", is_ordered, BINARY_GT },
+    { ">", TEST, "b!", is_ordered, BINARY_GT },                { "greaterthan", TEST, "b!", is_ordered, BINARY_GT },
+    { "ge", TEST, "b!", is_ordered, BINARY_GE },               { ">=", TEST, "b!", is_ordered, BINARY_GE },
     { "abs", FILTER, "", filter_abs, 0 },
     { "round", FILTER, "precision#0 method", filter_round, 0 },
-    { "int", FILTER, "default base#10", filter_int, 0 },
-    { "float", FILTER, "default", filter_float, 0 },
+    { "int", FILTER, "default base#10", filter_int, 0 },       { "float", FILTER, "default", filter_float, 0 },
     { "tojson", FILTER, "ensure_ascii indent separators sort_keys", tojson, 0 },
-    { "from_json", FILTER, "", from_json, 0 },
-    { "fromjson", FILTER, "", from_json, 0 },
+    { "from_json", FILTER, "", from_json, 0 },                 { "fromjson", FILTER, "", from_json, 0 },
     { "default", FILTER, "default_value boolean", filter_default, 0 },
     { "d", FILTER, "default_value boolean", filter_default, 0 },
-    { "string", FILTER | AS_TEXT, "", filter_string, 0 },
-    { "safe", FILTER | AS_TEXT, "", filter_string, 0 },
-    { "pprint", FILTER, "", pprint, 0 },
-    { "attr", FILTER, "name!$", attr, 0 },
-    { NULL, 0, NULL, NULL, 0 },
+    { "string", FILTER | AS_TEXT, "", filter_string, 0 },      { "safe", FILTER | AS_TEXT, "", filter_string, 0 },
+    { NULL, 0, NULL, NULL, 0 } /* the end */
 };

@@ -21,19 +21,12 @@ enum {
     AS_TEXT = 1 << WHERE_COUNT
 };
 
-struct named {
-    view name;
-    value value;
-};
-
 /* One call: the arguments as they were written, and laid out by parameter. */
 struct call {
     value self;            /* what is filtered or tested, or the method's object; MISSING for a function */
     value arg[PARAMS_MAX]; /* by parameter, MISSING where not given; nothing where the row takes anything */
-    const value *pos;
-    size_t pos_count;
-    const struct named *named;
-    size_t named_count;
+    const struct list *pos;
+    value named;               /* DICT: names and values */
     const struct builtin *row; /* what is called */
 };
 
@@ -65,22 +58,8 @@ bool builtin_read_int(view text, int64_t base, int64_t *out);
 
 /* ORDER: the ones from EQ to NOT_IN give a truth. */
 enum binary {
-    BINARY_EQ,
-    BINARY_NE,
-    BINARY_LT,
-    BINARY_LE,
-    BINARY_GT,
-    BINARY_GE,
-    BINARY_IN,
-    BINARY_NOT_IN,
-    BINARY_ADD,
-    BINARY_SUB,
-    BINARY_MUL,
-    BINARY_DIV,
-    BINARY_FLOOR,
-    BINARY_MOD,
-    BINARY_POW,
-    BINARY_JOIN
+    BINARY_EQ, BINARY_NE, BINARY_LT, BINARY_LE, BINARY_GT, BINARY_GE, BINARY_IN, BINARY_NOT_IN,
+    BINARY_ADD, BINARY_SUB, BINARY_MUL, BINARY_DIV, BINARY_FLOOR, BINARY_MOD, BINARY_POW, BINARY_JOIN
 };
 value value_binary(context *c, enum binary op, value a, value b);
 
@@ -89,7 +68,6 @@ value value_attribute(context *c, value object,
                       view name);                      /* a.name: methods first; UNDEFINED where there is nothing */
 value value_item(context *c, value object, value key); /* a[key]: keys first */
 value value_slice(context *c, value object, const value bounds[static 3]); /* a[b0:b1:b2]; MISSING or NONE: default */
-value value_members(context *c, value dict, int which);                    /* 0: keys, 1: values, 2: pairs */
 value value_update(context *c, value dict, const struct call *k); /* what dict() and update() take, put into it */
 
 value string_percent(context *c, value format, value args);          /* format % args */

@@ -6,16 +6,10 @@
 
 static value undefined_used(context *c, value v)
 {
-    return render_fail(c, "'%.*s' is undefined", (int)min_size(v.len, 60), (const char *)v.as.bytes);
+    return render_fail(c, ERR_VALUE, "'%.*s' is undefined", (int)min_size(v.len, 60), (const char *)v.as.bytes);
 }
 
 /* ---- names and displays ---- */
-
-static value eval_literal(context *c, const struct node *n)
-{
-    (void)c;
-    return n->literal;
-}
 
 /* From the innermost scope outwards: scopes hold few names, so a search is faster than a table. An unknown name is a
  * value, not an error: only using it is. */
@@ -54,7 +48,7 @@ static value eval_dict(context *c, const struct node *n)
 /* Before the first and behind the last there is nothing defined. */
 static value item_beside(const struct loop *l, size_t index)
 {
-    return index < l->over.count ? l->over.items[index] : of_undefined(view_of("the item beside this one"));
+    return index < l->over->count ? l->over->items[index] : of_undefined(view_of("the item beside this one"));
 }
 
 /* Computed when asked for: most loops ask for one or two of these. */
@@ -65,30 +59,18 @@ static value loop_field(const struct loop *l, view name)
         value v;
     } fields[] = { { "index0", of_int((int64_t)l->index) },
                    { "index", of_int((int64_t)l->index + 1) },
-                   { "revindex0", of_int((int64_t)(l->over.count - l->index) - 1) },
-                   { "revindex", of_int((int64_t)(l->over.count - l->index)) },
-                   { "length", of_int((int64_t)l->over.count) },
+                   { "revindex0", of_int((int64_t)(l->over->count - l->index) - 1) },
+                   { "revindex", of_int((int64_t)(l->over->count - l->index)) },
+                   { "length", of_int((int64_t)l->over->count) },
                    { "depth", of_int((int64_t)l->depth) },
                    { "depth0", of_int((int64_t)l->depth - 1) },
                    { "first", of_bool(l->index == 0) },
-                   { "last", of_bool(l->index + 1 == l->over.count) },
+                   { "last", of_bool(l->index + 1 == l->over->count) },
                    { "previtem", item_beside(l, l->index - 1) }, /* SIZE_MAX before the first */
                    { "nextitem", item_beside(l, l->index + 1) } };
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
         if (view_is(name, fields[i].name)) return fields[i].v;
     return of_undefined(name);
-}
-
-static value macro_field(context *c, const struct macro *m, view name)
-{
-    value parameters = value_list(c, TUPLE);
-    for (const struct node *p = m->node->child[0]; p != NULL; p = p->next)
-        value_add(c, parameters, of_view(c->t->names[p->name].text, ORIGIN_TEMPLATE));
-    if (view_is(name, "name")) return of_view(c->t->names[m->node->name].text, ORIGIN_TEMPLATE);
-    if (view_is(name, "arguments")) return parameters;
-    if (view_is(name, "catch_varargs")) return of_bool(m->node->flag & 1 << NAME_VARARGS);
-    if (view_is(name, "catch_kwargs")) return of_bool(m->node->flag & 1 << NAME_KWARGS);
-    return view_is(name, "caller") ? of_bool(m->node->flag & 1 << NAME_CALLER) : of_undefined(name);
 }
 
 /* object.name, where `method` is what its kind has of that name. A method that is not called at once (x.upper is
@@ -97,7 +79,6 @@ static value attribute(context *c, value object, view name, const struct builtin
 {
     if (object.kind == UNDEFINED) return undefined_used(c, object);
     if (object.kind == LOOP && method == NULL) return loop_field(object.as.loop, name);
-    if (object.kind == MACRO) return macro_field(c, object.as.macro, name);
     if (method != NULL) {
         value v = of_kind(FUNCTION);
         v.as.bound = render_take(c, 1, sizeof *v.as.bound);
@@ -107,10 +88,6 @@ static value attribute(context *c, value object, view name, const struct builtin
     }
     const value *found = NULL;
     if (value_is_number(object) && view_is(name, "real")) return object;
-    if (object.kind == TUPLE && object.as.list->count == 2) { /* what groupby makes; other pairs answer as well */
-        if (view_is(name, "grouper")) found = &object.as.list->items[0];
-        if (view_is(name, "list")) found = &object.as.list->items[1];
-    }
     if (object.kind == DICT || object.kind == NAMESPACE) found = value_find(c, object, of_view(name, ORIGIN_TEMPLATE));
     return found != NULL ? *found : of_undefined(name);
 }
@@ -150,12 +127,6 @@ value value_item(context *c, value object, value key)
     return of_undefined(view_of("this item"));
 }
 
-static value eval_item(context *c, const struct node *n)
-{
-    value object = eval_node(c, n->child[0]);
-    return value_item(c, object, eval_node(c, n->child[1]));
-}
-
 /* A bound of Python's slice.indices within [low, high]; `otherwise` where it is left out. */
 static int64_t slice_bound(value bound, int64_t count, int64_t low, int64_t high, int64_t otherwise)
 {
@@ -173,8 +144,8 @@ value value_slice(context *c, value object, const value bounds[static 3])
     if (object.kind == UNDEFINED) return undefined_used(c, object);
     for (int i = 0; i < 3; i++)
         if (given(bounds[i]) && bounds[i].kind != NONE && bounds[i].kind != INT && bounds[i].kind != BOOL)
-            return render_fail(c, "slice indices must be integers or None");
-    if (value_integer(bounds[2], &step) && step == 0) return render_fail(c, "slice step cannot be zero");
+            return render_fail(c, ERR_VALUE, "slice indices must be integers or None");
+    if (value_integer(bounds[2], &step) && step == 0) return render_fail(c, ERR_VALUE, "slice step cannot be zero");
     if (object.kind < STRING || object.kind > RANGE) return of_undefined(view_of("a slice"));
     int64_t count = (int64_t)value_length(c, object);
     step = step > count ? count + 1 : step < -count ? -count - 1 : step; /* takes the same, and sums cannot wrap */
@@ -185,11 +156,11 @@ value value_slice(context *c, value object, const value bounds[static 3])
         size_t start = string_offset(object, 0, (size_t)from), taken = to > from ? (size_t)(to - from) : 0;
         return string_part(c, object, start, string_offset(object, start, taken));
     }
-    struct span all = value_items(c, object);
+    const struct list *all = value_items(c, object);
     value list = value_list(c, object.kind == TUPLE ? TUPLE : LIST);
-    for (int64_t i = from; (up ? i < to : i > to) && i < (int64_t)all.count && render_charge(c, 1); i += step) {
-        if (object.kind == STRING) string_put_value(c, &b, all.items[i]);
-        else value_add(c, list, all.items[i]);
+    for (int64_t i = from; (up ? i < to : i > to) && i < (int64_t)all->count && render_charge(c, 1); i += step) {
+        if (object.kind == STRING) string_put_value(c, &b, all->items[i]);
+        else value_add(c, list, all->items[i]);
     }
     return object.kind == STRING ? string_built(&b) : list;
 }
@@ -206,24 +177,21 @@ static value eval_slice(context *c, const struct node *n)
 /* Exact or not at all: rounding an integer to f64 would print other digits than Python. */
 static value too_large(context *c)
 {
-    return render_fail_limit(c, "a number over 64 bits is not computed with");
+    return render_fail(c, ERR_LIMIT, "a number over 64 bits is not computed with");
 }
+
+static value arithmetic(context *c, enum binary op, value a, value b);
 
 /* By multiplication, so that the result does not depend on a libm. Chat templates do not use it. */
 static value power(context *c, value a, value b)
 {
-    int64_t base, exponent, result = 1;
+    int64_t exponent = 0;
+    value result = of_int(1);
     if (!value_integer(b, &exponent) || exponent > 4096 || exponent < -4096)
-        return render_fail_limit(c, "only whole exponents up to 4096 are computed");
-    if (value_integer(a, &base) && exponent >= 0) {
-        for (; exponent > 0; exponent--)
-            if (__builtin_mul_overflow(result, base, &result)) return too_large(c);
-        return of_int(result);
-    }
-    double d = 1, x = value_number(a);
-    if (exponent < 0 && x == 0) return render_fail(c, "0.0 cannot be raised to a negative power");
-    for (int64_t i = exponent < 0 ? -exponent : exponent; i > 0; i--) d *= x;
-    return of_float(exponent < 0 ? 1 / d : d);
+        return render_fail(c, ERR_LIMIT, "only whole exponents up to 4096 are computed");
+    for (int64_t i = 0; i != exponent && !c->failed; i += exponent < 0 ? -1 : 1)
+        result = arithmetic(c, BINARY_MUL, result, a);
+    return exponent < 0 ? arithmetic(c, BINARY_DIV, of_int(1), result) : result;
 }
 
 /* Division floors, and the rest has the divisor's sign. Python would go on with big integers where 64 bits end. */
@@ -245,7 +213,7 @@ static value arithmetic(context *c, enum binary op, value a, value b)
 {
     int64_t i, j;
     bool whole = value_integer(a, &i) && value_integer(b, &j), divides = op >= BINARY_DIV && op <= BINARY_MOD;
-    if (divides && value_number(b) == 0) return render_fail(c, "division by zero");
+    if (divides && value_number(b) == 0) return render_fail(c, ERR_VALUE, "division by zero");
     if (op == BINARY_POW) return power(c, a, b);
     if (whole && op != BINARY_DIV) return arithmetic_integers(c, op, i, j);
     if (a.kind != FLOAT && b.kind != FLOAT && op != BINARY_DIV) return too_large(c); /* one is a BIG_INT */
@@ -309,17 +277,11 @@ value value_binary(context *c, enum binary op, value a, value b)
     if (op == BINARY_MUL && list_b && value_integer(a, &times)) return repeat(c, b, times);
     if (op == BINARY_MOD && a.kind == STRING) return string_percent(c, a, b);
     if (!value_is_number(a) || !value_is_number(b))
-        return render_fail(c, "unsupported operand types for %s: '%s' and '%s'", signs[op - BINARY_ADD], value_kind(a),
-                           value_kind(b));
+        return render_fail(c, ERR_VALUE, "unsupported operand types for %s: '%s' and '%s'", signs[op - BINARY_ADD],
+                           value_kind(a), value_kind(b));
     value result = arithmetic(c, op, a, b);
     result.origin = a.origin > b.origin ? a.origin : b.origin;
     return result;
-}
-
-static value eval_binary(context *c, const struct node *n)
-{
-    value left = eval_node(c, n->child[0]);
-    return value_binary(c, (enum binary)n->flag, left, eval_node(c, n->child[1]));
 }
 
 static value eval_negate(context *c, const struct node *n)
@@ -328,27 +290,6 @@ static value eval_negate(context *c, const struct node *n)
     zero.origin = ORIGIN_TEMPLATE;
     if (v.kind == FLOAT && !n->flag) v.as.real = -v.as.real; /* 0 - 0.0 is no -0.0 */
     return v.kind == FLOAT ? v : value_binary(c, n->flag ? BINARY_ADD : BINARY_SUB, zero, v);
-}
-
-/* ---- truth ---- */
-
-static value eval_not(context *c, const struct node *n)
-{
-    return of_bool(!value_truth(eval_node(c, n->child[0])));
-}
-
-/* "and" and "or" give the operand that decided. */
-static value eval_logic(context *c, const struct node *n)
-{
-    value left = eval_node(c, n->child[0]);
-    return value_truth(left) == n->flag ? left : eval_node(c, n->child[1]);
-}
-
-/* Without an else the other branch is undefined, which prints as nothing. */
-static value eval_condition(context *c, const struct node *n)
-{
-    const struct node *chosen = n->child[value_truth(eval_node(c, n->child[0])) ? 1 : 2];
-    return chosen != NULL ? eval_node(c, chosen) : of_undefined(view_of("the inline if without else"));
 }
 
 /* a < b <= c: each operand once, and no more after the first that does not hold. */
@@ -368,51 +309,42 @@ static value eval_compare(context *c, const struct node *n)
 /* ---- calls ---- */
 
 /* The same name twice is an error, also when one came from a "**". */
-static void add_named(context *c, struct call *k, struct named *named, view name, value v)
+static void add_named(context *c, struct call *k, value name, value v)
 {
-    for (size_t i = 0; i < k->named_count; i++)
-        if (view_equal(named[i].name, name))
-            render_fail(c, "argument '%.*s' given twice", (int)min_size(name.len_bytes, 60), (const char *)name.ptr);
-    if (k->named_count == TEMPLATE_ARGS_MAX) render_fail_limit(c, "more than 64 named arguments");
-    if (!c->failed) named[k->named_count++] = (struct named){ name, v };
+    if (name.kind != STRING) render_fail(c, ERR_VALUE, "keywords must be strings");
+    else if (value_find(c, k->named, name) != NULL)
+        render_fail(c, ERR_VALUE, "argument '%.*s' given twice", (int)min_size(name.len, 60), name.as.bytes);
+    else value_put(c, k->named, name, v);
 }
 
 /* One argument: for "*" and "**" many. */
-static void add_argument(context *c, const struct node *arg, struct call *k, value pos, struct named *named)
+static void add_argument(context *c, const struct node *arg, struct call *k, value pos)
 {
     value v = eval_node(c, arg->child[0]);
-    if (arg->flag == ARG_PLAIN) {
-        value_add(c, pos, v);
-    } else if (arg->flag == ARG_NAMED) {
-        add_named(c, k, named, c->t->names[arg->name].text, v);
-    } else if (arg->flag == ARG_STAR) {
-        struct span all = value_items(c, v);
-        if (all.count > TEMPLATE_ARGS_MAX) render_fail_limit(c, "more than 64 arguments");
-        for (size_t i = 0; i < all.count && !c->failed; i++) value_add(c, pos, all.items[i]);
-    } else if (v.kind != DICT) {
-        render_fail(c, "argument after ** must be a mapping, not %s", value_kind(v));
-    } else {
-        for (size_t i = 0; i < v.as.list->count && !c->failed; i += 2) {
-            if (v.as.list->items[i].kind != STRING) render_fail(c, "keywords must be strings");
-            else add_named(c, k, named, view_in(v.as.list->items[i]), v.as.list->items[i + 1]);
-        }
+    bool many = arg->flag >= ARG_STAR, named = arg->flag == ARG_STAR_STAR;
+    if (arg->flag == ARG_PLAIN) value_add(c, pos, v);
+    if (arg->flag == ARG_NAMED) add_named(c, k, of_view(c->t->names[arg->name].text, ORIGIN_TEMPLATE), v);
+    if (named && v.kind != DICT)
+        render_fail(c, ERR_VALUE, "argument after ** must be a mapping, not %s", value_kind(v));
+    const struct list *all = many && !named ? value_items(c, v) : v.as.list;
+    for (size_t i = 0; many && !c->failed && i < all->count; i += named ? 2 : 1) {
+        if (named) add_named(c, k, all->items[i], all->items[i + 1]);
+        else value_add(c, pos, all->items[i]);
     }
 }
 
 /* Evaluates arguments in order into k->pos and k->named. */
 static void gather(context *c, const struct node *args, const value *caller, struct call *k)
 {
-    size_t room = caller != NULL;
-    if (args == NULL && caller == NULL) return;
-    for (const struct node *a = args; a != NULL; a = a->next)
-        room += a->flag == ARG_NAMED ? 1 : a->flag == ARG_STAR_STAR ? TEMPLATE_ARGS_MAX : 0;
-    struct named *named = room > 0 ? render_take(c, room, sizeof *named) : NULL;
-    value pos = value_list(c, LIST);
-    for (const struct node *a = args; a != NULL && !c->failed; a = a->next) add_argument(c, a, k, pos, named);
-    if (caller != NULL) add_named(c, k, named, view_of("caller"), *caller);
-    k->pos = pos.as.list->items;
-    k->pos_count = pos.as.list->count;
-    k->named = named;
+    value pos = of_kind(LIST);
+    pos.as.list = &c->nothing;
+    k->named = of_kind(DICT);
+    k->named.as.list = &c->nothing;
+    if (args != NULL || caller != NULL) pos = value_list(c, LIST), k->named = value_list(c, DICT);
+    for (const struct node *a = args; a != NULL && !c->failed; a = a->next) add_argument(c, a, k, pos);
+    if (caller != NULL) value_put(c, k->named, of_text("caller"), *caller);
+    if (pos.as.list->count > TEMPLATE_ARGS_MAX) render_fail(c, ERR_LIMIT, "more than 64 arguments");
+    k->pos = pos.as.list;
 }
 
 /* Filters and tests are called alike; one that does not exist is an error only where it is reached. */
@@ -423,7 +355,7 @@ static value eval_filter(context *c, const struct node *n)
     const struct builtin *row = name->rows[n->flag ? AS_TEST : AS_FILTER];
     gather(c, n->child[1], NULL, &k);
     if (row == NULL)
-        return render_fail(c, "no %s named '%.*s'", n->flag ? "test" : "filter",
+        return render_fail(c, ERR_VALUE, "no %s named '%.*s'", n->flag ? "test" : "filter",
                            (int)min_size(name->text.len_bytes, 60), (const char *)name->text.ptr);
     return builtin_run(c, row, &k);
 }
@@ -450,18 +382,13 @@ value eval_call(context *c, const struct node *n, const value *caller)
     return method != NULL ? builtin_run(c, method, &k) : value_call(c, function, &k);
 }
 
-static value eval_plain_call(context *c, const struct node *n)
-{
-    return eval_call(c, n, NULL);
-}
-
 value value_call(context *c, value callee, struct call *k)
 {
     if (c->failed) return callee;
     if (callee.kind == UNDEFINED) return undefined_used(c, callee);
     if (callee.kind == MACRO) return render_macro(c, callee.as.macro, k);
     if (callee.kind == LOOP) return render_loop(c, callee.as.loop, k);
-    if (callee.kind != FUNCTION) return render_fail(c, "'%s' object is not callable", value_kind(callee));
+    if (callee.kind != FUNCTION) return render_fail(c, ERR_VALUE, "'%s' object is not callable", value_kind(callee));
     k->self = callee.as.bound->self;
     return builtin_run(c, callee.as.bound->builtin, k);
 }
@@ -469,24 +396,49 @@ value value_call(context *c, value callee, struct call *k)
 bool eval_enter(context *c, const struct node *n)
 {
     c->at = n->at;
-    if (++c->depth > TEMPLATE_DEPTH_MAX) render_fail_limit(c, "nested over %d deep", TEMPLATE_DEPTH_MAX);
+    if (++c->depth > TEMPLATE_DEPTH_MAX) render_fail(c, ERR_LIMIT, "nested over %d deep", TEMPLATE_DEPTH_MAX);
     return render_charge(c, 1);
+}
+
+static value eval_op(context *c, const struct node *n)
+{
+    value left;
+    switch ((enum op)n->op) {
+    case OP_LITERAL: return n->literal;
+    case OP_NAME: return eval_name(c, n);
+    case OP_CAPTURE: return render_capture(c, n);
+    case OP_LIST: return eval_list(c, n);
+    case OP_DICT: return eval_dict(c, n);
+    case OP_ATTRIBUTE: return eval_attribute(c, n);
+    case OP_ITEM:
+        left = eval_node(c, n->child[0]);
+        return value_item(c, left, eval_node(c, n->child[1]));
+    case OP_SLICE: return eval_slice(c, n);
+    case OP_CALL: return eval_call(c, n, NULL);
+    case OP_FILTER: return eval_filter(c, n);
+    case OP_NOT: return of_bool(!value_truth(eval_node(c, n->child[0])));
+    case OP_NEGATE: return eval_negate(c, n);
+    case OP_LOGIC: /* gives the operand that decided */
+        left = eval_node(c, n->child[0]);
+        return value_truth(left) == n->flag ? left : eval_node(c, n->child[1]);
+    case OP_BINARY:
+        left = eval_node(c, n->child[0]);
+        return value_binary(c, (enum binary)n->flag, left, eval_node(c, n->child[1]));
+    case OP_COMPARE: return eval_compare(c, n);
+    case OP_CONDITION: /* without an else the other branch is undefined, which prints as nothing */
+        if (value_truth(eval_node(c, n->child[0]))) return eval_node(c, n->child[1]);
+        return n->child[2] != NULL ? eval_node(c, n->child[2]) : of_undefined(view_of("the inline if without else"));
+    default:
+        assert(n->op >= OP_LITERAL); /* a statement is no expression */
+        return of_undefined(view_of(""));
+    }
 }
 
 /* Leaves c->at at the node that asked, so that its own errors name its own place. */
 value eval_node(context *c, const struct node *n)
 {
-    static value (*const table[])(context *, const struct node *) = {
-        [OP_LITERAL] = eval_literal,     [OP_NAME] = eval_name,     [OP_CAPTURE] = render_capture,
-        [OP_LIST] = eval_list,           [OP_DICT] = eval_dict,     [OP_ATTRIBUTE] = eval_attribute,
-        [OP_ITEM] = eval_item,           [OP_SLICE] = eval_slice,   [OP_CALL] = eval_plain_call,
-        [OP_FILTER] = eval_filter,       [OP_NOT] = eval_not,       [OP_NEGATE] = eval_negate,
-        [OP_LOGIC] = eval_logic,         [OP_BINARY] = eval_binary, [OP_COMPARE] = eval_compare,
-        [OP_CONDITION] = eval_condition,
-    };
-    assert(n->op < sizeof table / sizeof *table && table[n->op] != NULL);
     uint32_t at = c->at;
-    value v = eval_enter(c, n) ? table[n->op](c, n) : of_kind(UNDEFINED);
+    value v = eval_enter(c, n) ? eval_op(c, n) : of_undefined(view_of(""));
     c->depth--;
     c->at = at;
     return v;

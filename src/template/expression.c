@@ -217,17 +217,15 @@ static const struct operator
     const char *word;
     uint8_t level, op, flag;
 }
-OPERATORS[] = {
-    { "or", 1, OP_LOGIC, true },        { "and", 2, OP_LOGIC, false },
-    { "==", 4, OP_COMPARE, BINARY_EQ }, { "!=", 4, OP_COMPARE, BINARY_NE },
-    { "<", 4, OP_COMPARE, BINARY_LT },  { "<=", 4, OP_COMPARE, BINARY_LE },
-    { ">", 4, OP_COMPARE, BINARY_GT },  { ">=", 4, OP_COMPARE, BINARY_GE },
-    { "in", 4, OP_COMPARE, BINARY_IN }, { "not", 4, OP_COMPARE, BINARY_NOT_IN },
-    { "+", 5, OP_BINARY, BINARY_ADD },  { "-", 5, OP_BINARY, BINARY_SUB },
-    { "~", 6, OP_BINARY, BINARY_JOIN }, { "*", 7, OP_BINARY, BINARY_MUL },
-    { "/", 7, OP_BINARY, BINARY_DIV },  { "//", 7, OP_BINARY, BINARY_FLOOR },
-    { "%", 7, OP_BINARY, BINARY_MOD },  { "**", 8, OP_BINARY, BINARY_POW },
-};
+OPERATORS[] = { { "or", 1, OP_LOGIC, true },        { "and", 2, OP_LOGIC, false },
+                { "==", 4, OP_COMPARE, BINARY_EQ }, { "!=", 4, OP_COMPARE, BINARY_NE },
+                { "<", 4, OP_COMPARE, BINARY_LT },  { "<=", 4, OP_COMPARE, BINARY_LE },
+                { ">", 4, OP_COMPARE, BINARY_GT },  { ">=", 4, OP_COMPARE, BINARY_GE },
+                { "in", 4, OP_COMPARE, BINARY_IN }, { "not", 4, OP_COMPARE, BINARY_NOT_IN },
+                { "+", 5, OP_BINARY, BINARY_ADD },  { "-", 5, OP_BINARY, BINARY_SUB },
+                { "~", 6, OP_BINARY, BINARY_JOIN }, { "*", 7, OP_BINARY, BINARY_MUL },
+                { "/", 7, OP_BINARY, BINARY_DIV },  { "//", 7, OP_BINARY, BINARY_FLOOR },
+                { "%", 7, OP_BINARY, BINARY_MOD },  { "**", 8, OP_BINARY, BINARY_POW } };
 enum { LEVEL_NOT = 3, LEVEL_COMPARE = 4 };
 
 /* The operator that is next, if it binds at least as tight as `level`. */
@@ -312,20 +310,5 @@ struct node *syntax_tuple(parser *p, struct node *(*item)(parser *))
 
 struct node *syntax_target(parser *p)
 {
-    uint32_t at = p->t->at;
-    if (syntax_skip(p, "(")) {
-        if (!syntax_deeper(p)) return &p->nothing;
-        struct node *n = syntax_tuple(p, syntax_target);
-        p->depth--;
-        syntax_want(p, ")");
-        return n;
-    }
-    if (p->t->type != TOK_NAME) return syntax_expected(p, "a name to set");
-    struct node *n = name(p);
-    if (n->op != OP_NAME) syntax_fail(p, at, ERR_VALUE, "a constant cannot be set");
-    if (!syntax_skip(p, ".")) return n;
-    struct node *field = syntax_node(p, OP_ATTRIBUTE, at);
-    field->child[0] = n;
-    field->name = syntax_name(p);
-    return field;
+    return postfix(p, primary(p));
 }

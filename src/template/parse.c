@@ -236,18 +236,13 @@ static void parse_with(parser *p, struct node *n)
     n->child[1] = block(p, "endwith");
 }
 
-static void parse_generation(parser *p, struct node *n)
+/* {% generation %}, or {% block name %}: there is no inheritance here, so a block is its body. */
+static void parse_scope(parser *p, struct node *n)
 {
-    n->child[0] = own_block(p, "endgeneration");
-}
-
-/* There is no inheritance here, so a block is its body. */
-static void parse_block(parser *p, struct node *n)
-{
-    uint32_t name = syntax_name(p);
-    syntax_skip(p, "scoped");
-    n->child[0] = own_block(p, "endblock");
-    if (p->t->type == TOK_NAME && view_equal(p->t->text, p->names[name].text)) p->t++;
+    bool named = view_is(p->t[-1].text, "block");
+    uint32_t name = named ? syntax_name(p) : NAME_LOOP;
+    n->child[1] = own_block(p, named ? "endblock" : "endgeneration");
+    if (named && p->t->type == TOK_NAME && view_equal(p->t->text, p->names[name].text)) p->t++;
 }
 
 /* Outside of a loop it is an error of syntax, as in Jinja. */
@@ -264,14 +259,12 @@ static struct node *statement(parser *p)
         const char *word;
         enum op op;
         void (*parse)(parser *p, struct node *n);
-    } statements[] = {
-        { "set", OP_SET, parse_set },         { "if", OP_IF, parse_if },
-        { "for", OP_FOR, parse_for },         { "macro", OP_MACRO, parse_macro },
-        { "call", OP_CALLING, parse_call },   { "with", OP_WITH, parse_with },
-        { "break", OP_BREAK, parse_break },   { "continue", OP_BREAK, parse_break },
-        { "block", OP_SCOPE, parse_block },   { "generation", OP_SCOPE, parse_generation },
-        { "filter", OP_PRINT, parse_filter },
-    };
+    } statements[] = { { "set", OP_SET, parse_set },        { "if", OP_IF, parse_if },
+                       { "for", OP_FOR, parse_for },        { "macro", OP_MACRO, parse_macro },
+                       { "call", OP_CALLING, parse_call },  { "with", OP_WITH, parse_with },
+                       { "break", OP_BREAK, parse_break },  { "continue", OP_BREAK, parse_break },
+                       { "block", OP_WITH, parse_scope },   { "generation", OP_WITH, parse_scope },
+                       { "filter", OP_PRINT, parse_filter } };
     uint32_t at = p->t->at;
     for (size_t i = 0; i < sizeof statements / sizeof *statements; i++) {
         if (!syntax_skip(p, statements[i].word)) continue;

@@ -10,8 +10,9 @@ enum { FIELD_WIDTH_MAX = 4096, PRECISION_MAX = 100 }; /* of one conversion: wide
 /* What stands between '%' and its letter, or behind the ':' of a replacement field. */
 struct spec {
     value fill;
-    char align, sign, type; /* '<' '>' '^' '='; '+' ' '; 0 where not given */
-    bool alternate, commas;
+    char align;               /* '<' '>' '^' '=', or 0 */
+    char flags[8];            /* of printf */
+    char type;                /* or 0 */
     int64_t width, precision; /* precision: -1 where not given */
 };
 
@@ -29,133 +30,87 @@ static char take_one(value s, size_t *at, const char *of)
     return taken ? c : '\0';
 }
 
-static bool take_number(value s, size_t *at, int64_t *out)
+static int64_t take_number(value s, size_t *at)
 {
-    size_t start = *at;
-    int64_t n = 0;
+    int64_t n = 0; /* far over any limit is as good as any larger one */
     for (char c; (c = take_one(s, at, "0123456789")) != '\0';) n = n > 1000000 ? n : n * 10 + (c - '0');
-    if (*at > start) *out = n; /* far over any limit is as good as any larger one */
-    return *at > start;
+    return n;
 }
 
-/* "[width][,][.precision]" */
-static void take_size(value s, size_t *at, struct spec *spec)
+/* "[flags][width][.precision]type" */
+static void take_spec(value s, size_t *at, const char *flags, const char *types, struct spec *spec)
 {
-    take_number(s, at, &spec->width);
-    spec->commas = take_one(s, at, ",") != '\0';
-    if (take_one(s, at, ".") == '\0') return;
-    spec->precision = 0;
-    take_number(s, at, &spec->precision);
-}
-
-/* Groups of three digits before the point. */
-static void add_commas(char *text, size_t capacity)
-{
-    size_t len = strlen(text);
-    for (size_t at = strspn(text, "0123456789"); at > 3 && len + 1 < capacity; len++) {
-        at -= 3;
-        memmove(text + at + 1, text + at, len - at + 1);
-        text[at] = ',';
+    for (char flag; (flag = take_one(s, at, flags)) != '\0';) {
+        if (flag == '-') spec->align = '<';
+        else if (strchr(spec->flags, flag) == NULL) spec->flags[strlen(spec->flags)] = flag; /* of four that can be */
     }
+    spec->width = take_number(s, at);
+    if (take_one(s, at, ".")) spec->precision = take_number(s, at);
+    spec->type = take_one(s, at, types);
 }
 
-/* The digits of a number, its sign left out. */
-static void put_digits(context *c, struct builder *b, value v, const struct spec *s)
+/* A number as C prints it, which is how Python does. */
+static void put_number(context *c, struct builder *b, value v, const struct spec *s, int width)
 {
-    char text[1024], type = s->type == 'i' || s->type == 'u' ? 'd' : s->type;
-    int precision = s->precision < 0 ? 6 : (int)s->precision;
+    char text[FIELD_WIDTH_MAX + 512], pattern[24], type = s->type == 'i' || s->type == 'u' ? 'd' : s->type;
     int64_t n = 0;
-    double d = fabs(value_number(v)) * (type == '%' ? 100 : 1);
     bool whole = value_integer(v, &n);
-    if (type == 'd' && v.kind == FLOAT && d < 9e18) n = (int64_t)v.as.real, whole = true;
-    unsigned long long size = n < 0 ? 0ull - (unsigned long long)n : (unsigned long long)n;
-    if (strchr("dxXo", type) != NULL && !whole) render_fail(c, "%%%c: an integer is due, not %s", type, value_kind(v));
-    else if (type == 'd') snprintf(text, sizeof text, "%llu", size);
-    else if (type == 'x') snprintf(text, sizeof text, s->alternate ? "0x%llx" : "%llx", size);
-    else if (type == 'X') snprintf(text, sizeof text, s->alternate ? "0X%llX" : "%llX", size);
-    else if (type == 'o') snprintf(text, sizeof text, s->alternate ? "0o%llo" : "%llo", size);
-    else if (type == 'e' || type == 'E') snprintf(text, sizeof text, type == 'e' ? "%.*e" : "%.*E", precision, d);
-    else if (type == 'g' || type == 'G') snprintf(text, sizeof text, type == 'g' ? "%.*g" : "%.*G", precision, d);
-    else if (d > 1e300) render_fail_limit(c, "format: number too large");
-    else snprintf(text, sizeof text, type == '%' ? "%.*f%%" : "%.*f", precision, d);
-    if (c->failed) return;
-    if (s->commas) add_commas(text, sizeof text);
+    if (!value_is_number(v) || v.kind == BIG_INT || (strchr("xXo", type) != NULL && (!whole || n < 0))) {
+        render_fail(c, ERR_VALUE, "format: a number for %%%c is due, not %s", type, value_kind(v));
+        return;
+    }
+    if (type == 'd' && !whole && fabs(v.as.real) < 9e18) n = (int64_t)v.as.real;
+    snprintf(pattern, sizeof pattern, strchr("dxXo", type) != NULL ? "%%%s*ll%c" : "%%%s*.*%c", s->flags,
+             type == '%' ? 'f' : type);
+    if (strchr("dxXo", type) != NULL) snprintf(text, sizeof text, pattern, width, (long long)n);
+    else
+        snprintf(text, sizeof text, pattern, width, s->precision < 0 ? 6 : (int)s->precision,
+                 value_number(v) * (type == '%' ? 100 : 1));
     string_put(c, b, view_of(text), v.origin);
-}
-
-static void put_fill(context *c, struct builder *b, const struct spec *s, int64_t count)
-{
-    for (; count > 0 && render_charge(c, 1); count--) string_put_value(c, b, s->fill);
+    if (type == '%') string_put(c, b, view_of("%"), v.origin);
 }
 
 /* One value by one spec, for both languages of patterns, which differ in how text is aligned. */
 static void put_conversion(context *c, struct builder *b, value v, const struct spec *s, char align)
 {
     struct builder text = { 0 };
-    char sign[2] = "";
+    bool number = s->type != '\0' && s->type != 's' && s->type != 'r', zeros = strchr(s->flags, '0') != NULL;
     if (s->width > FIELD_WIDTH_MAX || s->precision > PRECISION_MAX)
-        render_fail_limit(c, "format: width or precision over the limit");
-    bool number = s->type != '\0' && s->type != 's' && s->type != 'r';
-    if (number && (!value_is_number(v) || v.kind == BIG_INT))
-        render_fail(c, "format: a number is due, not %s", value_kind(v));
+        render_fail(c, ERR_LIMIT, "format: width or precision over the limit of 4096 and 100");
     if (c->failed) return;
-    if (number) put_digits(c, &text, v, s), sign[0] = value_number(v) < 0 ? '-' : s->sign;
+    if (s->align != '\0') align = s->align;
+    if (number) put_number(c, &text, v, s, zeros && s->align == '\0' ? (int)s->width : 0);
     else if (s->type == 'r') value_print_as(c, &text, v, NULL);
     else value_print(c, &text, v);
     value body = string_built(&text);
     if (!number && s->precision >= 0) body = string_part(c, body, 0, string_offset(body, 0, (size_t)s->precision));
-    int64_t missing = s->width - (int64_t)(string_length(body) + strlen(sign)), left = missing;
-    if (s->align != '\0') align = s->align;
-    if (align == '<') left = 0;
-    if (align == '^') left = missing / 2;
-    if (align != '=') put_fill(c, b, s, left);
-    string_put(c, b, view_of(sign), v.origin);
-    if (align == '=') put_fill(c, b, s, left); /* between the sign and the digits */
-    string_put_value(c, b, body);
-    put_fill(c, b, s, missing - left);
+    int64_t missing = s->width - (int64_t)string_length(body);
+    int64_t left = align == '<' || missing < 0 ? 0 : align == '^' ? missing / 2 : missing;
+    string_put_value(c, b, string_padded(c, body, left, missing - left, s->fill));
 }
 
 /* ---- format % arguments ---- */
 
-/* One conversion from behind its '%' on; *next counts the arguments of a tuple. */
+/* One conversion from behind its '%' on; *next counts the arguments that are used. */
 static void percent_conversion(context *c, struct builder *b, value format, size_t *at, value args, size_t *next)
 {
     struct spec s = { .fill = of_text(" "), .precision = -1 };
-    value v = args;
+    const value *v = args.kind != TUPLE && *next == 0 ? &args : NULL;
     size_t close;
-    if (byte_at(format, *at) == '(') {
-        const value *named = NULL;
-        if (args.kind == DICT && string_find(format, *at, of_text(")"), &close))
-            named = value_find(c, args, string_part(c, format, *at + 1, close));
-        if (named == NULL) {
-            render_fail(c, "format: no such key");
-            return;
-        }
-        v = *named;
+    if (args.kind == TUPLE && *next < args.as.list->count) v = &args.as.list->items[*next];
+    if (byte_at(format, *at) == '(' && args.kind == DICT && string_find(format, *at, of_text(")"), &close)) {
+        v = value_find(c, args, string_part(c, format, *at + 1, close));
         *at = close + 1;
-    } else if (byte_at(format, *at) != '%' && args.kind == TUPLE && *next < args.as.list->count) {
-        v = args.as.list->items[*next];
     }
-    for (char flag; (flag = take_one(format, at, "-+ 0#")) != '\0';) {
-        if (flag == '-') s.align = '<';
-        else if (flag == '0') s.align = s.align == '<' ? '<' : '=';
-        else if (flag == '#') s.alternate = true;
-        else if (s.sign != '+') s.sign = flag;
-    }
-    take_size(format, at, &s);
-    if (take_one(format, at, "%")) {
-        string_put(c, b, view_of("%"), string_part(c, format, *at - 1, *at).origin);
+    take_spec(format, at, "+- 0#", "srdiuxXofFeEgG%", &s);
+    if (s.type == '%') {
+        string_put_value(c, b, string_part(c, format, *at - 1, *at));
         return;
     }
-    if ((s.type = take_one(format, at, "srdiuxXofFeEgG")) == '\0')
-        render_fail(c, "incomplete format, or unsupported format character");
-    if (*next >= (args.kind == TUPLE ? args.as.list->count : args.kind == DICT ? SIZE_MAX : 1))
-        render_fail(c, "not enough arguments for format string");
+    if (v == NULL) render_fail(c, ERR_VALUE, "not enough arguments for format string");
+    else if (s.type == '\0') render_fail(c, ERR_VALUE, "incomplete format, or unsupported format character");
+    else put_conversion(c, b, *v, &s, '>');
     ++*next;
-    bool text = s.type == 's' || s.type == 'r';
-    if (s.align == '=' && text) s.align = '>';
-    if (s.align == '=') s.fill = of_text("0");
-    put_conversion(c, b, v, &s, '>');
 }
 
 /* A tuple gives several arguments, an object named ones, anything else is the one argument. */
@@ -169,47 +124,27 @@ value string_percent(context *c, value format, value args)
         percent_conversion(c, &b, format, &start, args, &next);
     }
     if (args.kind != DICT && next < (args.kind == TUPLE ? args.as.list->count : 1))
-        return render_fail(c, "not all arguments converted during string formatting");
+        return render_fail(c, ERR_VALUE, "not all arguments converted during string formatting");
     if (!c->failed) string_put_value(c, &b, string_part(c, format, start, format.len));
     return string_built(&b);
 }
 
 /* ---- str.format ---- */
 
-/* "[[fill]align][sign][#][0][width][,][.precision][type]" from `at` to the end of `field`. */
-static struct spec read_spec(context *c, value field, size_t at)
-{
-    struct spec s = { .fill = of_text(" "), .precision = -1 };
-    size_t behind_fill = string_offset(field, at, 1);
-    bool fills = behind_fill < field.len && strchr("<>=^", byte_at(field, behind_fill)) != NULL;
-    if (fills) s.fill = string_part(c, field, at, behind_fill), at = behind_fill;
-    s.align = take_one(field, &at, "<>=^");
-    s.sign = take_one(field, &at, "+- ");
-    if (s.sign == '-') s.sign = '\0';
-    s.alternate = take_one(field, &at, "#") != '\0';
-    if (byte_at(field, at) == '0' && s.align == '\0') s.align = '=', s.fill = of_text("0");
-    take_size(field, &at, &s);
-    s.type = take_one(field, &at, "sdfFeEgGxXo%");
-    if (at < field.len) render_fail(c, "invalid format specifier");
-    return s;
-}
-
 /* The argument a field names: "", "0" or "name", then ".attribute" and "[item]". */
-static value field_value(context *c, const struct call *k, value field, size_t *automatic)
+static value field_value(context *c, const struct call *k, value field, int64_t *automatic)
 {
-    value v = of_kind(MISSING);
     size_t at = 0, start;
-    int64_t index = (int64_t)*automatic;
+    int64_t index = *automatic;
     while (at < field.len && strchr(".[", byte_at(field, at)) == NULL) at++;
-    value name = string_part(c, field, 0, at);
+    value name = string_part(c, field, 0, at), v;
+    const value *found = value_find(c, k->named, name);
     if (at == 0) ++*automatic;
-    if ((at == 0 || builtin_read_int(view_in(name), 10, &index)) && index >= 0 && (uint64_t)index < k->pos_count)
-        v = k->pos[index];
-    for (size_t i = 0; i < k->named_count; i++)
-        if (at > 0 && view_equal(k->named[i].name, view_in(name))) v = k->named[i].value;
-    if (!given(v))
-        return render_fail(c, "format: no argument '%.*s'", (int)min_size(at, 60), (const char *)name.as.bytes);
-    while (at < field.len && !c->failed) {
+    if ((at == 0 || builtin_read_int(view_in(name), 10, &index)) && index >= 0 && (uint64_t)index < k->pos->count)
+        found = &k->pos->items[index];
+    if (found == NULL)
+        return render_fail(c, ERR_VALUE, "format: no argument '%.*s'", (int)min_size(at, 60), name.as.bytes);
+    for (v = *found; at < field.len && !c->failed;) {
         bool item = byte_at(field, at++) == '[';
         for (start = at; at < field.len && strchr(item ? "]" : ".[", byte_at(field, at)) == NULL;) at++;
         value key = string_part(c, field, start, at);
@@ -220,20 +155,25 @@ static value field_value(context *c, const struct call *k, value field, size_t *
     return v;
 }
 
-/* The inside of one "{...}". */
-static void put_field(context *c, struct builder *b, value field, const struct call *k, size_t *automatic)
+/* The inside of one "{...}": "field[!r][:[[fill]align]spec]". */
+static void put_field(context *c, struct builder *b, value field, const struct call *k, int64_t *automatic)
 {
-    size_t end = 0;
-    while (end < field.len && strchr("!:", byte_at(field, end)) == NULL) end++;
-    value v = field_value(c, k, string_part(c, field, 0, end), automatic);
-    bool repr = byte_at(field, end) == '!' && byte_at(field, end + 1) == 'r';
-    if (byte_at(field, end) == '!') end = min_size(end + 2, field.len);
-    if (end < field.len && byte_at(field, end) != ':')
-        render_fail(c, "format: expected ':' after conversion specifier");
-    bool formatted = end + 1 < field.len;
-    struct spec s = read_spec(c, field, min_size(end + 1, field.len));
+    struct spec s = { .fill = of_text(" "), .precision = -1 };
+    size_t at = 0;
+    while (at < field.len && strchr("!:", byte_at(field, at)) == NULL) at++;
+    value v = field_value(c, k, string_part(c, field, 0, at), automatic);
+    bool repr = take_one(field, &at, "!") && take_one(field, &at, "r");
+    bool formatted = take_one(field, &at, ":") && at < field.len;
+    size_t fill = string_offset(field, at, 1);
+    if (fill < field.len && strchr("<>=^", byte_at(field, fill)) != NULL) {
+        s.fill = string_part(c, field, at, fill);
+        at = fill;
+    }
+    s.align = take_one(field, &at, "<>=^");
+    take_spec(field, &at, "+ 0#", "sdfFeEgGxXo%", &s);
     bool number = value_is_number(v) && v.kind != BIG_INT && !repr;
-    if (s.type == 's' && v.kind != STRING && !repr) render_fail(c, "format: 's' needs a string");
+    if (at < field.len || (s.type == 's' && v.kind != STRING))
+        render_fail(c, ERR_VALUE, "invalid format specifier, or 's' for no string");
     if (repr) s.type = 'r';
     if (s.type == '\0' && number && formatted && v.kind != FLOAT) s.type = 'd'; /* also True, which prints as 1 then */
     if (s.type == '\0' && number && s.precision >= 0) s.type = 'g';
@@ -244,7 +184,7 @@ static void put_field(context *c, struct builder *b, value field, const struct c
 value string_format(context *c, value format, const struct call *k)
 {
     struct builder b = { 0 };
-    size_t automatic = 0;
+    int64_t automatic = 0;
     for (size_t at = 0; at < format.len && render_charge(c, 1);) {
         size_t start = at, close;
         while (at < format.len && strchr("{}", byte_at(format, at)) == NULL) at++;
@@ -253,7 +193,7 @@ value string_format(context *c, value format, const struct call *k)
         bool twice = byte_at(format, at + 1) == byte_at(format, at);
         if (twice) string_put_value(c, &b, string_part(c, format, at, at + 1));
         else if (byte_at(format, at) == '}' || !string_find(format, at, of_text("}"), &close))
-            return render_fail(c, "single brace in format string");
+            return render_fail(c, ERR_VALUE, "single brace in format string");
         else put_field(c, &b, string_part(c, format, at + 1, close), k, &automatic);
         at = twice ? at + 2 : close + 1;
     }
@@ -293,39 +233,42 @@ static void put_time(context *c, struct builder *b, const struct civil *t, char 
     static const char *const months[] = { "January", "February", "March",     "April",   "May",      "June",
                                           "July",    "August",   "September", "October", "November", "December" };
     static const char *const days[] = { "Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday" };
-    static const struct {
-        char letter;
-        const char *means;
-    } shorthands[] = { { 'F', "Ymd-" }, { 'T', "HMS:" }, { 'X', "HMS:" },
-                       { 'R', "HM:" },  { 'D', "mdy/" }, { 'x', "mdy/" } };
+    const char *month = months[t->month - 1], *day = days[t->weekday];
+    unsigned year = (unsigned)t->year, hour = t->hour % 12 == 0 ? 12 : t->hour % 12;
     const struct {
         char letter;
+        const char *text; /* or a number of so many digits */
         int width;
         unsigned number;
-    } numbers[] = { { 'd', 2, t->day },     { 'm', 2, t->month },   { 'Y', 1, (unsigned)t->year },
-                    { 'H', 2, t->hour },    { 'M', 2, t->minute },  { 'y', 2, (unsigned)(t->year % 100) },
-                    { 'S', 2, t->second },  { 'w', 1, t->weekday }, { 'I', 2, t->hour % 12 == 0 ? 12 : t->hour % 12 },
-                    { 'j', 3, t->yearday }, { 'f', 6, 0 },          { 'u', 1, t->weekday == 0 ? 7 : t->weekday } };
-    char text[32] = "";
-    for (size_t i = 0; i < sizeof shorthands / sizeof *shorthands; i++)
-        for (const char *part = shorthands[i].means; letter == shorthands[i].letter && part[1] != '\0'; part++) {
-            put_time(c, b, t, *part, false);
-            if (part[2] != '\0') string_put(c, b, view_of(strchr(part, '\0') - 1), ORIGIN_TEMPLATE);
-            if (part[2] == '\0') return;
-        }
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-        if (numbers[i].letter == letter)
-            snprintf(text, sizeof text, "%0*u", plain ? 1 : numbers[i].width, numbers[i].number);
-    if (letter == 'e') snprintf(text, sizeof text, plain ? "%u" : "%2u", t->day);
-    if (letter == 'B') snprintf(text, sizeof text, "%s", months[t->month - 1]);
-    if (letter == 'b' || letter == 'h') snprintf(text, sizeof text, "%.3s", months[t->month - 1]);
-    if (letter == 'A') snprintf(text, sizeof text, "%s", days[t->weekday]);
-    if (letter == 'a') snprintf(text, sizeof text, "%.3s", days[t->weekday]);
-    if (letter == 'p') snprintf(text, sizeof text, "%s", t->hour < 12 ? "AM" : "PM");
-    if (letter == '%' || letter == 'n' || letter == 't')
-        snprintf(text, sizeof text, "%c", letter == '%' ? '%' : letter == 'n' ? '\n' : '\t');
-    if (text[0] == '\0' && letter != 'Z' && letter != 'z') render_fail(c, "strftime: %%%c is not known", letter);
-    string_put(c, b, view_of(text), ORIGIN_TEMPLATE);
+    } rows[] = { { 'd', NULL, 2, t->day },
+                 { 'm', NULL, 2, t->month },
+                 { 'Y', NULL, 1, year },
+                 { 'H', NULL, 2, t->hour },
+                 { 'M', NULL, 2, t->minute },
+                 { 'S', NULL, 2, t->second },
+                 { 'y', NULL, 2, year % 100 },
+                 { 'j', NULL, 3, t->yearday },
+                 { 'I', NULL, 2, hour },
+                 { 'B', month, 9, 0 },
+                 { 'b', month, 3, 0 },
+                 { 'A', day, 9, 0 },
+                 { 'a', day, 3, 0 },
+                 { 'p', t->hour < 12 ? "AM" : "PM", 2, 0 },
+                 { '%', "%", 1, 0 },
+                 { 'Z', "", 0, 0 },
+                 { 'z', "", 0, 0 } };
+    static const char *const groups[] = { "F%Y-%m-%d", "T%H:%M:%S", "X%H:%M:%S", "R%H:%M", "x%m/%d/%y" };
+    char text[16];
+    for (size_t i = 0; i < sizeof groups / sizeof *groups; i++) /* the value of a text that holds no group: once */
+        if (groups[i][0] == letter) string_put_value(c, b, string_time(c, of_text(groups[i] + 1)));
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (rows[i].letter != letter) continue;
+        if (rows[i].text != NULL) snprintf(text, sizeof text, "%.*s", rows[i].width, rows[i].text);
+        else snprintf(text, sizeof text, "%0*u", plain ? 1 : rows[i].width, rows[i].number);
+        string_put(c, b, view_of(text), ORIGIN_TEMPLATE);
+        return;
+    }
+    if (strchr("FTXRx", letter) == NULL) render_fail(c, ERR_VALUE, "strftime: %%%c is not known", letter);
 }
 
 /* The date is the template's: what it shows is no message. */
@@ -334,7 +277,7 @@ value string_time(context *c, value format)
     struct builder b = { 0 };
     int64_t clock_s = c->options->clock_s;
     if (clock_s > INT64_C(253402300799) || clock_s < INT64_C(-62135596800))
-        return render_fail(c, "strftime: the clock is outside of the years 1 to 9999");
+        return render_fail(c, ERR_VALUE, "strftime: the clock is outside of the years 1 to 9999");
     struct civil t = civil_from(clock_s);
     for (size_t at = 0; at < format.len && !c->failed; at++) {
         bool escape = byte_at(format, at) == '%' && at + 1 < format.len;

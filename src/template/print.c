@@ -73,7 +73,7 @@ static void put_key(context *c, struct builder *b, value key, const struct style
 {
     struct builder text = { 0 };
     if (s->json && key.kind > STRING)
-        render_fail(c, "keys must be str, int, float, bool or None, not %s", value_kind(key));
+        render_fail(c, ERR_VALUE, "keys must be str, int, float, bool or None, not %s", value_kind(key));
     if (s->json && key.kind != STRING) {
         put_any(c, &text, key, s, depth);
         key = string_built(&text);
@@ -138,9 +138,9 @@ static void put_word(context *c, struct builder *b, value v, const struct style 
 static void put_any(context *c, struct builder *b, value v, const struct style *s, size_t depth)
 {
     if (depth++ >= TEMPLATE_VALUE_DEPTH_MAX)
-        render_fail_limit(c, "lists nested over %d deep", TEMPLATE_VALUE_DEPTH_MAX);
+        render_fail(c, ERR_LIMIT, "lists nested over %d deep", TEMPLATE_VALUE_DEPTH_MAX);
     if (s->json && (v.kind == UNDEFINED || v.kind > DICT))
-        render_fail(c, "object of type %s is not JSON serializable", value_kind(v));
+        render_fail(c, ERR_VALUE, "object of type %s is not JSON serializable", value_kind(v));
     if (!render_charge(c, 1)) return;
     char text[96];
     if (v.kind == STRING) {

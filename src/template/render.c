@@ -8,38 +8,21 @@
 
 /* ---- errors, steps, memory: see value.h ---- */
 
-static value failed(context *c, enum err_code code, const char *format, va_list args)
+value render_fail(context *c, enum err_code code, const char *format, ...)
 {
     char reason[200];
-    if (!c->failed) {
-        vsnprintf(reason, sizeof reason, format, args);
-        template_fail(c->t->source, c->at, code, c->e, reason);
-    }
+    va_list args;
+    va_start(args, format);
+    vsnprintf(reason, sizeof reason, format, args);
+    va_end(args);
+    if (!c->failed) template_fail(c->t->source, c->at, code, c->e, reason);
     c->failed = true;
     return of_undefined(view_of(""));
 }
 
-value render_fail(context *c, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    value v = failed(c, ERR_VALUE, format, args);
-    va_end(args);
-    return v;
-}
-
-value render_fail_limit(context *c, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    value v = failed(c, ERR_LIMIT, format, args);
-    va_end(args);
-    return v;
-}
-
 bool render_charge(context *c, size_t steps)
 {
-    if (steps > c->steps_left) render_fail_limit(c, "more steps than the limit allows");
+    if (steps > c->steps_left) render_fail(c, ERR_LIMIT, "more steps than the limit allows");
     if (!c->failed) c->steps_left -= steps;
     return !c->failed;
 }
@@ -50,7 +33,7 @@ void *render_take(context *c, size_t count, size_t each_bytes)
     size_t want;
     if (!mul_size(count, each_bytes, &want) || c->arena->used_bytes > c->memory_end ||
         want > c->memory_end - c->arena->used_bytes) {
-        render_fail_limit(c, "values take more memory than the limit allows");
+        render_fail(c, ERR_LIMIT, "values take more memory than the limit allows");
         return NULL;
     }
     if (!render_charge(c, 1 + want / 256)) return NULL;
@@ -125,39 +108,23 @@ static void assign(context *c, const struct node *target, value v)
         render_bind(c, target->name, v);
     } else if (target->op == OP_ATTRIBUTE) {
         value space = eval_node(c, target->child[0]);
-        if (space.kind != NAMESPACE) render_fail(c, "cannot assign attribute on non-namespace object");
+        if (space.kind != NAMESPACE) render_fail(c, ERR_VALUE, "cannot assign attribute on non-namespace object");
         else value_put(c, space, of_view(c->t->names[target->name].text, ORIGIN_TEMPLATE), v);
+    } else if (target->op != OP_LIST) {
+        render_fail(c, ERR_VALUE, "a constant cannot be set");
     } else {
-        struct span all = value_items(c, v);
-        for (const struct node *t = target->child[0]; t != NULL && i < all.count; t = t->next)
-            assign(c, t, all.items[i++]);
+        const struct list *all = value_items(c, v);
         size_t wanted = 0;
-        for (const struct node *t = target->child[0]; t != NULL; t = t->next) wanted++;
-        if (wanted > i) render_fail(c, "not enough values to unpack (expected %zu, got %zu)", wanted, i);
-        if (all.count > i) render_fail(c, "too many values to unpack (expected %zu)", wanted);
+        for (const struct node *t = target->child[0]; t != NULL; t = t->next, wanted++)
+            if (i < all->count) assign(c, t, all->items[i++]);
+        if (wanted > i) render_fail(c, ERR_VALUE, "not enough values to unpack (expected %zu, got %zu)", wanted, i);
+        if (all->count > i) render_fail(c, ERR_VALUE, "too many values to unpack (expected %zu)", wanted);
     }
 }
 
 /* ---- statements ---- */
 
-static void run_data(context *c, const struct node *n)
-{
-    string_put(c, c->out, view_in(n->literal), ORIGIN_TEMPLATE);
-}
-
-/* Straight into the text, without a string in between. */
-static void run_print(context *c, const struct node *n)
-{
-    value_print(c, c->out, eval_node(c, n->child[0]));
-}
-
-/* In the innermost scope; gone with it. Only a namespace reaches further out. */
-static void run_set(context *c, const struct node *n)
-{
-    assign(c, n->child[0], eval_node(c, n->child[1]));
-}
-
-/* All values are computed outside, then bound inside. */
+/* A scope; all values are computed outside, then bound inside. */
 static void run_with(context *c, const struct node *n)
 {
     struct scope *outer = c->scope, *inner = new_scope(c, outer);
@@ -168,12 +135,6 @@ static void run_with(context *c, const struct node *n)
         c->scope = outer;
     }
     run_in(c, n->child[1], inner, NULL);
-}
-
-/* A generation or block tag. */
-static void run_scope(context *c, const struct node *n)
-{
-    run_in(c, n->child[0], new_scope(c, c->scope), NULL);
 }
 
 static void run_if(context *c, const struct node *n)
@@ -187,12 +148,6 @@ static void run_if(context *c, const struct node *n)
         n = rest;
     }
     run(c, n->child[1]);
-}
-
-/* Noticed by run() after each statement, cleared by the loop. */
-static void run_break(context *c, const struct node *n)
-{
-    c->jump = n->flag ? JUMP_CONTINUE : JUMP_BREAK;
 }
 
 /* ---- loops ---- */
@@ -209,18 +164,18 @@ static void begin_round(context *c, const struct node *n, struct scope *scope, v
 }
 
 /* The items that pass the loop's test. */
-static struct span passing(context *c, const struct node *n, struct scope *scope, struct span all)
+static const struct list *passing(context *c, const struct node *n, struct scope *scope, const struct list *all)
 {
     value kept = value_list(c, LIST);
-    for (size_t i = 0; i < all.count && !c->failed; i++) {
+    for (size_t i = 0; i < all->count && !c->failed; i++) {
         struct scope *outer = c->scope;
-        begin_round(c, n, scope, all.items[i], NULL);
+        begin_round(c, n, scope, all->items[i], NULL);
         c->scope = scope;
         bool passes = value_truth(eval_node(c, n->child[3]));
         c->scope = outer;
-        if (passes) value_add(c, kept, all.items[i]);
+        if (passes) value_add(c, kept, all->items[i]);
     }
-    return value_items(c, kept);
+    return kept.as.list;
 }
 
 /* One loop over `over`, at the depth that loop.depth shows. The loop object is one for all rounds: {% set outer = loop
@@ -234,9 +189,9 @@ static void run_loop(context *c, const struct node *n, value over, size_t depth)
     *l = (struct loop){ .node = n, .outer = c->scope, .over = value_items(c, over), .depth = depth };
     if (n->child[3] != NULL) l->over = passing(c, n, scope, l->over);
     self.as.loop = l;
-    for (; l->index < l->over.count && c->jump != JUMP_BREAK && render_charge(c, 2); l->index++) {
+    for (; l->index < l->over->count && c->jump != JUMP_BREAK && render_charge(c, 2); l->index++) {
         c->jump = JUMP_NONE;
-        begin_round(c, n, scope, l->over.items[l->index], &self);
+        begin_round(c, n, scope, l->over->items[l->index], &self);
         run_in(c, n->child[2], scope, NULL);
         l->completed = l->completed || c->jump == JUMP_NONE;
     }
@@ -245,21 +200,16 @@ static void run_loop(context *c, const struct node *n, value over, size_t depth)
     if (!l->completed && n->child[4] != NULL) run_in(c, n->child[4], scope, NULL);
 }
 
-static void run_for(context *c, const struct node *n)
-{
-    run_loop(c, n, eval_node(c, n->child[1]), 1);
-}
-
 /* The loop again, one level deeper, over what it is called with; its text is the value. */
 value render_loop(context *c, const struct loop *l, const struct call *k)
 {
     struct builder b = { 0 }, *out = c->out;
     struct scope *scope = c->scope;
-    if (!l->node->flag) return render_fail(c, "this loop is not recursive");
-    if (k->pos_count != 1) return render_fail(c, "loop() takes one argument");
+    if (!l->node->flag) return render_fail(c, ERR_VALUE, "this loop is not recursive");
+    if (k->pos->count != 1) return render_fail(c, ERR_VALUE, "loop() takes one argument");
     c->scope = l->outer;
     c->out = &b;
-    run_loop(c, l->node, k->pos[0], l->depth + 1);
+    run_loop(c, l->node, k->pos->items[0], l->depth + 1);
     c->scope = scope;
     c->out = out;
     return string_built(&b);
@@ -277,67 +227,52 @@ static value macro_value(context *c, const struct node *n)
     return v;
 }
 
-static void run_macro(context *c, const struct node *n)
+/* The place of that name among the parameters that no argument by position fills; SIZE_MAX where there is none. */
+static size_t place_of(const context *c, const struct macro *m, const struct call *k, view name)
 {
-    render_bind(c, n->name, macro_value(c, n));
+    size_t i = 0;
+    for (const struct node *p = m->node->child[0]; p != NULL; p = p->next, i++)
+        if (i >= k->pos->count && view_equal(c->t->names[p->name].text, name)) return i;
+    return SIZE_MAX;
 }
 
-/* The body becomes a macro named caller. */
-static void run_calling(context *c, const struct node *n)
+/* What no parameter takes: caller, kwargs and varargs, where the macro's body mentions them; else an error. */
+static void bind_rest(context *c, const struct macro *m, const struct call *k, size_t plain)
 {
-    value caller = macro_value(c, n->child[1]);
-    value_print(c, c->out, eval_call(c, n->child[0], &caller));
-}
-
-/* The argument of that name, which is then used up. */
-static value take_named(const struct call *k, view name, bool *used, value otherwise)
-{
-    for (size_t i = 0; i < k->named_count; i++) {
-        if (used[i] || !view_equal(k->named[i].name, name)) continue;
-        used[i] = true;
-        return k->named[i].value;
-    }
-    return otherwise;
-}
-
-/* What is left of the arguments: caller, kwargs and varargs, where the macro's body mentions them; else an error. */
-static void bind_rest(context *c, const struct node *macro, const struct call *k, size_t plain, bool *used)
-{
-    value named = value_list(c, DICT), rest = value_list(c, TUPLE);
-    view name = c->t->names[macro->name].text;
-    if (macro->flag & 1 << NAME_CALLER)
-        render_bind(c, NAME_CALLER, take_named(k, view_of("caller"), used, of_undefined(view_of("caller"))));
-    for (size_t i = 0; i < k->named_count; i++)
-        if (!used[i]) value_put(c, named, of_view(k->named[i].name, ORIGIN_TEMPLATE), k->named[i].value);
-    for (size_t i = plain; i < k->pos_count; i++) value_add(c, rest, k->pos[i]);
-    if (macro->flag & 1 << NAME_KWARGS) render_bind(c, NAME_KWARGS, named);
-    else if (value_truth(named))
-        render_fail(c, "macro '%.*s' takes no keyword argument '%.*s'", (int)min_size(name.len_bytes, 60),
-                    (const char *)name.ptr, (int)min_size(named.as.list->items[0].len, 60),
-                    (const char *)named.as.list->items[0].as.bytes);
-    if (macro->flag & 1 << NAME_VARARGS) render_bind(c, NAME_VARARGS, rest);
-    else if (value_truth(rest))
-        render_fail(c, "macro '%.*s' takes not more than %zu arguments", (int)min_size(name.len_bytes, 60),
-                    (const char *)name.ptr, plain);
+    value kwargs = value_list(c, DICT), varargs = value_list(c, TUPLE), undefined = of_undefined(view_of("caller"));
+    uint8_t mentions = m->node->flag;
+    view own = c->t->names[m->node->name].text;
+    const struct list *named = k->named.as.list;
+    const value *caller = value_find(c, k->named, of_text("caller"));
+    for (size_t i = 0; i < named->count && !c->failed; i += 2)
+        if (place_of(c, m, k, view_in(named->items[i])) == SIZE_MAX &&
+            !(mentions & 1 << NAME_CALLER && value_is(named->items[i], "caller")))
+            value_put(c, kwargs, named->items[i], named->items[i + 1]);
+    for (size_t i = plain; i < k->pos->count; i++) value_add(c, varargs, k->pos->items[i]);
+    if ((value_truth(varargs) && !(mentions & 1 << NAME_VARARGS)) ||
+        (value_truth(kwargs) && !(mentions & 1 << NAME_KWARGS)))
+        render_fail(c, ERR_VALUE, "macro '%.*s' has no parameter for an argument", (int)min_size(own.len_bytes, 60),
+                    (const char *)own.ptr);
+    if (mentions & 1 << NAME_CALLER) render_bind(c, NAME_CALLER, caller != NULL ? *caller : undefined);
+    if (mentions & 1 << NAME_KWARGS) render_bind(c, NAME_KWARGS, kwargs);
+    if (mentions & 1 << NAME_VARARGS) render_bind(c, NAME_VARARGS, varargs);
 }
 
 /* Its text is the value, with the origins it was printed with. A default sees the parameters before it. */
 value render_macro(context *c, const struct macro *m, const struct call *k)
 {
     struct builder b = { 0 };
-    struct scope *outer = c->scope, *scope = new_scope(c, m->scope);
-    bool used[TEMPLATE_ARGS_MAX + 1] = { false };
+    struct scope *outer = c->scope, *scope = c->scope = new_scope(c, m->scope);
     size_t plain = 0;
-    assert(k->named_count <= TEMPLATE_ARGS_MAX);
-    if (scope == NULL) return of_kind(UNDEFINED);
-    c->scope = scope;
     for (const struct node *p = m->node->child[0]; p != NULL && !c->failed; p = p->next, plain++) {
-        view name = c->t->names[p->name].text;
-        value v = plain < k->pos_count ? k->pos[plain] : take_named(k, name, used, of_kind(MISSING));
-        if (!given(v)) v = p->child[0] != NULL ? eval_node(c, p->child[0]) : of_undefined(name);
+        value name = of_view(c->t->names[p->name].text, ORIGIN_TEMPLATE), v = of_undefined(view_in(name));
+        const value *named = value_find(c, k->named, name);
+        if (plain < k->pos->count) v = k->pos->items[plain];
+        else if (named != NULL) v = *named;
+        else if (p->child[0] != NULL) v = eval_node(c, p->child[0]);
         render_bind(c, p->name, v);
     }
-    bind_rest(c, m->node, k, plain, used);
+    bind_rest(c, m, k, plain);
     c->scope = outer;
     if (!c->failed) run_in(c, m->node->child[1], scope, &b);
     return string_built(&b);
@@ -345,16 +280,32 @@ value render_macro(context *c, const struct macro *m, const struct call *k)
 
 /* ---- all of it ---- */
 
+/* A jump is noticed by run() after each statement, and cleared by the loop. */
+static void run_statement(context *c, const struct node *n)
+{
+    value caller;
+    switch ((enum op)n->op) {
+    case OP_DATA: string_put(c, c->out, view_in(n->literal), ORIGIN_TEMPLATE); break;
+    case OP_PRINT: value_print(c, c->out, eval_node(c, n->child[0])); break;
+    case OP_IF: run_if(c, n); break;
+    case OP_FOR: run_loop(c, n, eval_node(c, n->child[1]), 1); break;
+    case OP_SET: assign(c, n->child[0], eval_node(c, n->child[1])); break; /* in the innermost scope */
+    case OP_MACRO: render_bind(c, n->name, macro_value(c, n)); break;
+    case OP_CALLING: /* the body becomes a macro named caller */
+        caller = macro_value(c, n->child[1]);
+        value_print(c, c->out, eval_call(c, n->child[0], &caller));
+        break;
+    case OP_WITH: run_with(c, n); break;
+    case OP_BREAK: c->jump = n->flag ? JUMP_CONTINUE : JUMP_BREAK; break;
+    default:
+        assert(n->op < OP_LITERAL); /* an expression is no statement */
+    }
+}
+
 static void run(context *c, const struct node *list)
 {
-    static void (*const table[])(context *, const struct node *) = {
-        [OP_DATA] = run_data,   [OP_PRINT] = run_print, [OP_IF] = run_if,     [OP_FOR] = run_for,
-        [OP_SET] = run_set,     [OP_MACRO] = run_macro, [OP_WITH] = run_with, [OP_CALLING] = run_calling,
-        [OP_SCOPE] = run_scope, [OP_BREAK] = run_break,
-    };
     for (const struct node *n = list; n != NULL && c->jump == JUMP_NONE && !c->failed; n = n->next) {
-        assert(n->op < sizeof table / sizeof *table && table[n->op] != NULL);
-        if (eval_enter(c, n)) table[n->op](c, n);
+        if (eval_enter(c, n)) run_statement(c, n);
         c->depth--;
     }
 }

@@ -15,7 +15,7 @@ void string_put(context *c, struct builder *b, view bytes, unsigned origin)
     size_t want = b->len + bytes.len_bytes; /* of two lengths in memory: cannot wrap */
     if (bytes.len_bytes == 0 || !render_charge(c, bytes.len_bytes / 64)) return;
     if (want > c->output_max) {
-        render_fail_limit(c, "text over the limit of %zu bytes", c->output_max);
+        render_fail(c, ERR_LIMIT, "text over the limit of %zu bytes", c->output_max);
         return;
     }
     uint8_t *text = render_grow(c, b->bytes, b->len, want, &b->capacity, 1);
@@ -160,7 +160,7 @@ value string_cased(context *c, value s, enum string_case to)
     for (size_t at = 0, len; at < s.len && render_charge(c, 1); at += len) {
         uint32_t code = string_code(s, at, &len), lower = unicode_lower(code), upper[UNICODE_UPPER_MAX];
         size_t count = unicode_upper(code, upper);
-        bool up = to == CASE_UPPER || (to == CASE_SWAP ? lower == code : to != CASE_LOWER && !inside);
+        bool up = to == CASE_UPPER || (to != CASE_LOWER && !inside);
         unsigned origin = string_origin(string_part(c, s, at, at + len));
         if (!up) string_put_code(c, &b, lower, origin);
         for (size_t i = 0; up && i < count; i++) /* the title case of SS is Ss */
@@ -170,24 +170,22 @@ value string_cased(context *c, value s, enum string_case to)
     return string_built(&b);
 }
 
-static bool in_set(uint32_t code, value chars)
+/* Is the character [from, to) one of `chars`? UTF-8 is found only where a character begins. */
+static bool in_set(context *c, value s, size_t from, size_t to, value chars)
 {
-    if (chars.kind != STRING) return string_is_space(code);
-    for (size_t at = 0, len; at < chars.len; at += len)
-        if (string_code(chars, at, &len) == code) return true;
-    return false;
+    size_t at;
+    if (chars.kind != STRING) return string_is_space(string_code(s, from, &at));
+    return render_charge(c, (8 + chars.len) / 16) && string_find(chars, 0, string_part(c, s, from, to), &at);
 }
 
 value string_stripped(context *c, value s, value chars, int sides)
 {
-    size_t from = 0, to = s.len, len, cost = (8 + (chars.kind == STRING ? chars.len : 0)) / 16;
-    while ((sides & STRIP_LEFT) && from < to && render_charge(c, cost) && in_set(string_code(s, from, &len), chars))
-        from += len;
-    while ((sides & STRIP_RIGHT) && to > from && render_charge(c, cost)) {
-        size_t at = to - 1;
-        while (at > from && (s.as.bytes[at] & 0xC0) == 0x80) at--;
-        if (!in_set(string_code(s, at, &len), chars)) break;
-        to = at;
+    size_t from = 0, to = s.len, next;
+    for (; (sides & STRIP_LEFT) && from < to; from = next)
+        if (next = string_offset(s, from, 1), !in_set(c, s, from, next, chars)) break;
+    for (; (sides & STRIP_RIGHT) && to > from; to = next) {
+        for (next = to - 1; next > from && (s.as.bytes[next] & 0xC0) == 0x80;) next--;
+        if (!in_set(c, s, next, to, chars)) break;
     }
     render_charge(c, (s.len - (to - from)) / 64);
     return string_part(c, s, from, to);
@@ -203,12 +201,13 @@ value string_padded(context *c, value s, int64_t left, int64_t right, value fill
     return string_built(&b);
 }
 
-value string_joined(context *c, value separator, struct span items)
+value string_joined(context *c, value separator, value items)
 {
     struct builder b = { 0 };
-    for (size_t i = 0; i < items.count && render_charge(c, 1); i++) {
+    const struct list *all = value_items(c, items);
+    for (size_t i = 0; i < all->count && render_charge(c, 1); i++) {
         if (i > 0) string_put_value(c, &b, separator);
-        value_print(c, &b, items.items[i]);
+        value_print(c, &b, all->items[i]);
     }
     return string_built(&b);
 }

@@ -24,8 +24,7 @@ enum op {
     OP_SET,     /* target, expression */
     OP_MACRO,   /* parameters (OP_PARAM), body; name; flag: bits of SPECIAL_NAMES its body mentions */
     OP_CALLING, /* the OP_CALL, OP_MACRO of the caller */
-    OP_WITH,    /* OP_SET list, body */
-    OP_SCOPE,   /* body */
+    OP_WITH,    /* OP_SET list (empty: a generation or block tag), body */
     OP_BREAK,   /* flag: continue */
     /* expressions (eval.c) */
     OP_LITERAL,
@@ -109,7 +108,7 @@ bool syntax_more(parser *p, const char *closer, bool first); /* in a list with c
 /* ---- expression.c ---- */
 struct node *syntax_expression(parser *p);
 struct node *syntax_no_condition(parser *p); /* without an inline if: what a loop's "if" can follow */
-struct node *syntax_target(parser *p);       /* what can be set: a name, namespace.field, or several in parentheses */
+struct node *syntax_target(parser *p);       /* what can be set, if it can: that shows when it is */
 struct node *syntax_filters(parser *p, struct node *input);           /* from the name behind the first "|" */
 struct node *syntax_tuple(parser *p, struct node *(*item)(parser *)); /* one item, or several with commas */
 

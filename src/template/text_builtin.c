@@ -2,16 +2,12 @@
  * that only Python programs need has no row: the template then finds an undefined attribute. */
 #include "template/builtin.h"
 
-#include "base/utf8.h"
-
-#include <stdio.h>
-
 /* ---- cutting ---- */
 
 static value strip(context *c, const struct call *k) /* chars; variant: sides */
 {
     if (given(k->arg[0]) && k->arg[0].kind > NONE && k->arg[0].kind != STRING)
-        return render_fail(c, "strip arg must be None or str, not %s", value_kind(k->arg[0]));
+        return render_fail(c, ERR_VALUE, "strip arg must be None or str, not %s", value_kind(k->arg[0]));
     return string_stripped(c, k->self, k->arg[0], k->row->variant);
 }
 
@@ -40,7 +36,7 @@ static value split(context *c, const struct call *k) /* sep maxsplit; variant: f
 {
     value s = k->self, separator = k->arg[0];
     if (given(separator) && separator.kind != NONE && (separator.kind != STRING || separator.len == 0))
-        return render_fail(c, "empty separator, or no string");
+        return render_fail(c, ERR_VALUE, "empty separator, or no string");
     render_charge(c, s.len / 16);
     value pieces = all_pieces(c, s, separator);
     struct list *l = pieces.as.list;
@@ -62,7 +58,7 @@ static value partition(context *c, const struct call *k) /* sep; variant: at the
 {
     value s = k->self, separator = k->arg[0], three = value_list(c, TUPLE), none = of_text("");
     size_t at;
-    if (separator.len == 0) return render_fail(c, "empty separator");
+    if (separator.len == 0) return render_fail(c, ERR_VALUE, "empty separator");
     bool found = k->row->variant ? string_find_last(c, s, separator, &at)
                                  : render_charge(c, s.len / 64) && string_find(s, 0, separator, &at);
     value_add(c, three, found ? string_part(c, s, 0, at) : k->row->variant ? none : s);
@@ -72,8 +68,9 @@ static value partition(context *c, const struct call *k) /* sep; variant: at the
 }
 
 /* All line ends of Unicode, "\r\n" as one; a line end at the end begins no line. */
-static value lines_of(context *c, value s)
+static value splitlines(context *c, const struct call *k)
 {
+    value s = k->self;
     value lines = value_list(c, LIST);
     size_t start = 0, len;
     render_charge(c, s.len / 16);
@@ -87,11 +84,6 @@ static value lines_of(context *c, value s)
     return lines;
 }
 
-static value splitlines(context *c, const struct call *k)
-{
-    return lines_of(c, k->self);
-}
-
 static bool has_affix(value s, value affix, bool at_end)
 {
     return affix.len <= s.len &&
@@ -101,13 +93,13 @@ static bool has_affix(value s, value affix, bool at_end)
 /* One affix, or a tuple of which any will do. */
 static value is_affix(context *c, const struct call *k) /* affix; variant: at the end */
 {
-    struct span any = { &k->arg[0], 1 };
+    struct list one = { (value *)&k->arg[0], 1, 0 };
+    const struct list *any = k->arg[0].kind == TUPLE ? k->arg[0].as.list : &one;
     bool found = false;
-    if (k->arg[0].kind == TUPLE) any = value_items(c, k->arg[0]);
-    for (size_t i = 0; i < any.count; i++) {
-        if (any.items[i].kind != STRING)
-            return render_fail(c, "first arg must be str or a tuple of str, not %s", value_kind(any.items[i]));
-        found = found || has_affix(k->self, any.items[i], k->row->variant);
+    for (size_t i = 0; i < any->count && !found; i++) {
+        found = any->items[i].kind == STRING && has_affix(k->self, any->items[i], k->row->variant);
+        if (any->items[i].kind != STRING)
+            render_fail(c, ERR_VALUE, "first arg must be str or a tuple of str, not %s", value_kind(any->items[i]));
     }
     return of_bool(found);
 }
@@ -129,7 +121,7 @@ static value search(context *c, const struct call *k) /* sub; variant: SEARCH_* 
     size_t at = 0;
     if (!render_charge(c, s.len * (wanted.len > 32 ? 1 + wanted.len : 1) / 64)) return s;
     bool found = k->row->variant & SEARCH_LAST ? string_find_last(c, s, wanted, &at) : string_find(s, 0, wanted, &at);
-    if (!found && k->row->variant & SEARCH_MUST) return render_fail(c, "substring not found");
+    if (!found && k->row->variant & SEARCH_MUST) return render_fail(c, ERR_VALUE, "substring not found");
     return of_int(found ? (int64_t)string_length(string_part(c, s, 0, at)) : -1);
 }
 
@@ -192,41 +184,28 @@ static value filter_title(context *c, const struct call *k)
     return string_built(&b);
 }
 
-enum letter_class { ALL_DIGITS, ALL_LETTERS, ALL_WORD, ALL_SPACE, ALL_UPPER, ALL_LOWER };
+enum letter_class { ALL_DIGITS, ALL_LETTERS, ALL_WORD, ALL_SPACE };
 
-/* All characters of a class, and at least one; for cases at least one letter that has one. */
+/* All characters of a class, and at least one. */
 static value is_class(context *c, const struct call *k) /* variant: enum letter_class */
 {
-    bool cased_letter = false, all = k->self.len > 0;
+    bool all = k->self.len > 0;
     render_charge(c, k->self.len / 16);
     for (size_t at = 0, len; at < k->self.len && all; at += len) {
         uint32_t code = string_code(k->self, at, &len);
-        value one = string_part(c, k->self, at, at + len);
-        bool digit = code >= '0' && code <= '9';
-        bool has_lower = !view_equal(view_in(one), view_in(string_cased(c, one, CASE_LOWER)));
-        bool has_upper = !view_equal(view_in(one), view_in(string_cased(c, one, CASE_UPPER)));
-        const bool good[] = {
-            digit, string_is_word(code) && !digit, string_is_word(code), string_is_space(code), !has_upper, !has_lower
-        }; /* ORDER letter_class */
-        all = good[k->row->variant];
-        cased_letter = cased_letter || has_lower || has_upper;
+        bool digit = code >= '0' && code <= '9', word = string_is_word(code);
+        const bool classes[] = { digit, word && !digit, word, string_is_space(code) }; /* ORDER letter_class */
+        all = classes[k->row->variant];
     }
-    return of_bool(all && (cased_letter || k->row->variant < ALL_UPPER));
+    return of_bool(all);
 }
 
-/* Runs of letters, digits and underscores. */
-static value wordcount(context *c, const struct call *k)
+/* In this case already, and another text in the other: at least one letter has one. */
+static value is_case(context *c, const struct call *k) /* variant: CASE_UPPER, CASE_LOWER */
 {
-    int64_t n = 0;
-    bool inside = false;
-    render_charge(c, k->self.len / 16);
-    for (size_t at = 0, len; at < k->self.len && !c->failed; at += len) {
-        uint32_t code = string_code(k->self, at, &len);
-        bool word = string_is_word(code) || code == '_';
-        n += word && !inside;
-        inside = word;
-    }
-    return of_int(n);
+    enum string_case other = k->row->variant == CASE_UPPER ? CASE_LOWER : CASE_UPPER;
+    return of_bool(value_equal(c, k->self, string_cased(c, k->self, (enum string_case)k->row->variant)) &&
+                   !value_equal(c, k->self, string_cased(c, k->self, other)));
 }
 
 /* ---- putting together ---- */
@@ -255,11 +234,11 @@ static value zfill(context *c, const struct call *k) /* width */
 /* The method wants strings. */
 static value join(context *c, const struct call *k) /* iterable */
 {
-    struct span all = value_items(c, k->arg[0]);
-    for (size_t i = 0; i < all.count; i++)
-        if (all.items[i].kind != STRING)
-            return render_fail(c, "sequence item %zu: expected str, %s found", i, value_kind(all.items[i]));
-    return string_joined(c, k->self, all);
+    const struct list *all = value_items(c, k->arg[0]);
+    for (size_t i = 0; i < all->count; i++)
+        if (all->items[i].kind != STRING)
+            render_fail(c, ERR_VALUE, "sequence item %zu: expected str, %s found", i, value_kind(all->items[i]));
+    return string_joined(c, k->self, k->arg[0]);
 }
 
 static value format(context *c, const struct call *k)
@@ -271,9 +250,8 @@ static value format(context *c, const struct call *k)
 static value filter_format(context *c, const struct call *k)
 {
     value args = value_list(c, TUPLE);
-    const struct call named = { .named = k->named, .named_count = k->named_count };
-    for (size_t i = 0; i < k->pos_count; i++) value_add(c, args, k->pos[i]);
-    return string_percent(c, k->self, k->named_count > 0 ? value_update(c, value_list(c, DICT), &named) : args);
+    for (size_t i = 0; i < k->pos->count; i++) value_add(c, args, k->pos->items[i]);
+    return string_percent(c, k->self, value_truth(k->named) ? k->named : args);
 }
 
 /* Empty lines stay empty unless `blank`; the first line only with `first`. */
@@ -281,9 +259,9 @@ static value indent(context *c, const struct call *k) /* width first blank */
 {
     struct builder b = { 0 };
     int64_t width = 4;
-    value by = k->arg[0], lines = lines_of(c, k->self);
+    value by = k->arg[0], lines = splitlines(c, k);
     if (given(by) && by.kind != STRING && !value_integer(by, &width))
-        return render_fail(c, "indent: the width is an integer or a string");
+        return render_fail(c, ERR_VALUE, "indent: the width is an integer or a string");
     if (by.kind != STRING) by = string_padded(c, of_text(""), width, 0, of_text(" "));
     if (k->self.len == 0 || k->self.as.bytes[k->self.len - 1] == '\n') /* the filter adds one, then cuts */
         value_add(c, lines, of_text(""));
@@ -297,24 +275,7 @@ static value indent(context *c, const struct call *k) /* width first blank */
     return string_built(&b);
 }
 
-/* Cuts at a blank, unless `killwords`; texts a little too long (`leeway`) stay whole. */
-static value truncate_text(context *c, const struct call *k) /* length killwords end leeway */
-{
-    struct builder b = { 0 };
-    value end = given(k->arg[2]) ? k->arg[2] : of_text("...");
-    int64_t length = k->arg[0].as.integer, room = length - (int64_t)string_length(end);
-    size_t blank;
-    if (room < 0) return render_fail(c, "truncate: the length is too small");
-    if ((int64_t)value_length(c, k->self) <= length + k->arg[3].as.integer) return k->self;
-    value cut = string_part(c, k->self, 0, string_offset(k->self, 0, (size_t)room));
-    if (!value_truth(k->arg[1]) && string_find_last(c, cut, of_text(" "), &blank)) cut = string_part(c, cut, 0, blank);
-    string_put_value(c, &b, cut);
-    string_put_value(c, &b, end);
-    return string_built(&b);
-}
-
-/* ---- for HTML and addresses; each piece has the origin of its byte ---- */
-
+/* For HTML; each piece has the origin of its byte. */
 static value escape(context *c, const struct call *k)
 {
     static const char marks[] = "&<>\"'", *const becomes[] = { "&amp;", "&lt;", "&gt;", "&#34;", "&#39;" };
@@ -328,86 +289,35 @@ static value escape(context *c, const struct call *k)
     return string_built(&b);
 }
 
-static void put_quoted(context *c, struct builder *b, value v, bool query)
-{
-    value s = value_to_string(c, v);
-    for (size_t at = 0; at < s.len && render_charge(c, 1); at++) {
-        char text[4];
-        uint8_t byte = s.as.bytes[at];
-        bool plain = (byte < 0x80 && string_is_word(byte)) || memchr("_.-~/", byte, query ? 4 : 5) != NULL;
-        snprintf(text, sizeof text, plain ? "%c" : query && byte == ' ' ? "+" : "%%%02X", byte);
-        string_put(c, b, view_of(text), string_part(c, s, at, at + 1).origin);
-    }
-}
-
-/* Of an object or a list of pairs a query. */
-static value urlencode(context *c, const struct call *k)
-{
-    struct builder b = { 0 };
-    value pairs = k->self.kind == DICT ? value_members(c, k->self, 2) : k->self;
-    if (pairs.kind != LIST) put_quoted(c, &b, pairs, false);
-    for (size_t i = 0; pairs.kind == LIST && i < pairs.as.list->count && !c->failed; i++) {
-        struct span pair = value_items(c, pairs.as.list->items[i]);
-        if (pair.count != 2) return render_fail(c, "urlencode: pairs are needed");
-        if (i > 0) string_put(c, &b, view_of("&"), ORIGIN_TEMPLATE);
-        put_quoted(c, &b, pair.items[0], true);
-        string_put(c, &b, view_of("="), ORIGIN_TEMPLATE);
-        put_quoted(c, &b, pair.items[1], true);
-    }
-    return string_built(&b);
-}
-
 enum { BOTH = FILTER | AS_TEXT | TEXT_METHOD, ON_TEXT = FILTER | AS_TEXT, TEST_TEXT = TEST | AS_TEXT };
 
 const struct builtin BUILTINS_OF_TEXT[] = {
     { "trim", ON_TEXT, "chars", strip, STRIP_LEFT | STRIP_RIGHT },
     { "strip", TEXT_METHOD, "chars", strip, STRIP_LEFT | STRIP_RIGHT },
-    { "lstrip", TEXT_METHOD, "chars", strip, STRIP_LEFT },
-    { "rstrip", TEXT_METHOD, "chars", strip, STRIP_RIGHT },
+    { "lstrip", TEXT_METHOD, "chars", strip, STRIP_LEFT },     { "rstrip", TEXT_METHOD, "chars", strip, STRIP_RIGHT },
     { "split", TEXT_METHOD, "sep maxsplit#-1", split, false },
-    { "rsplit", TEXT_METHOD, "sep maxsplit#-1", split, true },
-    { "partition", TEXT_METHOD, "sep!$", partition, false },
-    { "rpartition", TEXT_METHOD, "sep!$", partition, true },
-    { "splitlines", TEXT_METHOD, "", splitlines, 0 },
-    { "startswith", TEXT_METHOD, "prefix!", is_affix, false },
-    { "endswith", TEXT_METHOD, "suffix!", is_affix, true },
+    { "rsplit", TEXT_METHOD, "sep maxsplit#-1", split, true }, { "partition", TEXT_METHOD, "sep!$", partition, false },
+    { "rpartition", TEXT_METHOD, "sep!$", partition, true },   { "splitlines", TEXT_METHOD, "", splitlines, 0 },
+    { "startswith", TEXT_METHOD, "prefix!", is_affix, false }, { "endswith", TEXT_METHOD, "suffix!", is_affix, true },
     { "removeprefix", TEXT_METHOD, "prefix!$", remove_affix, false },
     { "removesuffix", TEXT_METHOD, "suffix!$", remove_affix, true },
-    { "find", TEXT_METHOD, "sub!$", search, 0 },
-    { "rfind", TEXT_METHOD, "sub!$", search, SEARCH_LAST },
-    { "index", TEXT_METHOD, "sub!$", search, SEARCH_MUST },
-    { "rindex", TEXT_METHOD, "sub!$", search, SEARCH_LAST | SEARCH_MUST },
-    { "count", TEXT_METHOD, "sub!$", count, 0 },
+    { "find", TEXT_METHOD, "sub!$", search, 0 },               { "rfind", TEXT_METHOD, "sub!$", search, SEARCH_LAST },
+    { "index", TEXT_METHOD, "sub!$", search, SEARCH_MUST },    { "count", TEXT_METHOD, "sub!$", count, 0 },
     { "replace", TEXT_METHOD, "old!$ new!$ count#-1", replace, 0 },
     { "replace", ON_TEXT, "old!~ new!~ count#-1", replace, 0 },
-    { "upper", BOTH, "", cased, CASE_UPPER },
-    { "lower", BOTH, "", cased, CASE_LOWER },
-    { "capitalize", BOTH, "", cased, CASE_CAPITAL },
-    { "title", TEXT_METHOD, "", cased, CASE_TITLE },
-    { "title", ON_TEXT, "", filter_title, 0 },
-    { "swapcase", TEXT_METHOD, "", cased, CASE_SWAP },
-    { "isdigit", TEXT_METHOD, "", is_class, ALL_DIGITS },
-    { "isnumeric", TEXT_METHOD, "", is_class, ALL_DIGITS },
-    { "isalpha", TEXT_METHOD, "", is_class, ALL_LETTERS },
-    { "isalnum", TEXT_METHOD, "", is_class, ALL_WORD },
-    { "isspace", TEXT_METHOD, "", is_class, ALL_SPACE },
-    { "isupper", TEXT_METHOD, "", is_class, ALL_UPPER },
-    { "islower", TEXT_METHOD, "", is_class, ALL_LOWER },
-    { "upper", TEST_TEXT, "", is_class, ALL_UPPER },
-    { "lower", TEST_TEXT, "", is_class, ALL_LOWER },
-    { "wordcount", ON_TEXT, "", wordcount, 0 },
+    { "upper", BOTH, "", cased, CASE_UPPER },                  { "lower", BOTH, "", cased, CASE_LOWER },
+    { "capitalize", BOTH, "", cased, CASE_CAPITAL },           { "title", TEXT_METHOD, "", cased, CASE_TITLE },
+    { "title", ON_TEXT, "", filter_title, 0 },                 { "isdigit", TEXT_METHOD, "", is_class, ALL_DIGITS },
+    { "isnumeric", TEXT_METHOD, "", is_class, ALL_DIGITS },    { "isalpha", TEXT_METHOD, "", is_class, ALL_LETTERS },
+    { "isalnum", TEXT_METHOD, "", is_class, ALL_WORD },        { "isspace", TEXT_METHOD, "", is_class, ALL_SPACE },
+    { "isupper", TEXT_METHOD, "", is_case, CASE_UPPER },       { "islower", TEXT_METHOD, "", is_case, CASE_LOWER },
+    { "upper", TEST_TEXT, "", is_case, CASE_UPPER },           { "lower", TEST_TEXT, "", is_case, CASE_LOWER },
     { "center", BOTH, "width#80 fillchar$", pad, PAD_LEFT | PAD_RIGHT },
     { "ljust", TEXT_METHOD, "width#0 fillchar$", pad, PAD_RIGHT },
     { "rjust", TEXT_METHOD, "width#0 fillchar$", pad, PAD_LEFT },
-    { "zfill", TEXT_METHOD, "width#0", zfill, 0 },
-    { "join", TEXT_METHOD, "iterable!", join, 0 },
-    { "format", TEXT_METHOD, "*", format, 0 },
-    { "format", ON_TEXT, "*", filter_format, 0 },
-    { "indent", ON_TEXT, "width first blank", indent, 0 },
-    { "truncate", ON_TEXT, "length#255 killwords end$ leeway#5", truncate_text, 0 },
-    { "escape", ON_TEXT, "", escape, 0 },
-    { "e", ON_TEXT, "", escape, 0 },
-    { "forceescape", ON_TEXT, "", escape, 0 },
-    { "urlencode", FILTER, "", urlencode, 0 },
-    { NULL, 0, NULL, NULL, 0 },
+    { "zfill", TEXT_METHOD, "width#0", zfill, 0 },             { "join", TEXT_METHOD, "iterable!", join, 0 },
+    { "format", TEXT_METHOD, "*", format, 0 },                 { "format", ON_TEXT, "*", filter_format, 0 },
+    { "indent", ON_TEXT, "width first blank", indent, 0 },     { "escape", ON_TEXT, "", escape, 0 },
+    { "e", ON_TEXT, "", escape, 0 },                           { "forceescape", ON_TEXT, "", escape, 0 },
+    { NULL, 0, NULL, NULL, 0 } /* the end */
 };

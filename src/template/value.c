@@ -35,7 +35,7 @@ value value_pair(context *c, value a, value b)
 value *value_find(context *c, value dict, value key)
 {
     struct list *l = dict.as.list;
-    if (key.kind == LIST || key.kind == DICT) render_fail(c, "unhashable type: '%s'", value_kind(key));
+    if (key.kind == LIST || key.kind == DICT) render_fail(c, ERR_VALUE, "unhashable type: '%s'", value_kind(key));
     for (size_t i = 0; i < l->count && (i % 8 != 0 || render_charge(c, i > 0)); i += 2) {
         value known = l->items[i];
         bool text = known.kind == STRING && key.kind == STRING; /* nearly always */
@@ -157,6 +157,15 @@ static int order_of_numbers(value a, value b)
     return isnan(x) || isnan(y) ? 2 : (x > y) - (x < y);
 }
 
+value value_members(context *c, value dict, int which)
+{
+    value out = value_list(c, LIST);
+    const struct list *l = dict.as.list;
+    for (size_t i = 0; i < l->count && render_charge(c, 1); i += 2)
+        value_add(c, out, which == 2 ? value_pair(c, l->items[i], l->items[i + 1]) : l->items[i + (which == 1)]);
+    return out;
+}
+
 static bool equal_lists(context *c, value a, value b)
 {
     const struct list *l = a.as.list;
@@ -176,7 +185,7 @@ bool value_equal(context *c, value a, value b)
     if (a.kind == STRING) return view_equal(view_in(a), view_in(b));
     if (a.kind <= NONE || a.as.list == b.as.list) return true; /* the same object */
     if (a.kind < LIST || a.kind > DICT) return false;
-    if (++c->depth > TEMPLATE_DEPTH_MAX) render_fail_limit(c, "nested over %d deep", TEMPLATE_DEPTH_MAX);
+    if (++c->depth > TEMPLATE_DEPTH_MAX) render_fail(c, ERR_LIMIT, "nested over %d deep", TEMPLATE_DEPTH_MAX);
     bool equal = !c->failed && equal_lists(c, a, b);
     c->depth--;
     return equal;
@@ -192,14 +201,14 @@ int value_order(context *c, value a, value b)
         return order != 0 ? (order > 0) - (order < 0) : (a.len > b.len) - (a.len < b.len);
     }
     if (a.kind != b.kind || (a.kind != LIST && a.kind != TUPLE)) {
-        render_fail(c, "'<' not supported between '%s' and '%s'", value_kind(a), value_kind(b));
+        render_fail(c, ERR_VALUE, "'<' not supported between '%s' and '%s'", value_kind(a), value_kind(b));
         return 2;
     }
     const struct list *x = a.as.list, *y = b.as.list;
     size_t i = 0;
     while (i < x->count && i < y->count && value_equal(c, x->items[i], y->items[i])) i++;
     if (i == x->count || i == y->count) return (x->count > y->count) - (x->count < y->count);
-    if (++c->depth > TEMPLATE_DEPTH_MAX) render_fail_limit(c, "nested over %d deep", TEMPLATE_DEPTH_MAX);
+    if (++c->depth > TEMPLATE_DEPTH_MAX) render_fail(c, ERR_LIMIT, "nested over %d deep", TEMPLATE_DEPTH_MAX);
     int order = c->failed ? 2 : value_order(c, x->items[i], y->items[i]);
     c->depth--;
     return order;
@@ -211,7 +220,7 @@ size_t value_length(context *c, value v)
     if (v.kind == STRING) return render_charge(c, v.len / 64) ? string_length(v) : 0;
     if (v.kind >= LIST && v.kind <= RANGE) return v.as.list->count;
     if (v.kind == DICT) return v.as.list->count / 2;
-    if (v.kind != UNDEFINED) render_fail(c, "object of type '%s' has no len()", value_kind(v));
+    if (v.kind != UNDEFINED) render_fail(c, ERR_VALUE, "object of type '%s' has no len()", value_kind(v));
     return 0;
 }
 
@@ -221,28 +230,26 @@ bool value_contains(context *c, value whole, value part)
     size_t at;
     if (whole.kind == DICT) return value_find(c, whole, part) != NULL;
     if (whole.kind == STRING && part.kind != STRING)
-        render_fail(c, "'in <string>' requires string as left operand, not %s", value_kind(part));
+        render_fail(c, ERR_VALUE, "'in <string>' requires string as left operand, not %s", value_kind(part));
     if (whole.kind == STRING) /* memmem: long needles are slower */
         return render_charge(c, whole.len / (part.len > 32 ? 4 : 64)) && string_find(whole, 0, part, &at);
-    struct span all = value_items(c, whole);
-    for (size_t i = 0; i < all.count && (i % 8 != 0 || render_charge(c, 1)); i++)
-        if (value_equal(c, all.items[i], part)) return true;
+    const struct list *all = value_items(c, whole);
+    for (size_t i = 0; i < all->count && (i % 8 != 0 || render_charge(c, 1)); i++)
+        if (value_equal(c, all->items[i], part)) return true;
     return false;
 }
 
 /* The characters of a string as slices of it; the keys of an object. */
-struct span value_items(context *c, value v)
+const struct list *value_items(context *c, value v)
 {
-    if (v.kind >= LIST && v.kind <= RANGE) return (struct span){ v.as.list->items, v.as.list->count };
-    if (v.kind != STRING && v.kind != DICT && v.kind != UNDEFINED)
-        render_fail(c, "'%s' object is not iterable", value_kind(v));
-    size_t count = c->failed ? 0 : value_length(c, v);
-    value *all = render_take(c, count, sizeof *all);
-    if (all == NULL) return (struct span){ NULL, 0 };
-    for (size_t i = 0, at = 0; i < count; i++) {
-        size_t next = v.kind == DICT ? at + 2 : string_offset(v, at, 1);
-        all[i] = v.kind == DICT ? v.as.list->items[at] : string_part(c, v, at, next);
-        at = next;
+    if (v.kind >= LIST && v.kind <= RANGE) return v.as.list;
+    if (v.kind == DICT) return value_members(c, v, 0).as.list;
+    if (v.kind != STRING && v.kind != UNDEFINED)
+        render_fail(c, ERR_VALUE, "'%s' object is not iterable", value_kind(v));
+    value all = value_list(c, LIST);
+    for (size_t at = 0, next; v.kind == STRING && at < v.len && render_charge(c, 1); at = next) {
+        next = string_offset(v, at, 1);
+        value_add(c, all, string_part(c, v, at, next));
     }
-    return (struct span){ all, count };
+    return all.as.list;
 }

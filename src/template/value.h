@@ -66,11 +66,6 @@ struct bound {
     const struct builtin *builtin;
 };
 
-struct span {
-    const value *items;
-    size_t count;
-};
-
 struct binding {
     uint32_t name;
     value value; /* MISSING: bound in an earlier round of the loop */
@@ -90,10 +85,9 @@ struct macro {
 struct loop {
     const struct node *node;
     struct scope *outer;
-    struct span over;
+    const struct list *over;
     size_t index, depth;
-    bool completed;     /* a round ran to the end of the body */
-    value last_changed; /* of changed(); MISSING before the first */
+    bool completed; /* a round ran to the end of the body */
 };
 
 /* Text being put together. */
@@ -125,8 +119,7 @@ typedef struct context {
 } context;
 
 /* Records an error with the place in the template, unless there is one; gives an undefined value. (render.c) */
-value render_fail(context *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
-value render_fail_limit(context *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
+value render_fail(context *c, enum err_code code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* Work is paid for: one step a part of the template, one more for each 64 bytes or 8 items touched. It counts work, not
  * time, so that the same template ends at the same place everywhere. False after any error. */
@@ -179,7 +172,8 @@ static inline bool given(value v)
 value value_list(context *c, enum kind kind); /* empty */
 void value_add(context *c, value list, value item);
 value value_pair(context *c, value a, value b);
-value *value_find(context *c, value dict, value key); /* NULL where there is none */
+value value_members(context *c, value dict, int which); /* 0: keys, 1: values, 2: pairs */
+value *value_find(context *c, value dict, value key);   /* NULL where there is none */
 void value_put(context *c, value dict, value key, value item);
 void value_insert(context *c, value sorted, value key, value item, bool reverse); /* by key, behind equal ones */
 value value_from_json(context *c, const json_value *v, enum template_origin origin);
@@ -196,8 +190,8 @@ int value_order(context *c, value a, value b); /* -1, 0, 1; 2 with a NaN; an err
 bool value_contains(context *c, value whole, value part);
 size_t value_length(context *c, value v);
 
-/* All that iterating over it gives. Lists give their own array: not to be written to. */
-struct span value_items(context *c, value v);
+/* All that iterating over it gives. Lists give themselves: not to be written to, and what is done to them shows. */
+const struct list *value_items(context *c, value v);
 
 /* ---- text ---- (string.c) */
 void string_put(context *c, struct builder *b, view bytes, unsigned origin);
@@ -217,12 +211,12 @@ bool string_is_space(uint32_t code);    /* str.isspace */
 bool string_is_word(uint32_t code);     /* str.isalnum */
 bool string_is_line_end(uint32_t code); /* where str.splitlines cuts */
 
-enum string_case { CASE_UPPER, CASE_LOWER, CASE_CAPITAL, CASE_TITLE, CASE_SWAP };
+enum string_case { CASE_UPPER, CASE_LOWER, CASE_CAPITAL, CASE_TITLE };
 value string_cased(context *c, value s, enum string_case to);
 enum { STRIP_LEFT = 1, STRIP_RIGHT = 2 };
 value string_stripped(context *c, value s, value chars, int sides); /* chars: a set of characters; no STRING: blanks */
 value string_padded(context *c, value s, int64_t left, int64_t right, value fill);
-value string_joined(context *c, value separator, struct span items); /* each as str prints it */
+value string_joined(context *c, value separator, value items); /* each as str prints it */
 
 /* ---- printing ---- (print.c) */
 struct style {

@@ -49,7 +49,8 @@ struct lab {
     struct kernels k;
     team *t;
     arena a;
-    struct route_scratch s;
+    struct route_scratch s[2]; /* one a thread */
+    void *rooms[2];
     float *w, *x, *centres, *bias;
     uint8_t *bytes;
     struct layer layer;
@@ -105,7 +106,7 @@ static void prepare(struct lab *l, const struct setup *u, enum rows_kind kind, u
     l->config = (struct expert_config){ .count = u->experts, .top_k = u->top_k, .groups = u->groups,
                                         .groups_used = u->groups_used, .router = u->router, .renormalise = true,
                                         .scale = 1.5f };
-    route_scratch_lay(&l->s, u->experts, u->cols, l->s.input.high);
+    for (size_t i = 0; i < 2; i++) route_scratch_lay(&l->s[i], u->experts, u->cols, l->rooms[i]);
 }
 
 static bool same_choices(const struct choice *a, const struct choice *b, size_t count)
@@ -127,12 +128,12 @@ static size_t compare(struct lab *l, const struct setup *u, enum input_kind kind
     size_t bad = 0;
     for (size_t row = 0; row < rows; row++) {
         make_x(l, u, kind, seed, row);
-        bool good1 = route_choose(&by_form, l->x, &l->s, row % 16 == 0 ? l->t : NULL, a);
+        bool good1 = route_choose(&by_form, l->x, l->s, row % 16 == 0 ? l->t : NULL, a);
         l->tally[0]++;
-        l->tally[1] += l->s.tally.shortlist;
-        l->tally[2] += l->s.tally.refined;
-        l->tally[3] += l->s.tally.rescored;
-        bool good2 = route_choose(&by_all, l->x, &l->s, NULL, b);
+        l->tally[1] += l->s[0].tally.shortlist;
+        l->tally[2] += l->s[0].tally.refined;
+        l->tally[3] += l->s[0].tally.rescored;
+        bool good2 = route_choose(&by_all, l->x, l->s, NULL, b);
         bad += good1 != good2 || !same_choices(a, b, u->top_k);
     }
     return bad;
@@ -204,7 +205,7 @@ static void test_nonsense(struct lab *l)
             }
             struct choice c[EXPERTS_USED_MAX];
             make_x(l, u, PLAIN, 1, seed);
-            route_choose(&r, l->x, &l->s, NULL, c);
+            route_choose(&r, l->x, l->s, NULL, c);
             bool shaped = true;
             for (size_t k = 0; k < u->top_k; k++)
                 shaped = shaped && c[k].expert < u->experts && (k == 0 || c[k].expert > c[k - 1].expert);
@@ -226,7 +227,7 @@ static void test_not_finite(struct lab *l)
             prepare(l, u, FLAT, 3);
             make_x(l, u, PLAIN, 1, 1);
             l->x[u->cols / 2] = bad[v];
-            CHECK(!route_choose(&r, l->x, &l->s, NULL, c), "%s: an input of %g is an error", u->says, (double)bad[v]);
+            CHECK(!route_choose(&r, l->x, l->s, NULL, c), "%s: an input of %g is an error", u->says, (double)bad[v]);
         }
 }
 
@@ -242,9 +243,9 @@ int main(int argc, char **argv)
     l.centres = arena_take(&l.a, CENTRES * COLS_MOST, sizeof(float), 64, "centres", &e);
     l.bias = arena_take(&l.a, EXPERTS_MOST, sizeof(float), 64, "bias", &e);
     l.bytes = arena_take(&l.a, EXPERTS_MOST * COLS_MOST * 4, 1, 64, "form", &e);
-    void *room = arena_take(&l.a, route_room_bytes(EXPERTS_MOST, COLS_MOST), 1, 64, "room", &e);
-    if (l.w == NULL || l.bytes == NULL || room == NULL) return 1;
-    l.s.input.high = room;
+    for (size_t i = 0; i < 2; i++)
+        l.rooms[i] = arena_take(&l.a, route_room_bytes(EXPERTS_MOST, COLS_MOST), 1, 64, "room", &e);
+    if (l.w == NULL || l.bytes == NULL || l.rooms[1] == NULL) return 1;
     size_t rows = 0;
     for (size_t i = 0; i < sizeof SETUPS / sizeof *SETUPS; i++)
         rows += run_setup(&l, &SETUPS[i], (size_t)(millions * 1000.0 * SETUPS[i].share));

@@ -30,7 +30,6 @@ static inline int16x8_t codes_8(float32x4_t a, float32x4_t b)
 
 static inline void put_8(int16x8_t code, struct route_input *in, size_t at)
 {
-    vst1q_s16(in->code + at, code);
     vst1_s8(in->low + at, vmovn_s16(code));
     vst1_s8(in->high + at, vmovn_s16(vshrq_n_s16(vaddq_s16(code, vdupq_n_s16(128)), 8)));
 }

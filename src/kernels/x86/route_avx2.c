@@ -36,7 +36,6 @@ static inline void route_put_codes(lanes shifted, struct route_input *in, size_t
     __m256i low = _mm256_srai_epi16(_mm256_slli_epi16(code, 8), 8);
     __m256i high = _mm256_srai_epi16(_mm256_add_epi16(code, _mm256_set1_epi16(128)), 8);
     __m256i both = _mm256_permute4x64_epi64(_mm256_packs_epi16(low, high), 0xd8);
-    _mm256_storeu_si256((__m256i *)(void *)(in->code + at), code);
     _mm_storeu_si128((__m128i *)(void *)(in->low + at), _mm256_castsi256_si128(both));
     _mm_storeu_si128((__m128i *)(void *)(in->high + at), _mm256_extracti128_si256(both, 1));
 }
@@ -49,7 +48,9 @@ static inline __m256i quads(__m256i pairs0, __m256i pairs1)
 
 static inline __m256i code_16(const struct route_input *in, size_t at)
 {
-    return _mm256_loadu_si256((const __m256i *)(const void *)(in->code + at));
+    __m256i high = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)(in->high + at)));
+    __m256i low = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)(in->low + at)));
+    return _mm256_add_epi16(_mm256_slli_epi16(high, 8), low);
 }
 
 static inline void route_lift(struct route_input *in, size_t g)

@@ -21,7 +21,6 @@ static inline void route_put_codes(lanes shifted, struct route_input *in, size_t
 {
     __m512i code = _mm512_sub_epi32(_mm512_castps_si512(shifted), _mm512_castps_si512(_mm512_set1_ps(0x1.8p23f)));
     __m512i high = _mm512_srai_epi32(_mm512_add_epi32(code, _mm512_set1_epi32(128)), 8);
-    _mm256_storeu_si256((__m256i *)(void *)(in->code + at), _mm512_cvtepi32_epi16(code));
     _mm_storeu_si128((__m128i *)(void *)(in->low + at), _mm512_cvtepi32_epi8(code));
     _mm_storeu_si128((__m128i *)(void *)(in->high + at), _mm512_cvtepi32_epi8(high));
 }
