@@ -411,6 +411,23 @@ bool kv_step_begin(kv_step *st, kv_seq *s, size_t count, size_t *scratch, err *e
     return true;
 }
 
+bool kv_step_begin_at(kv_step *st, kv_seq *s, size_t page, size_t *scratch, err *e)
+{
+    struct kv_blocks *b = &s->pool->exact;
+    size_t need = page > 1 ? 3 : page + 1;
+    assert(kv_is_log(s->pool->shape.type) && s->window[1] == KV_NO_BLOCK && s->len_tok == 0);
+    *st = (kv_step){ .seq = s, .count = 1, .last_page = page, .scratch = *scratch,
+                     .window = { KV_NO_BLOCK, KV_NO_BLOCK }, .set = KV_NO_BLOCK };
+    if (!kv_seq_reserve(s, (page + 1) * PAGE_TOK, e)) return false;
+    if (need > b->free_count)
+        return fail(e, ERR_MEMORY, ERR_NO_OFFSET, "cache: %zu exact blocks of %d positions wanted, %zu of %zu free", need,
+                    PAGE_TOK, b->free_count, b->count);
+    if (page > 0) st->window[0] = block_take(b);
+    st->window[1] = block_take(b);
+    if (page > 1) st->set = block_take(b);
+    return true;
+}
+
 bool kv_step_turns(const kv_step *st)
 {
     return kv_is_log(st->seq->pool->shape.type) && !has_page(st->seq, st->last_page);

@@ -130,6 +130,9 @@ size_t kv_step_spare(const kv_seq *s, size_t count);
 bool kv_step_begin(kv_step *st, kv_seq *s, size_t count, size_t *scratch, err *e);
 void kv_step_end(kv_step *st, bool good);
 
+/* Log tiers: the blocks that a sequence in page `page` holds, taken by an empty one: for what restores it. */
+bool kv_step_begin_at(kv_step *st, kv_seq *s, size_t page, size_t *scratch, err *e);
+
 /* Log tiers: an exact page of the stretch, window included: first page - 1 .. last page; the set that tokens of page m >=
  * 2 see; a packed page. */
 struct kv_page {

@@ -24,6 +24,7 @@ static const struct command {
     { "logits", cmd_logits, "the raw scores of every next token, and their hash" },
     { "embed", cmd_embed, "a text as a vector" },
     { "eval", cmd_eval, "how well a model predicts a text: bits per byte, perplexity" },
+    { "plan", cmd_plan, "what takes how much memory, and what to change" },
     { "pack", cmd_pack, "a model file as a packed image: it starts at once" },
     { "bench", cmd_bench, "tokens a second on this machine" },
     { "quantize", cmd_quantize, "the same model in fewer bits" },

@@ -9,8 +9,8 @@ enum { CHUNK_DEFAULT_TOK = 512, LOGIT_ROWS = 32 /* at once: 20 MB of a vocabular
 bool rows_new(struct rows *r, const struct opened *o, size_t ctx_tok, size_t chunk_tok, err *e)
 {
     const struct hyper *h = &o->model.hyper;
-    size_t chunk = min_size(chunk_tok > 0 ? chunk_tok : CHUNK_DEFAULT_TOK, ctx_tok);
-    *r = (struct rows){ .o = o, .chunk_tok = o->method < KV_METHODS ? 1 : chunk };
+    size_t chunk = o->method < KV_METHODS ? 1 : chunk_tok > 0 ? chunk_tok : CHUNK_DEFAULT_TOK;
+    *r = (struct rows){ .o = o, .chunk_tok = min_size(chunk, ctx_tok) };
     struct kv_shape shape = { .type = o->kv, .layers = h->layers, .kv_heads = h->kv_heads, .key_dim = h->key_dim,
                               .value_dim = h->value_dim, .step_tok = r->chunk_tok };
     struct graph_settings set = { .chunk_tok = r->chunk_tok, .logit_rows = min_size(LOGIT_ROWS, r->chunk_tok),

@@ -21,16 +21,11 @@ static void log_line(void *arg, const char *line)
     say("%s", line);
 }
 
-static uint32_t kv_of(const char *name)
-{
-    return strcmp(name, "f32") == 0 ? KV_F32 : KV_F16;
-}
-
 static struct hearth_settings settings_of(const struct compute_options *c)
 {
     struct hearth_settings set = { .threads = (uint32_t)(c->threads > 0 ? c->threads : threads_default()),
                                    .sequences = 1, .ctx_tok = (uint32_t)c->ctx, .chunk_tok = (uint32_t)c->chunk,
-                                   .memory_bytes = c->memory, .kv = kv_of(c->kv),
+                                   .memory_bytes = c->memory, .kv = (uint32_t)kv_type_named(c->kv),
                                    .activations_f32 = strcmp(c->activations, "f32") == 0 };
     if (c->cpu != NULL) snprintf(set.tier, sizeof set.tier, "%s", c->cpu);
     return set;
@@ -109,6 +104,8 @@ static bool start(struct served *s, const char *word, const struct compute_optio
 bool served_open(struct served *s, const char *word, const struct compute_options *c, const struct jail_choice *jail,
                  view source, err *e)
 {
+    if (kv_method_named(c->kv) < KV_METHODS)
+        return fail(e, ERR_UNSUPPORTED, ERR_NO_OFFSET, "--kv %s: a measuring tier, for eval alone", c->kv);
     *s = (struct served){ .event_fd = -1, .progress.what = "loading" };
     bool good = arena_new(&s->arena, COMMAND_ARENA_BYTES, e) && start(s, word, c, jail, source, e);
     progress_end(&s->progress);

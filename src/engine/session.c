@@ -337,6 +337,24 @@ const int32_t *session_tokens(const session *s, size_t *count)
     return s->tokens;
 }
 
+kv_seq *session_cache(session *s)
+{
+    return &s->seq;
+}
+
+bool session_restored(session *s, const int32_t *ids, size_t count, err *e)
+{
+    if (!ids_check(s, ids, count, e)) return false;
+    if (count < s->seq.len_tok)
+        return fail(e, ERR_VALUE, ERR_NO_OFFSET, "saved session: %zu tokens for %zu positions", count, s->seq.len_tok);
+    memcpy(s->tokens, ids, count * sizeof *ids);
+    s->count = count;
+    s->logits_ready = false;
+    session_begin_answer(s);
+    keep_mark(s);
+    return true;
+}
+
 const graph *session_graph(const session *s)
 {
     return s->graph;

@@ -1,11 +1,14 @@
 /* model/graph.h over made models: a sequence has the same logits alone, in a batch beside fifteen others, in any
  * chunks, on any number of threads, after a rewind, and in every tier; errors leave every sequence where it was. */
 #include "model/graph.h"
+
+#include "cache/save.h"
 #include "model/made.h"
 
 #include "check.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -149,6 +152,46 @@ static bool failed(struct bench *b, float *out, err *e)
     return true;
 }
 
+/* Saved in the middle, taken into another sequence in pieces, and on to the end. */
+static bool restored(struct bench *b, float *out, err *e)
+{
+    kv_seq *one = &b->seqs[3], *two = &b->seqs[6];
+    size_t bytes, half = b->len_tok * 2 / 3;
+    for (size_t i = 0; i < SEQS; i++) kv_seq_rewind(&b->seqs[i], 0);
+    if (!go_on(b, one, half, 77, e) || !kv_save_begin(one, &bytes, e)) return false;
+    uint8_t *stream = malloc(bytes), *again = malloc(bytes);
+    for (size_t at = 0; at < bytes; at += 1000) kv_save_read(one, at, stream + at, bytes - at < 1000 ? bytes - at : 1000);
+    kv_seq_rewind(one, 0);
+    bool good = kv_restore_begin(two, stream, bytes, e);
+    for (size_t at = 0; good && at < bytes; at += 777)
+        kv_restore_write(two, at, stream + at, bytes - at < 777 ? bytes - at : 777);
+    good = good && kv_restore_end(two, stream, e);
+    size_t bytes_again = 0;
+    good = good && kv_save_begin(two, &bytes_again, e);
+    if (good && CHECK(bytes_again == bytes, "the same length again")) {
+        kv_save_read(two, 0, again, bytes);
+        CHECK(memcmp(stream, again, bytes) == 0, "saved again, the stream has the same bytes");
+    }
+    good = good && go_on(b, two, b->len_tok, 21, e);
+    memcpy(out, graph_logits(b->g, 0), b->m.hyper.vocab * sizeof *out);
+    for (size_t i = 0; i < KV_SAVE_HEAD_BYTES; i++) { /* every byte of the head matters */
+        err why = { 0 };
+        stream[i] ^= 1;
+        bool same_len = i >= 24 && i < 32; /* another length of the same blocks is another sequence, not a wrong one */
+        bool taken = kv_restore_begin(one, stream, bytes, &why);
+        CHECK(!taken || same_len, "a head that differs at byte %zu is refused", i);
+        stream[i] ^= 1;
+        kv_seq_rewind(one, 0);
+        if (taken) {
+            one->len_tok = 0;
+            kv_seq_rewind(one, 0);
+        }
+    }
+    free(stream);
+    free(again);
+    return good;
+}
+
 static void same_bits(const char *shape, const char *mix, enum kv_type type, size_t len_tok)
 {
     char path[] = "/tmp/hearth-graph-XXXXXX";
@@ -181,6 +224,9 @@ static void same_bits(const char *shape, const char *mix, enum kv_type type, siz
                 good = forked(&b, got, &e) && memcmp(want, got, sizeof want) == 0;
                 CHECK(good, "%s %s %s, %s, %zu threads: a fork, and after going back %s", shape, mix,
                       kv_type_name(type), *tier, threads, e.text);
+                good = restored(&b, got, &e) && memcmp(want, got, sizeof want) == 0;
+                CHECK(good, "%s %s %s, %s, %zu threads: saved and restored %s", shape, mix, kv_type_name(type), *tier,
+                      threads, e.text);
                 good = failed(&b, got, &e) && memcmp(want, got, sizeof want) == 0;
                 CHECK(good, "%s %s %s, %s, %zu threads: after a step that failed %s", shape, mix, kv_type_name(type),
                       *tier, threads, e.text);
