@@ -174,10 +174,15 @@ static double decode_bytes(const struct opened *o, const struct bench_options *s
     if (!m->tied) bytes -= (double)(tile_count(m->embedding.rows) * m->embedding.tile_bytes);
     for (size_t l = 0; l < h->layers && h->experts.count > 0; l++) {
         const struct layer *w = &m->layers[l];
-        bytes -= (double)(w->gate_exps.bytes + w->up_exps.bytes + w->down_exps.bytes) *
-                 (double)(w->router != NULL ? h->experts.count - h->experts.top_k : 0);
+        if (w->router == NULL) continue;
+        /* An expert is one extent, which gate, up and down share. */
+        bytes -= (double)w->gate_exps.bytes * (double)(h->experts.count - h->experts.top_k);
+        if (w->route.form != ROUTE_NONE) bytes -= (double)(h->experts.count * h->width * sizeof(float));
     }
-    double head_bytes = (double)((h->key_dim + h->value_dim) * (o->kv == KV_F32 ? 4 : 2));
+    struct kv_shape head = { .type = o->kv, .layers = 1, .kv_heads = 1, .key_dim = h->key_dim, .value_dim = h->value_dim };
+    size_t page_bytes = 0;
+    kv_block_bytes(&head, &page_bytes);
+    double head_bytes = (double)page_bytes / PAGE_TOK;
     for (size_t l = 0; l < h->layers; l++) {
         size_t seen = set->depth + set->made / 2;
         if (layer_has_window(h, l)) seen = min_size(seen, h->window);

@@ -9,7 +9,10 @@
 
 static const char *const TIERS[] = { "ref", "avx2", "avxvnni", "avx512", "neon", NULL };
 static const char *const ACTIVATIONS[] = { "int8", "f32", NULL };
-static const char *const KV_TIERS[] = { "f16", "f32", NULL };
+static const char *const KV_TIERS[] = { "f16",      "f32",      "q8",       "q4",       "log:k2v2", "log:k2v3",
+                                        "log:k2v4", "log:k3v2", "log:k3v3", "log:k3v4", "log:k4v2", "log:k4v3",
+                                        "log:k4v4", "log:paper", "base:window", "base:kivi2", "base:q4", "base:q4rot",
+                                        NULL };
 
 static const struct option COMPUTE_ROWS[] = {
     { "--threads", "N", OPTION_COUNT, offsetof(struct compute_options, threads), 1, THREADS_MAX, NULL, NULL,
@@ -20,8 +23,8 @@ static const struct option COMPUTE_ROWS[] = {
       "ref avx2 avxvnni avx512 neon (the fastest here)" },
     { "--activations", "TYPE", OPTION_CHOICE, offsetof(struct compute_options, activations), 0, 0, ACTIVATIONS, "int8",
       NULL },
-    { "--kv", "TYPE", OPTION_CHOICE, offsetof(struct compute_options, kv), 0, 0, KV_TIERS, "f16",
-      "how keys and values are kept: f16 or f32" },
+    { "--kv", "TIER", OPTION_CHOICE, offsetof(struct compute_options, kv), 0, 0, KV_TIERS, "f16",
+      "the cache: f16 f32 q8 q4 log:k2v2 (3, 4: more bits)" },
     { "--ctx", "N", OPTION_COUNT, offsetof(struct compute_options, ctx), 1, CTX_TOK_MAX, NULL, NULL,
       "context in tokens (the model's, at most 8192)" },
     { "--chunk", "N", OPTION_COUNT, offsetof(struct compute_options, chunk), 1, BATCH_TOK_MAX, NULL, NULL, NULL },
@@ -88,7 +91,8 @@ bool open_model(struct opened *o, const char *word, const struct compute_options
 {
     struct progress progress = { .what = "loading" };
     *o = (struct opened){ .activations_f32 = strcmp(c->activations, "f32") == 0,
-                          .kv = strcmp(c->kv, "f32") == 0 ? KV_F32 : KV_F16 };
+                          .method = kv_method_named(c->kv) };
+    o->kv = o->method < KV_METHODS ? KV_F32 : kv_type_named(c->kv);
     bool good = model_find(word, o->path, e) && kernels_bind(&o->kernels, c->cpu, e) &&
                 arena_new(&o->arena, COMMAND_ARENA_BYTES, e) &&
                 make_team(o, c, e) &&
@@ -122,46 +126,4 @@ size_t memory_free_bytes(void)
     }
     if (in != NULL) fclose(in);
     return bytes;
-}
-
-/* What may be spent beside the weights, which are loaded by now. */
-static bool plan_budget(const struct opened *o, const struct compute_options *c, size_t *out, err *e)
-{
-    if (c->memory == 0) {
-        size_t left = memory_free_bytes();
-        *out = left == 0 ? SIZE_MAX : left - left / 16;
-        return true;
-    }
-    if (c->memory <= o->model.weights_bytes)
-        return fail(e, ERR_MEMORY, ERR_NO_OFFSET, "--memory: %zu bytes, the weights alone need %zu", c->memory,
-                    o->model.weights_bytes);
-    *out = c->memory - o->model.weights_bytes;
-    return true;
-}
-
-bool plan_session(const struct opened *o, const struct compute_options *c, struct session_settings *set, err *e)
-{
-    enum { CTX_DEFAULT_TOK = 8192, CTX_LEAST_TOK = 64 };
-    size_t budget, need, train_tok = o->model.hyper.ctx_train_tok, threads = team_threads(o->team);
-    set->ctx_tok = c->ctx > 0 ? c->ctx : min_size(train_tok, CTX_DEFAULT_TOK);
-    set->chunk_tok = c->chunk;
-    set->kv = o->kv;
-    set->activations_f32 = o->activations_f32;
-    if (!plan_budget(o, c, &budget, e)) return false;
-    size_t wished_tok = set->ctx_tok;
-    for (;;) {
-        if (!session_plan_bytes(&o->model, set, threads, &need, e)) return false;
-        if (need <= budget) break;
-        if (c->ctx > 0 || set->ctx_tok / 2 < CTX_LEAST_TOK)
-            return fail(e, ERR_MEMORY, ERR_NO_OFFSET,
-                        "memory: a context of %zu needs %zu bytes beside the weights, %zu "
-                        "are free (--ctx, --memory)",
-                        set->ctx_tok, need, budget);
-        set->ctx_tok /= 2;
-    }
-    if (set->ctx_tok < wished_tok)
-        say("context: %zu tokens instead of %zu, to fit the memory (--memory, --ctx)", set->ctx_tok, wished_tok);
-    if (set->ctx_tok > train_tok)
-        say("context: %zu tokens, the model was trained on %zu", set->ctx_tok, train_tok);
-    return true;
 }

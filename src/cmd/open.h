@@ -3,6 +3,7 @@
 #ifndef HEARTH_CMD_OPEN_H
 #define HEARTH_CMD_OPEN_H
 
+#include "cache/measure.h"
 #include "cmd/options.h"
 #include "engine/session.h"
 #include "kernels/bind.h"
@@ -37,6 +38,9 @@ struct option_group draw_group(struct draw_options *values);
  * Errors: ERR_MISSING, one line that says how to give one. */
 bool model_find(const char *word, char path[static PATH_BYTES_MAX], err *e);
 
+/* Where models lie by name: $HEARTH_MODELS, else ~/.local/share/hearth/models; false where neither is known. */
+bool model_folder(char folder[static PATH_BYTES_MAX]);
+
 /* The processors this process may run on: in a container they are fewer than the machine has. */
 size_t threads_default(void);
 
@@ -52,16 +56,10 @@ struct opened {
     arena arena;          /* for the command's own needs */
     bool activations_f32; /* --activations f32 */
     enum kv_type kv;
+    enum kv_method method; /* a measuring tier over f32: KV_METHODS where it is none */
 };
 bool open_model(struct opened *o, const char *word, const struct compute_options *c, err *e);
 void close_model(struct opened *o);
-
-/* The planned context: --ctx, or what the model and the memory allow; a remark says where memory cut it.
- * Errors: ERR_MEMORY, naming what is needed and what there is. */
-bool plan_session(const struct opened *o, const struct compute_options *c, struct session_settings *set, err *e);
-
-/* Fills set->sample and set->stops from the options; what they point at is in o->arena. */
-bool plan_draws(struct opened *o, const struct draw_options *d, struct session_settings *set, err *e);
 
 /* A whole text or list of ids: a file, or "-" for standard input. */
 bool text_read(const char *path, arena *a, view *out, err *e);

@@ -55,7 +55,7 @@ static bool start(hearth *h, const char *path, const struct hearth_settings *set
     if (!kernels_bind(&h->k, tier[0] != '\0' ? tier : NULL, e) || !team_new(&h->team, threads, NULL, 0, e) ||
         !model_load(&h->m, path, h->team, NULL, NULL, e) || !engine_plan_bytes(&h->m, threads, set, &plan_bytes, e) ||
         !arena_new(&h->arena, plan_bytes + ((size_t)1 << 20), e) ||
-        !engine_new(&h->engine, &h->m, &h->k, h->team, set, &h->arena, keep_event, h, e))
+        !engine_new(&h->engine, &h->m, &h->k, h->team, set, &h->arena, &h->arena, keep_event, h, e))
         return false;
     size_t each = max_size(sizeof(struct hearth_token) + HEARTH_TOP_MAX * sizeof(struct hearth_rival),
                            sizeof(struct hearth_embedding) + h->m.hyper.width * sizeof(float));

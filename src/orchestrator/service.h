@@ -50,7 +50,7 @@ struct service_settings {
 /* Takes all memory there will be. `rings` belong to the caller, outlive the service, and are taken (ring_take) or
  * attached already. Errors: ERR_LIMIT, ERR_MEMORY. */
 bool service_new(service **out, struct service_rings *rings, const struct service_settings *set, err *e);
-void service_free(service *s); /* NULL is fine */
+void service_free(service *s); /* its bells' threads end first; NULL is fine */
 
 /* Facts of both peers, once both have told them; false before, and while one of them is being started again. A server
  * is healthy while this is true. Either may be NULL. */
@@ -110,7 +110,7 @@ enum service_event_kind {
     SERVICE_EVENT_NONE,
     SERVICE_EVENT_IDS,       /* ids: of the prompt. Of each CHAT and PLAIN the first event */
     SERVICE_EVENT_PROGRESS,  /* progress: the prompt is being computed */
-    SERVICE_EVENT_TOKEN,     /* token, rivals: before the text that it adds to */
+    SERVICE_EVENT_TOKEN,     /* token, rivals: behind the text that it made final */
     SERVICE_EVENT_DELTA,     /* part, call, name, call_id, text */
     SERVICE_EVENT_FINISHED,  /* finish, usage: the last of its choice */
     SERVICE_EVENT_ERROR,     /* code, text: the last of its ask */
