@@ -28,6 +28,7 @@ enum {
     FRONT_DOOR_FILES_LEFT = 64,  /* of its descriptors, beside clients */
     PLACES_BEHIND = 4,           /* asks an engine has beside those it computes: the next prompt is there at once */
     ASKS_AT_ONCE = 2048,         /* of a service: counts and renderings beside answers */
+    MASK_BYTES = 1 << 26,        /* for tables of schemas and grammars, a model; memory as they are loaded */
     TEND_MS = 200,
     RESTARTS_MAX = 5             /* of a front door within a minute */
 };
@@ -137,7 +138,8 @@ static bool start_crew(struct serving *v, struct model_run *m, const char *word,
     struct crew_settings how = { .path = m->path, .require = JAIL_REQUIRED, .no_jail = set->no_jail, .log = crew_log };
     how.engine = (struct hearth_settings){ .threads = (uint32_t)(c->threads > 0 ? c->threads : threads_default()),
                                            .sequences = (uint32_t)set->parallel, .ctx_tok = (uint32_t)c->ctx,
-                                           .chunk_tok = (uint32_t)c->chunk, .memory_bytes = c->memory };
+                                           .chunk_tok = (uint32_t)c->chunk, .memory_bytes = c->memory,
+                                           .mask_bytes = MASK_BYTES };
     how.engine.activations_f32 = c->activations != NULL && strcmp(c->activations, "f32") == 0;
     if (c->cpu != NULL) snprintf(how.engine.tier, sizeof how.engine.tier, "%s", c->cpu);
     if (!crew_start(&m->crew, &how, e)) {

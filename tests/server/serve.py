@@ -107,6 +107,17 @@ ids = s.ask("POST", "/tokenize", {"content": "a little dog"})[1]["tokens"]
 check(s.ask("POST", "/detokenize", {"tokens": ids})[1]["content"].strip() == "a little dog", "tokens there and back", ids)
 probs = s.complete(logprobs=2, max_tokens=4)
 check(probs[0] == 200 and len(probs[1]["choices"][0]["logprobs"]["content"]) == 4, "log-probabilities", probs)
+PERSON = {"type": "object", "properties": {"name": {"type": "string", "maxLength": 9}, "age": {"type": "integer"}},
+          "required": ["name", "age"], "additionalProperties": False}
+form = {"type": "json_schema", "json_schema": {"name": "p", "schema": PERSON}}
+shaped = s.complete(response_format=form, max_tokens=80)
+if "not compiled" not in str(shaped):  # a build whose text worker compiles no schemas says so
+    person = json.loads(text_of(shaped)) if shaped[0] == 200 else {}
+    check(list(person) == ["name", "age"] and len(person["name"]) <= 9, "an answer in a schema's form", shaped)
+    check(text_of(s.complete(grammar='root ::= "yes" | "no"')) in ("yes", "no"), "and in a grammar's")
+    form["json_schema"]["schema"] = {"type": "array", "uniqueItems": True}
+    refused = s.complete(response_format=form)
+    check(refused[0] == 400 and "/uniqueItems" in refused[1]["error"]["message"], "what can not be enforced", refused)
 check(s.ask("GET", "/v1/models", headers={"Host": "evil.example"})[0] == 421, "a rebound name")
 check(s.ask("GET", "/v1/models", headers={"Origin": "https://evil.example"})[0] == 403, "a foreign page")
 
