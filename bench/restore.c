@@ -49,7 +49,8 @@ static bool fill(kv_seq *s, err *e)
     while (s->len_tok < LEN_TOK) {
         kv_step st;
         size_t scratch = 0, left = PAGE_TOK - s->len_tok % PAGE_TOK;
-        if (!kv_step_begin(&st, s, left < LEN_TOK - s->len_tok ? left : LEN_TOK - s->len_tok, &scratch, e)) return false;
+        if (!kv_step_begin(&st, s, left < LEN_TOK - s->len_tok ? left : LEN_TOK - s->len_tok, &scratch,
+                e)) return false;
         for (size_t layer = 0; layer < shape->layers && kv_step_turns(&st); layer++)
             for (size_t head = 0; head < shape->kv_heads; head++) kv_step_settle(&st, layer, head, room);
         for (size_t layer = 0; layer < shape->layers; layer++)
@@ -88,8 +89,10 @@ static bool one_tier(struct opened *o, enum kv_type kv, const uint8_t *key, err 
         session_free(t);
     }
     double hash = hash_seconds(o->team, bytes / CHUNK * CHUNK);
-    if (good) printf("%-9s %s %7.1f MB: restored in %.3f s at best (mean %.3f), %.2f GB/s; hashed alone in %.3f s: %.0f%%\n",
-                     kv_type_name(kv), key != NULL ? "encrypted" : "hashed   ", (double)bytes * 1e-6, best, sum / ROUNDS,
+    if (good) printf("%-9s %s %7.1f MB: restored in %.3f s at best (mean %.3f), %.2f GB/s; hashed alone in %.3f s: "
+            "%.0f%%\n",
+                     kv_type_name(kv), key != NULL ? "encrypted" : "hashed   ", (double)bytes * 1e-6, best,
+                         sum / ROUNDS,
                      (double)bytes / best * 1e-9, hash, 100 * hash / best);
     unlink(path);
     return good;

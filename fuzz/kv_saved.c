@@ -1,5 +1,5 @@
-/* Any bytes as a saved cache: taken in or refused, and what was taken is attended to. The input's first byte chooses the
- * tier; the rest is laid over (XOR) a stream of 200 positions. Corpus: tests/golden/kv_saved. */
+/* Any bytes as a saved cache: taken in or refused, and what was taken is attended to. The input's first byte chooses
+ * the tier; the rest is laid over (XOR) a stream of 200 positions. Corpus: tests/golden/kv_saved. */
 #include "cache/save.h"
 #include "kernels/tiers.h"
 

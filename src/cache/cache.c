@@ -120,7 +120,8 @@ size_t kv_seq_bytes(const kv_pool *p, size_t len_tok)
 
 static bool blocks_plan(struct kv_blocks *b, size_t head, const struct kv_shape *s, size_t count, arena *a, err *e)
 {
-    *b = (struct kv_blocks){ .head_bytes = head, .layer_bytes = head * s->kv_heads, .count = count, .free_count = count };
+    *b = (struct kv_blocks){ .head_bytes = head, .layer_bytes = head * s->kv_heads, .count = count,
+        .free_count = count };
     b->block_bytes = b->layer_bytes * s->layers;
     if (count == 0) return true;
     b->free = ARENA_ARRAY(a, uint32_t, count, "cache: block numbers", e);
@@ -420,7 +421,8 @@ bool kv_step_begin_at(kv_step *st, kv_seq *s, size_t page, size_t *scratch, err 
                      .window = { KV_NO_BLOCK, KV_NO_BLOCK }, .set = KV_NO_BLOCK };
     if (!kv_seq_reserve(s, (page + 1) * PAGE_TOK, e)) return false;
     if (need > b->free_count)
-        return fail(e, ERR_MEMORY, ERR_NO_OFFSET, "cache: %zu exact blocks of %d positions wanted, %zu of %zu free", need,
+        return fail(e, ERR_MEMORY, ERR_NO_OFFSET, "cache: %zu exact blocks of %d positions wanted, %zu of %zu free",
+            need,
                     PAGE_TOK, b->free_count, b->count);
     if (page > 0) st->window[0] = block_take(b);
     st->window[1] = block_take(b);

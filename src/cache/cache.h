@@ -1,7 +1,7 @@
 /* cache/ keeps keys and values: pages of 64 positions from one pool with a hard budget. It owns the pages and who holds
- * them; what their bytes mean is kernels/attention.h and kernels/coded.h. All memory is reserved when the pool is made; a
- * sequence only takes and returns block numbers. What a position sees depends on its index alone, whatever the order of
- * calls. Start with kv_pool, kv_seq, then kv_step, which is how the graph writes.
+ * them; what their bytes mean is kernels/attention.h and kernels/coded.h. All memory is reserved when the pool is
+ * made; a sequence only takes and returns block numbers. What a position sees depends on its index alone, whatever
+ * the order of calls. Start with kv_pool, kv_seq, then kv_step, which is how the graph writes.
  *
  *   pool    | block 0 | block 1 | ...      a block: 64 positions of every layer and head
  *   block   | layer 0: head 0 | head 1 | ... | layer 1 ... |      head: K then V (f32, f16), or one coded page
@@ -12,12 +12,13 @@
  * Log tiers keep two kinds of blocks. A token of page m sees
  *
  *   pages 0..m-2         packed (kernels/coded.h), once, from f16, when the first token of page m comes
- *   64 of their positions  in f16 beside them, a block of slots 0..63 (the set): 0..3 and the halving set of m (log_set.h)
+ *   64 of their positions  in f16 beside them, a block of slots 0..63 (the set): 0..3 and the halving set of m
+ *   (log_set.h)
  *   pages m-1, m         in f16 (the window)
  *
- * So a sequence holds packed blocks and three exact ones. A step writes into new exact blocks and the old ones go when it
- * has succeeded: a step that fails changes nothing. What cannot be undone is the set and the window: such a sequence goes
- * back within its page, to the begin of it, or to a copy that was kept (kv_seq_copy). */
+ * So a sequence holds packed blocks and three exact ones. A step writes into new exact blocks and the old ones go
+ * when it has succeeded: a step that fails changes nothing. What cannot be undone is the set and the window: such a
+ * sequence goes back within its page, to the begin of it, or to a copy that was kept (kv_seq_copy). */
 #ifndef HEARTH_CACHE_CACHE_H
 #define HEARTH_CACHE_CACHE_H
 
@@ -73,7 +74,8 @@ enum kv_type kv_type_named(const char *name);
 /* One line where a model's heads cannot be kept so. `latent`: keys and values of all heads are one vector. */
 bool kv_shape_check(const struct kv_shape *shape, bool latent, err *e);
 
-/* Bytes of one block, and of a pool of `blocks` blocks with everything it takes; false where they do not fit in a size. */
+/* Bytes of one block, and of a pool of `blocks` blocks with everything it takes; false where they do not fit in a
+ * size. */
 bool kv_block_bytes(const struct kv_shape *shape, size_t *out);
 bool kv_pool_bytes(const struct kv_shape *shape, size_t blocks, size_t *out);
 
@@ -96,17 +98,17 @@ bool kv_seq_new(kv_seq *s, kv_pool *p, size_t ctx_tok, arena *a, err *e);
 bool kv_seq_reserve(kv_seq *s, size_t len_tok, err *e);
 
 /* Forgets every position from `len_tok` on and returns the blocks that held only those. Returns how many positions are
- * left: `len_tok`, or fewer where the tier cannot go back so far, or where a shared block would have to be copied and no
- * block is free. kv_seq_kept says beforehand what the tier allows. */
+ * left: `len_tok`, or fewer where the tier cannot go back so far, or where a shared block would have to be copied and
+ * no block is free. kv_seq_kept says beforehand what the tier allows. */
 size_t kv_seq_rewind(kv_seq *s, size_t len_tok);
 size_t kv_seq_kept(const kv_seq *s, size_t len_tok);
 
-/* Makes `to`, empty and of the same pool, hold the first `len_tok` positions of `from` too: whole blocks are shared, the
- * last one is copied. len_tok must be kv_seq_kept of itself. Errors: ERR_LIMIT, ERR_MEMORY; `to` is empty then. */
+/* Makes `to`, empty and of the same pool, hold the first `len_tok` positions of `from` too: whole blocks are shared,
+ * the last one is copied. len_tok must be kv_seq_kept of itself. Errors: ERR_LIMIT, ERR_MEMORY; `to` is empty then. */
 bool kv_seq_copy(kv_seq *to, const kv_seq *from, size_t len_tok, err *e);
 
-/* The key and value pages of block index `page` of a sequence, for one layer and head: packed in the log tiers; of coded
- * types kv_keys is all there is. */
+/* The key and value pages of block index `page` of a sequence, for one layer and head: packed in the log tiers; of
+ * coded types kv_keys is all there is. */
 void *kv_keys(const kv_seq *s, size_t page, size_t layer, size_t head);
 void *kv_values(const kv_seq *s, size_t page, size_t layer, size_t head);
 
@@ -124,25 +126,25 @@ typedef struct kv_step {
 /* Exact blocks that a stretch of `count` tokens needs while it is computed. */
 size_t kv_step_spare(const kv_seq *s, size_t count);
 
-/* Begins a stretch behind the sequence's positions; `scratch` counts the scratch pages of the whole step and begins at 0.
- * Errors: ERR_LIMIT, ERR_MEMORY: nothing has changed. Every begun stretch is ended: with `good` the sequence has the
- * positions, without it is as it was. */
+/* Begins a stretch behind the sequence's positions; `scratch` counts the scratch pages of the whole step and begins
+ * at 0. Errors: ERR_LIMIT, ERR_MEMORY: nothing has changed. Every begun stretch is ended: with `good` the sequence
+ * has the positions, without it is as it was. */
 bool kv_step_begin(kv_step *st, kv_seq *s, size_t count, size_t *scratch, err *e);
 void kv_step_end(kv_step *st, bool good);
 
 /* Log tiers: the blocks that a sequence in page `page` holds, taken by an empty one: for what restores it. */
 bool kv_step_begin_at(kv_step *st, kv_seq *s, size_t page, size_t *scratch, err *e);
 
-/* Log tiers: an exact page of the stretch, window included: first page - 1 .. last page; the set that tokens of page m >=
- * 2 see; a packed page. */
+/* Log tiers: an exact page of the stretch, window included: first page - 1 .. last page; the set that tokens of page
+ * m >= 2 see; a packed page. */
 struct kv_page {
     void *keys, *values;
 };
 struct kv_page kv_step_exact(const kv_step *st, size_t page, size_t layer, size_t head);
 struct kv_page kv_step_set(const kv_step *st, size_t m, size_t layer, size_t head);
 
-/* Log tiers, once all keys and values of a layer are stored: makes the sets and packs the pages that the stretch's tokens
- * need, of one head. `room` is LOG_PACK_FLOATS floats of the calling thread. */
+/* Log tiers, once all keys and values of a layer are stored: makes the sets and packs the pages that the stretch's
+ * tokens need, of one head. `room` is LOG_PACK_FLOATS floats of the calling thread. */
 void kv_step_settle(const kv_step *st, size_t layer, size_t head, float *room);
 
 /* True where kv_step_settle has something to do. */

@@ -130,7 +130,8 @@ void kv_save_read(const kv_seq *s, size_t at, uint8_t *out, size_t n)
 
 static bool head_check(const kv_seq *s, const uint8_t *in, size_t bytes, struct head *h, err *e)
 {
-    static const char *const names[FIELDS - 1] = { "type", "layers", "key/value heads", "key channels", "value channels" };
+    static const char *const names[FIELDS - 1] = { "type", "layers", "key/value heads", "key channels",
+        "value channels" };
     const kv_pool *p = s->pool;
     const struct kv_shape *shape = &p->shape;
     const size_t want[FIELDS - 1] = { (size_t)shape->type, shape->layers, shape->kv_heads, shape->key_dim,
@@ -138,14 +139,16 @@ static bool head_check(const kv_seq *s, const uint8_t *in, size_t bytes, struct 
     if (memcmp(in, MAGIC, sizeof MAGIC) != 0) return fail(e, ERR_VALUE, 0, "saved cache: it does not begin with HKV1");
     for (size_t i = 0; i < FIELDS - 1; i++)
         if (le_u32(in + 4 + 4 * i) != want[i])
-            return fail(e, ERR_VALUE, 4 + 4 * i, "saved cache: %s %u, the plan has %zu", names[i], le_u32(in + 4 + 4 * i),
+            return fail(e, ERR_VALUE, 4 + 4 * i, "saved cache: %s %u, the plan has %zu", names[i],
+                le_u32(in + 4 + 4 * i),
                         want[i]);
     uint64_t len_tok = le_u64(in + 24), page = le_u64(in + 32);
     if (len_tok > s->blocks_max * PAGE_TOK)
         return fail(e, ERR_LIMIT, 24, "saved cache: %llu positions, the context has %zu", (unsigned long long)len_tok,
                     s->blocks_max * PAGE_TOK);
     bool fits = !kv_is_log(shape->type) || len_tok == 0 ? page == 0
-                                                        : page * PAGE_TOK <= len_tok && len_tok <= (page + 1) * PAGE_TOK;
+                                                        : page * PAGE_TOK <= len_tok &&
+                                                            len_tok <= (page + 1) * PAGE_TOK;
     if (page > CTX_TOK_MAX || !fits)
         return fail(e, ERR_VALUE, 32, "saved cache: page %llu of %llu positions", (unsigned long long)page,
                     (unsigned long long)len_tok);
@@ -165,7 +168,8 @@ bool kv_restore_begin(kv_seq *s, const uint8_t *head, size_t bytes, err *e)
     kv_seq_rewind(s, 0);
     if (!head_check(s, head, bytes, &h, e)) return false;
     if (h.len_tok == 0) return true;
-    /* A step over its last page alone takes what such a sequence holds: three exact blocks at most, and the packed ones. */
+    /* A step over its last page alone takes what such a sequence holds: three exact blocks at most, and the packed
+     * ones. */
     if (!kv_is_log(s->pool->shape.type)) return kv_seq_reserve(s, (size_t)h.len_tok, e);
     if (!kv_step_begin_at(&take, s, (size_t)h.page, &scratch, e)) return false;
     kv_step_end(&take, true);

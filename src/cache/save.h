@@ -1,5 +1,6 @@
-/* A sequence as a byte stream and back: what was computed, to the bit. The stream is bound to nothing and proves nothing:
- * who stores it hashes it, encrypts it and says which model it belongs to (cmd/saved.h). Any bytes are safe to take in.
+/* A sequence as a byte stream and back: what was computed, to the bit. The stream is bound to nothing and proves
+ * nothing: who stores it hashes it, encrypts it and says which model it belongs to (cmd/saved.h). Any bytes are safe
+ * to take in.
  *
  *   head, 64 bytes, little-endian: "HKV1" | u32 type | u32 layers | u32 kv_heads | u32 key_dim | u32 value_dim |
  *     u64 len_tok | u64 page | u32 main blocks | u32 exact blocks | zeros
@@ -16,14 +17,16 @@
 
 enum { KV_SAVE_HEAD_BYTES = 64 };
 
-/* Makes the sequence fit to be saved and gives the stream's length. Errors: ERR_MEMORY (a shared block must be copied). */
+/* Makes the sequence fit to be saved and gives the stream's length. Errors: ERR_MEMORY (a shared block must be
+ * copied). */
 bool kv_save_begin(kv_seq *s, size_t *bytes, err *e);
 
 /* Bytes at .. at + n - 1 of the stream. */
 void kv_save_read(const kv_seq *s, size_t at, uint8_t *out, size_t n);
 
-/* Takes the blocks for a stream that begins with `head` (KV_SAVE_HEAD_BYTES) and is `bytes` long into an empty sequence.
- * Errors: ERR_VALUE (another type, shape or length than the pool's), ERR_LIMIT, ERR_MEMORY: the sequence is empty. */
+/* Takes the blocks for a stream that begins with `head` (KV_SAVE_HEAD_BYTES) and is `bytes` long into an empty
+ * sequence. Errors: ERR_VALUE (another type, shape or length than the pool's), ERR_LIMIT, ERR_MEMORY: the sequence is
+ * empty. */
 bool kv_restore_begin(kv_seq *s, const uint8_t *head, size_t bytes, err *e);
 
 /* Bytes at .. at + n - 1 of the stream; those of the head are passed over. */

@@ -155,7 +155,8 @@ static void print_plan(const struct planning *p, const struct plan *plan)
 
 static void print_json(const struct planning *p, const struct plan *plan)
 {
-    printf("{\"weights_bytes\": %zu, \"cache_bytes\": %zu, \"work_bytes\": %zu, \"all_bytes\": %zu, \"memory_bytes\": %zu, "
+    printf("{\"weights_bytes\": %zu, \"cache_bytes\": %zu, \"work_bytes\": %zu, \"all_bytes\": %zu, "
+            "\"memory_bytes\": %zu, "
            "\"fits\": %s, \"kv\": \"%s\", \"context\": %zu, \"sessions\": %zu, \"bits_per_value\": %.6g, \"tiers\": [",
            plan->weights, plan->cache, plan->work, plan->all, p->memory, fits(p, plan) ? "true" : "false", plan->tier,
            plan->context, plan->sessions, plan->bits);
@@ -163,7 +164,8 @@ static void print_json(const struct planning *p, const struct plan *plan)
     for (size_t i = 0; i < SUGGESTED_COUNT; i++) {
         struct plan other = plan_of(p, SUGGESTED[i], plan->context, plan->sessions);
         if (!other.can) continue;
-        printf("%s{\"kv\": \"%s\", \"cache_bytes\": %zu, \"all_bytes\": %zu, \"longest_context\": %zu, \"most_sessions\": %zu}",
+        printf("%s{\"kv\": \"%s\", \"cache_bytes\": %zu, \"all_bytes\": %zu, \"longest_context\": %zu, "
+                "\"most_sessions\": %zu}",
                first ? "" : ", ", other.tier, other.cache, other.all, longest(p, other.tier, plan->sessions),
                most_sessions(p, other.tier, plan->context));
         first = false;
@@ -183,7 +185,8 @@ static bool say_change(const struct planning *p, const struct plan *plan, err *e
     size_t sessions = most_sessions(p, "log:k2v2", plan->context), context = longest(p, plan->tier, plan->sessions);
     if (sessions > 0)
         return fail(e, ERR_MEMORY, ERR_NO_OFFSET,
-                    "plan: %zu bytes are needed, %zu are there: --kv log:k2v2 --sessions %zu fits", plan->all, p->memory,
+                    "plan: %zu bytes are needed, %zu are there: --kv log:k2v2 --sessions %zu fits", plan->all,
+                        p->memory,
                     sessions);
     if (context > 0)
         return fail(e, ERR_MEMORY, ERR_NO_OFFSET, "plan: %zu bytes are needed, %zu are there: --context %zu fits",

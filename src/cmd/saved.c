@@ -107,7 +107,8 @@ struct chunk_job {
     _Atomic size_t failed;                          /* the first bad chunk, or SIZE_MAX */
 };
 
-static void chunk_nonce(const uint8_t *head, size_t chunk, uint8_t out[static crypto_aead_xchacha20poly1305_ietf_NPUBBYTES])
+static void chunk_nonce(const uint8_t *head, size_t chunk,
+    uint8_t out[static crypto_aead_xchacha20poly1305_ietf_NPUBBYTES])
 {
     memcpy(out, head + AT_NONCE, crypto_aead_xchacha20poly1305_ietf_NPUBBYTES);
     le_put_u64(out + 16, le_u64(out + 16) + chunk);
@@ -182,7 +183,8 @@ static void read_chunk(void *arg, size_t chunk, size_t thread)
         chunk_fails(job, chunk);
         return;
     }
-    for (; from < n && at + from < job->token_bytes; from += 4) job->taken[(at + from) / 4] = (int32_t)le_u32(room + from);
+    for (; from < n && at + from < job->token_bytes; from += 4) job->taken[(at + from) / 4] = (int32_t)le_u32(room +
+            from);
     kv_restore_write(session_cache(job->s), at + from - job->token_bytes, room + from, n - from);
 }
 
@@ -318,8 +320,10 @@ static bool restore(const char *path, struct chunk_job *job, const struct opened
     team_run(o->team, chunks, read_chunk, job);
     size_t bad = atomic_load(&job->failed);
     if (bad != SIZE_MAX)
-        err_set(e, ERR_VALUE, job->first_byte + bad * CHUNK_BYTES, "%s: saved session is damaged in chunk %zu", path, bad);
-    bool good = bad == SIZE_MAX && kv_restore_end(cache, stream_head, e) && session_restored(job->s, job->taken, count, e);
+        err_set(e, ERR_VALUE, job->first_byte + bad * CHUNK_BYTES, "%s: saved session is damaged in chunk %zu", path,
+            bad);
+    bool good = bad == SIZE_MAX && kv_restore_end(cache, stream_head, e) && session_restored(job->s, job->taken,
+        count, e);
     if (!good) session_clear(job->s);
     return good;
 }
@@ -334,7 +338,8 @@ bool saved_read(const char *path, const uint8_t *key, session *s, const struct o
     if (job.fd < 0) return fail(e, ERR_IO, ERR_NO_OFFSET, "%s: %s", path, strerror(errno));
     bool good = fstat(job.fd, &facts) == 0 && S_ISREG(facts.st_mode) && facts.st_size >= HEAD_BYTES &&
                 read_at(job.fd, head, HEAD_BYTES, 0);
-    if (!good) err_set(e, ERR_TRUNCATED, ERR_NO_OFFSET, "%s: no saved session: shorter than %d bytes", path, HEAD_BYTES);
+    if (!good) err_set(e, ERR_TRUNCATED, ERR_NO_OFFSET, "%s: no saved session: shorter than %d bytes", path,
+            HEAD_BYTES);
     good = good && binding(o, s, bound, e) &&
            head_check(path, head, (uint64_t)facts.st_size, key != NULL, bound, session_ctx_tok(s), e);
     if (good) {

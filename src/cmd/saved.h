@@ -1,6 +1,6 @@
-/* Saved sessions: the tokens of a conversation and its cache in one file, hashed or encrypted in chunks that threads take,
- * bound to the model, the arithmetic version and the settings. A file that is wrong, old or damaged is refused, and the
- * text computed again. docs/format/session.md has the bytes. */
+/* Saved sessions: the tokens of a conversation and its cache in one file, hashed or encrypted in chunks that threads
+ * take, bound to the model, the arithmetic version and the settings. A file that is wrong, old or damaged is refused,
+ * and the text computed again. docs/format/session.md has the bytes. */
 #ifndef HEARTH_CMD_SAVED_H
 #define HEARTH_CMD_SAVED_H
 

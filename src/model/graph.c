@@ -479,7 +479,8 @@ static void attend_task(void *arg, size_t task, size_t thread)
             g->k->attention.combine(whole + r * g->part_floats, row[r].part, h->value_dim);
     }
     for (size_t r = 0; r < count; r++) {
-        if (!log && kv_turns_values(b->seq->pool->shape.type)) coded_turn_back(whole + r * g->part_floats, h->value_dim);
+        if (!log && kv_turns_values(b->seq->pool->shape.type)) coded_turn_back(whole + r * g->part_floats,
+                h->value_dim);
         g->k->attention.finish(whole + r * g->part_floats, row_sink(job, kv, r), h->value_dim,
                                attended_row(g, b, kv, r));
     }
@@ -847,7 +848,8 @@ static bool token_check(const graph *g, size_t t, err *e)
     return true;
 }
 
-/* Cuts a stretch into blocks, those of coded types at the borders of pages too: tokens of a page share what they see. */
+/* Cuts a stretch into blocks, those of coded types at the borders of pages too: tokens of a page share what they see.
+ * */
 static void lay_stretch(graph *g, const kv_step *step, size_t first)
 {
     enum kv_type type = step->seq->pool->shape.type;

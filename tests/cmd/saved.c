@@ -1,6 +1,6 @@
-/* cmd/saved.h on a trained model: what is restored goes on with the same tokens; a file of another key, setting or model,
- * cut short, or damaged anywhere is refused and leaves the session empty. HEARTH_LONG=1 damages every byte of the
- * payload, else every 97th. */
+/* cmd/saved.h on a trained model: what is restored goes on with the same tokens; a file of another key, setting or
+ * model, cut short, or damaged anywhere is refused and leaves the session empty. HEARTH_LONG=1 damages every byte of
+ * the payload, else every 97th. */
 #include "cmd/saved.h"
 
 #include "cache/save.h"
@@ -68,7 +68,8 @@ static void damage(const char *path, const uint8_t *key, session *s, const struc
     }
     CHECK(taken == 0, "%s: damaged in %zu places, %zu taken", says, tried, taken);
     CHECK(truncate(path, (off_t)all - 1) == 0 && refused(path, key, s, o), "%s: one byte short", says);
-    CHECK(truncate(path, (off_t)all) == 0 && truncate(path, 100) == 0 && refused(path, key, s, o), "%s: 100 bytes", says);
+    CHECK(truncate(path, (off_t)all) == 0 && truncate(path, 100) == 0 && refused(path, key, s, o), "%s: 100 bytes",
+        says);
 }
 
 static void one_tier(struct opened *o, enum kv_type kv, const uint8_t *key)

@@ -160,7 +160,8 @@ static bool restored(struct bench *b, float *out, err *e)
     for (size_t i = 0; i < SEQS; i++) kv_seq_rewind(&b->seqs[i], 0);
     if (!go_on(b, one, half, 77, e) || !kv_save_begin(one, &bytes, e)) return false;
     uint8_t *stream = malloc(bytes), *again = malloc(bytes);
-    for (size_t at = 0; at < bytes; at += 1000) kv_save_read(one, at, stream + at, bytes - at < 1000 ? bytes - at : 1000);
+    for (size_t at = 0; at < bytes; at += 1000) kv_save_read(one, at, stream + at,
+            bytes - at < 1000 ? bytes - at : 1000);
     kv_seq_rewind(one, 0);
     bool good = kv_restore_begin(two, stream, bytes, e);
     for (size_t at = 0; good && at < bytes; at += 777)
@@ -214,13 +215,16 @@ static void same_bits(const char *shape, const char *mix, enum kv_type type, siz
                 CHECK(good, "%s %s %s: %s", shape, mix, kv_type_name(type), e.text);
                 if (first) memcpy(want, got, sizeof want);
                 first = false;
-                CHECK(memcmp(want, got, sizeof want) == 0, "%s %s %s, %s, %zu threads: chunks", shape, mix, kv_type_name(type), *tier,
+                CHECK(memcmp(want, got, sizeof want) == 0, "%s %s %s, %s, %zu threads: chunks", shape, mix,
+                    kv_type_name(type), *tier,
                       threads);
                 if (slow) goto next;
                 good = alone(&b, 90, got, &e) && memcmp(want, got, sizeof want) == 0;
-                CHECK(good, "%s %s %s, %s, %zu threads: one chunk %s", shape, mix, kv_type_name(type), *tier, threads, e.text);
+                CHECK(good, "%s %s %s, %s, %zu threads: one chunk %s", shape, mix, kv_type_name(type), *tier,
+                    threads, e.text);
                 good = crowded(&b, got, &e) && memcmp(want, got, sizeof want) == 0;
-                CHECK(good, "%s %s %s, %s, %zu threads: beside 15 others %s", shape, mix, kv_type_name(type), *tier, threads, e.text);
+                CHECK(good, "%s %s %s, %s, %zu threads: beside 15 others %s", shape, mix, kv_type_name(type), *tier,
+                    threads, e.text);
                 good = forked(&b, got, &e) && memcmp(want, got, sizeof want) == 0;
                 CHECK(good, "%s %s %s, %s, %zu threads: a fork, and after going back %s", shape, mix,
                       kv_type_name(type), *tier, threads, e.text);
@@ -232,7 +236,8 @@ static void same_bits(const char *shape, const char *mix, enum kv_type type, siz
                       *tier, threads, e.text);
                 if (threads > 1 && len_tok > 90) goto next; /* one by one takes long, and showed it */
                 good = alone(&b, 1, got, &e) && memcmp(want, got, sizeof want) == 0;
-                CHECK(good, "%s %s %s, %s, %zu threads: one by one %s", shape, mix, kv_type_name(type), *tier, threads, e.text);
+                CHECK(good, "%s %s %s, %s, %zu threads: one by one %s", shape, mix, kv_type_name(type), *tier,
+                    threads, e.text);
             }
         next:
             tear_down(&b);
