@@ -182,8 +182,9 @@ static int on_clock(uint16_t port, double rate, size_t conns, double seconds, si
 
 static int streams(uint16_t port, size_t count)
 {
-    static const char request[] = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 78\r\n\r\n"
-                                  "{\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":\"forever and ever, man\"}]}";
+    static const char request[] =
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 78\r\n\r\n"
+        "{\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":\"forever and ever, man\"}]}";
     for (size_t i = 0; i < count; i++) {
         int fd = dial(port);
         if (fd < 0 || write(fd, request, sizeof request - 1) < 0) return 1;

@@ -1,5 +1,5 @@
-/* A body at one of the APIs (the first byte says which), answered by the scripted model: whatever it holds, there is one
- * answer, and nothing is left behind. */
+/* A body at one of the APIs (the first byte says which), answered by the scripted model: whatever it holds, there is
+ * one answer, and nothing is left behind. */
 #include "server/part.h"
 
 #include "server/script.h"

@@ -1,4 +1,5 @@
-/* hearth key: who may ask a server, add, list and revoke. A key is shown once, when it is made; the file holds hashes. */
+/* hearth key: who may ask a server, add, list and revoke. A key is shown once, when it is made; the file holds hashes.
+ */
 #include "cmd/serve.h"
 
 #include "base/config.h"
@@ -81,7 +82,8 @@ static bool key_add(struct key_file *f, const char *name, const struct key_optio
     if (!key_name_check(view_of(name), e)) return false;
     if (find(&f->table, name) != NULL)
         return fail(e, ERR_STATE, ERR_NO_OFFSET, "key %s: there is one already (hearth key revoke %s)", name, name);
-    if (f->table.count == SERVER_KEYS_MAX) return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "keys: %d are the most", SERVER_KEYS_MAX);
+    if (f->table.count == SERVER_KEYS_MAX)
+        return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "keys: %d are the most", SERVER_KEYS_MAX);
     struct key *k = &f->table.keys[f->table.count++];
     *k = (struct key){ .at_once = (uint32_t)o->at_once, .per_minute = (uint32_t)o->per_minute,
                        .max_tok = (uint32_t)o->max_tok };
@@ -144,7 +146,8 @@ int cmd_key(int argc, char **argv)
         say("key: add NAME, revoke NAME or list (see hearth key --help)");
         return EXIT_USAGE;
     }
-    bool good = (sodium_init() >= 0 || fail(&e, ERR_IO, ERR_NO_OFFSET, "key: no randomness")) && file_open(&f, o.keys, &e);
+    bool good = (sodium_init() >= 0 || fail(&e, ERR_IO, ERR_NO_OFFSET, "key: no randomness")) &&
+                file_open(&f, o.keys, &e);
     if (good && add) good = key_add(&f, line.words[1], &o, &e);
     if (good && revoke) good = key_revoke(&f, line.words[1], &e);
     if (good && list) key_list(&f.table);

@@ -150,7 +150,8 @@ static void read_numbers(const struct config *c, struct serve_settings *set)
         { KEY_REQUESTS, &set->requests }, { KEY_MAX_TOKENS, &o->max_tok },
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) *rows[i].value = (uint32_t)c->values[rows[i].key]->integer;
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) *sizes[i].value = (size_t)c->values[sizes[i].key]->integer;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        *sizes[i].value = (size_t)c->values[sizes[i].key]->integer;
     o->drop_billing = c->values[KEY_BILLING]->integer != 0;
 }
 
@@ -222,10 +223,13 @@ int cmd_serve(int argc, char **argv)
 {
     struct serve_options options = { 0 };
     struct serve_settings set = { .server = server_defaults() };
-    struct command_line line = { .command = "serve", .usage = "[MODEL...]", .words_max = WORDS_MAX,
-                                 .about = "Answers the programs that speak to OpenAI, Anthropic or Ollama, on this machine.",
-                                 .groups = { { ROWS, sizeof ROWS / sizeof *ROWS, &options },
-                                             compute_group(&set.compute) } };
+    struct command_line line = {
+        .command = "serve",
+        .usage = "[MODEL...]",
+        .words_max = WORDS_MAX,
+        .about = "Answers the programs that speak to OpenAI, Anthropic or Ollama, on this machine.",
+        .groups = { { ROWS, sizeof ROWS / sizeof *ROWS, &options }, compute_group(&set.compute) }
+    };
     arena a = { 0 };
     err e = { 0 };
     int status;

@@ -22,7 +22,8 @@ bool serve_socket_path(char path[static PATH_BYTES_MAX])
     const char *own = getenv("XDG_RUNTIME_DIR");
     struct stat st;
     if (own != NULL && own[0] == '/') snprintf(path, PATH_BYTES_MAX, "%s/hearth.sock", own);
-    else if (stat("/run/hearth", &st) == 0 && S_ISDIR(st.st_mode)) snprintf(path, PATH_BYTES_MAX, "/run/hearth/hearth.sock");
+    else if (stat("/run/hearth", &st) == 0 && S_ISDIR(st.st_mode))
+        snprintf(path, PATH_BYTES_MAX, "/run/hearth/hearth.sock");
     else return false;
     return true;
 }
@@ -114,7 +115,8 @@ static bool listen_unix(struct serve_settings *set, const char *path, uid_t uid,
 {
     struct sockaddr_un at = { .sun_family = AF_UNIX };
     if (strlen(path) >= sizeof at.sun_path)
-        return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "--socket: %zu bytes, at most %zu", strlen(path), sizeof at.sun_path - 1);
+        return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "--socket: %zu bytes, at most %zu", strlen(path),
+                    sizeof at.sun_path - 1);
     snprintf(at.sun_path, sizeof at.sun_path, "%s", path);
     if (!clear_path(&at, e)) return false;
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);

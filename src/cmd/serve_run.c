@@ -282,7 +282,8 @@ static void say_places(const struct serving *v)
     for (size_t i = 0; i < v->count; i++) say("model %s: %s", v->models[i].name, v->models[i].path);
     if (set->port > 0) say("listening on http://%s:%zu", set->host, set->port);
     if (set->ollama_port > 0) say("listening on http://%s:%zu for Ollama's clients", set->host, set->ollama_port);
-    say(set->server.keys.count > 0 ? "a key is needed (%zu known)" : "no key is needed: everybody on this machine may ask",
+    say(set->server.keys.count > 0 ? "a key is needed (%zu known)"
+                                   : "no key is needed: everybody on this machine may ask",
         set->server.keys.count);
 }
 

@@ -51,7 +51,7 @@ static size_t lists_bytes(const model *m, size_t threads, const struct hearth_se
                            HEARTH_TOP_MAX * sizeof(struct token_logprob) +
                            (ceil_div(ctx, PAGE_TOK) + 1) * sizeof(uint32_t) + 4 * sizeof(void *) + 256;
     size_t each_thread = vocab * 17 + 4096 + sizeof(void *);
-    return slack + asked_of(set) * each_asked + set->sequences * each_sequence + threads * each_thread +
+    return slack + masks_bytes(m, threads, set) + asked_of(set) * each_asked + set->sequences * each_sequence + threads * each_thread +
            set->chunk_tok * (sizeof(struct step_token) + sizeof(void *)) + m->hyper.width * sizeof(float) + 256;
 }
 
@@ -185,7 +185,7 @@ static bool take_all(engine *en, arena *a, arena *pages, err *e)
     size_t head = sizeof(struct hearth_embedding);
     en->logit_rows = graph_set.logit_rows;
     if (!kv_pool_new_in(&en->pool, &shape, blocks_of(&en->set), pages, e) || !take_sequences(en, a, e) ||
-        !take_queue(en, a, e) || !take_samplers(en, a, e) ||
+        !take_queue(en, a, e) || !take_samplers(en, a, e) || !masks_new(en, a, e) ||
         (en->step = ARENA_ARRAY(a, struct step_token, en->set.chunk_tok, "step", e)) == NULL ||
         (en->step_of = ARENA_ARRAY(a, struct sequence *, en->set.chunk_tok, "step", e)) == NULL)
         return false;
@@ -276,18 +276,15 @@ bool engine_take(engine *en, uint32_t kind, view message, err *e)
     struct hearth_head head;
     if (kind == HEARTH_SUBMIT) return take_submit(en, message, e);
     if (kind == HEARTH_MASK_LOAD && message.len_bytes >= sizeof(struct hearth_mask)) {
-        err why = { 0 };
-        memcpy(&head, message.ptr, sizeof head);
-        err_set(&why, ERR_UNSUPPORTED, ERR_NO_OFFSET, "mask: tables are not computed by this engine");
-        emit_error(en, head.id, &why);
-        return true;
+        return masks_load(en, message, e);
     }
     if (message.len_bytes != sizeof head)
         return fail(e, ERR_VALUE, 0, "message %u: %zu bytes, expected %zu", kind, message.len_bytes, sizeof head);
     memcpy(&head, message.ptr, sizeof head);
     if (kind == HEARTH_CANCEL) cancel(en, head.id, head.choice);
     else if (kind == HEARTH_FORGET) forget(en, head.id);
-    else if (kind != HEARTH_MASK_DROP) return fail(e, ERR_VALUE, 0, "message: kind %u is not known", kind);
+    else if (kind == HEARTH_MASK_DROP) masks_drop(en, head.id);
+    else return fail(e, ERR_VALUE, 0, "message: kind %u is not known", kind);
     return true;
 }
 

@@ -151,6 +151,13 @@ bool sequence_admit(engine *en)
         if (!kv_seq_copy(&place->kv, &source->kv, common, &ignored)) common = 0; /* computed again */
     }
     start(en, place, q, common, blocks);
+    err why = { 0 };
+    if (!masks_start(en, place, &why)) {
+        for (size_t i = en->running; i-- > 0;)
+            if (en->order[i]->of == q) sequence_release(en, en->order[i]);
+        emit_error(en, q->r.head.id, &why);
+        q->r.head.id = 0;
+    }
     return true;
 }
 

@@ -88,16 +88,25 @@ static void add_free(build *b)
 bool build_start(build *b, uint32_t flags, arena *a, err *e)
 {
     uint32_t index;
-    *b = (build){ .a = a, .e = e, .flags = flags };
-    uint8_t *scratch = arena_take(a, BUILD_SCRATCH_BYTES, 1, 64, "grammar", e);
-    if (scratch == NULL) return false;
-    b->scratch = (arena){ .base = scratch, .size_bytes = BUILD_SCRATCH_BYTES };
+    *b = (build){ .a = &b->inner, .outer = a, .inner = *a, .e = e, .flags = flags };
+    b->scratch = (arena){ .base = a->base + a->used_bytes };
+    if (a->size_bytes - a->used_bytes < 2 * (size_t)BUILD_SCRATCH_BYTES)
+        return fail(e, ERR_MEMORY, ERR_NO_OFFSET, "grammar: %zu bytes are free, at least %d are needed",
+                    a->size_bytes - a->used_bytes, 2 * BUILD_SCRATCH_BYTES);
+    b->inner.size_bytes = (a->size_bytes - BUILD_SCRATCH_BYTES) & ~(size_t)63;
+    b->scratch = (arena){ .base = a->base + b->inner.size_bytes, .size_bytes = BUILD_SCRATCH_BYTES };
     if (!build_grow(b, &b->states, &b->state_room, 0, 256, sizeof *b->states, GRAMMAR_STATES_MAX, "states") ||
         !build_grow(b, &b->edges, &b->edge_room, 0, 256, sizeof *b->edges, BUILD_EDGES_MAX, "edges"))
         return false;
     add_free(b);
     return build_node(b, (struct table_node){ .op = NODE_RETURN }, &index) &&
            build_node(b, (struct table_node){ .op = NODE_NEVER }, &index);
+}
+
+void build_close(build *b)
+{
+    arena_rewind(&b->scratch, 0);
+    b->outer->used_bytes = b->inner.used_bytes;
 }
 
 /* ---- leasts ---- */

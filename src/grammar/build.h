@@ -8,7 +8,7 @@
 #include "grammar/grammar.h"
 #include "grammar/table.h"
 
-enum { BUILD_SCRATCH_BYTES = 1 << 26 };
+enum { BUILD_SCRATCH_BYTES = 1 << 25 };
 enum { BUILD_EDGES_MAX = 1 << 21, BUILD_LINKS_MAX = 1 << 20, BUILD_OBJECTS_MAX = 1 << 16, BUILD_MEMBERS_MAX = 1 << 18 };
 
 /* The span of a SWITCH: its leasts depend on nodes. */
@@ -17,8 +17,11 @@ struct build_switch {
 };
 
 typedef struct build {
-    arena *a;
-    arena scratch; /* a stretch of `a`: what is taken back while rows of the table stay */
+    arena *a;      /* `inner` */
+    arena *outer;  /* the caller's */
+    arena inner;   /* the same without its last BUILD_SCRATCH_BYTES: those are `scratch`, for what is taken back while
+                      rows of the table stay, and nothing of them is ever counted as used */
+    arena scratch;
     err *e;
     struct table_state *states;
     struct table_edge *edges;
@@ -41,6 +44,8 @@ bool build_grow(build *b, void *rows, uint32_t *room, uint32_t count, uint32_t m
                 const char *what);
 
 bool build_start(build *b, uint32_t flags, arena *a, err *e);
+/* Always behind build_start, however it ended: the caller's arena then holds what was taken. */
+void build_close(build *b);
 bool build_node(build *b, struct table_node n, uint32_t *index);
 bool build_links(build *b, uint32_t count, uint32_t *first); /* zeroed, to be filled in */
 bool build_object(build *b, struct table_object o, uint32_t *index);
@@ -78,5 +83,8 @@ bool span_machine(build *b, const struct machine *m, const uint32_t *start, uint
 
 /* Does the machine take the whole text? */
 bool machine_takes(const struct machine *m, const uint32_t *start, view text);
+
+/* tools.c: `root` behind free text and its marker. */
+bool build_behind(build *b, const struct grammar_options *set, uint32_t root, uint32_t *node);
 
 #endif

@@ -252,7 +252,7 @@ static bool fail_type(const struct place *p)
 static struct literal keyword_literal(const struct place *p, enum literal_kind kind, bool negative)
 {
     struct literal lit = derived(p->lit, p->v, negative);
-    lit.kind = kind;
+    lit.kind = (uint8_t)kind;
     return lit;
 }
 

@@ -10,7 +10,6 @@
 #include "base/utf8.h"
 
 #include <assert.h>
-#include <stdlib.h>
 
 enum { RULES_MAX = 4096, NEST_MAX = 32, RANGES_MAX = 1024, REPEAT_MAX = 10000, INLINE_WEIGHT = 2000, TEXT_MAX = 1024,
        CHAIN_MAX = 100 /* rules inside each other, where the reader itself goes down with them */ };
@@ -502,19 +501,28 @@ static bool emit_rules(struct gbnf *g)
     return true;
 }
 
-bool grammar_from_gbnf(view text, arena *a, view *table, struct grammar_notes *notes, err *e)
+static bool compile(struct gbnf *g, const struct grammar_options *set, view *table, struct grammar_notes *notes)
 {
-    struct gbnf g = { .all = text, .a = a, .e = e };
     uint32_t root;
+    g->rules = ARENA_ARRAY(g->a, struct rule, RULES_MAX, "grammar", g->e);
+    g->ranges = ARENA_ARRAY(g->a, struct regex_range, RANGES_MAX + 1, "grammar", g->e);
+    if (g->rules == NULL || g->ranges == NULL || !take_rules(g)) return false;
+    uint32_t count = g->rule_count;
+    if (!find_rule(g, view_of("root"), &root)) return false;
+    if (root == count) return fail(g->e, ERR_MISSING, 0, "grammar: no rule is named root");
+    if (!study(g) || !emit_rules(g)) return false;
+    root = g->rules[root].node;
+    return (set == NULL || !set->behind_text || build_behind(&g->b, set, root, &root)) &&
+           build_finish(&g->b, root, table, notes, g->e);
+}
+
+bool grammar_from_gbnf(view text, const struct grammar_options *set, arena *a, view *table, struct grammar_notes *notes, err *e)
+{
+    struct gbnf g = { .all = text, .a = &g.b.inner, .e = e };
     if (notes != NULL) *notes = (struct grammar_notes){ 0 };
     if (text.len_bytes > GRAMMAR_TEXT_BYTES_MAX)
         return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "grammar: %zu bytes, allowed 0..%d", text.len_bytes, GRAMMAR_TEXT_BYTES_MAX);
-    g.rules = ARENA_ARRAY(a, struct rule, RULES_MAX, "grammar", e);
-    g.ranges = ARENA_ARRAY(a, struct regex_range, RANGES_MAX + 1, "grammar", e);
-    if (g.rules == NULL || g.ranges == NULL || !take_rules(&g)) return false;
-    uint32_t count = g.rule_count;
-    if (!find_rule(&g, view_of("root"), &root)) return false;
-    if (root == count) return fail(e, ERR_MISSING, 0, "grammar: no rule is named root");
-    return study(&g) && build_start(&g.b, 0, a, e) && emit_rules(&g) &&
-           build_finish(&g.b, g.rules[root].node, table, notes, e);
+    bool good = build_start(&g.b, 0, a, e) && compile(&g, set, table, notes);
+    build_close(&g.b);
+    return good;
 }

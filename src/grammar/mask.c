@@ -12,11 +12,11 @@
 
 #include <assert.h>
 
-size_t grammar_walker_bytes(const grammar_vocab *v)
+size_t grammar_walker_bytes_for(size_t rows)
 {
     return sizeof(grammar_walker) + WALK_FRAME_WORDS * 8 + WALK_DEPTHS * sizeof(struct way_set) +
            sizeof(struct way_set) + WALK_DEPTHS * 13 + DENSE_ROWS * sizeof(struct dense_row) +
-           SPAN_MASKS * (sizeof(struct span_mask) + SPAN_EXITS_MAX * 6 + v->words * 8) + 4096 * 16;
+           SPAN_MASKS * (sizeof(struct span_mask) + SPAN_EXITS_MAX * 6 + ceil_div(rows, 64) * 8) + 4096 * 16;
 }
 
 bool grammar_walker_new(grammar_walker **out, const grammar_vocab *v, arena *a, err *e)

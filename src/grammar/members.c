@@ -1,9 +1,9 @@
 /* Objects: which names there are, what the value behind each has to meet, and the names nobody listed, in classes by the
  * patterns they match (JSON Schema 2020-12 Core, sections 10.3.2 and 11.3). */
 #include "grammar/compile.h"
+#include "grammar/sort.h"
 
 #include <assert.h>
-#include <stdlib.h>
 
 enum { PATTERNS_MAX = 6, NAME_RULES_MAX = 6 };
 
@@ -199,7 +199,7 @@ static bool object_plan(struct compiler *c, const struct shape *s, struct object
         required += p->names[i].required;
     }
     if (required > p->most || p->least > p->most) p->possible = false;
-    if (p->name_count > 0) qsort(p->names, p->name_count, sizeof *p->names, name_order);
+    if (p->name_count > 0) sort_rows(p->names, p->name_count, sizeof *p->names, name_order);
     return true;
 }
 

@@ -4,12 +4,12 @@
  * Where a text begins and ends is an edge of its own that only the first and the last closure crosses, so ^ and $ may
  * stand anywhere. */
 #include "grammar/regex.h"
+#include "grammar/sort.h"
 
 #include "base/checked.h"
 #include "base/utf8.h"
 
 #include <assert.h>
-#include <stdlib.h>
 
 enum nfa_op { NFA_BYTES, NFA_SPLIT, NFA_BEGIN, NFA_END, NFA_MATCH };
 
@@ -193,7 +193,7 @@ static bool intern(struct subset *s, bool begin, uint32_t *state)
     uint32_t len = s->now_len;
     *state = 0;
     if (len == 0) return true;
-    qsort(s->now, len, sizeof *s->now, number_order);
+    sort_rows(s->now, len, sizeof *s->now, number_order);
     uint64_t hash = begin;
     for (uint32_t i = 0; i < len; i++) hash = (hash ^ s->now[i]) * UINT64_C(0x9E3779B97F4A7C15), hash ^= hash >> 32;
     size_t slot = hash & s->mask;

@@ -4,11 +4,11 @@
  *
  * The makers of trees at the top serve gbnf.c as well. */
 #include "grammar/regex.h"
+#include "grammar/sort.h"
 
 #include "base/unicode.h"
 #include "base/utf8.h"
 
-#include <stdlib.h>
 
 /* ---- trees ---- */
 
@@ -54,7 +54,7 @@ static int range_order(const void *a, const void *b)
 uint32_t regex_ranges_settle(struct regex_range *r, uint32_t count, bool negate)
 {
     uint32_t kept = 0;
-    if (count > 1) qsort(r, count, sizeof *r, range_order);
+    if (count > 1) sort_rows(r, count, sizeof *r, range_order);
     for (uint32_t i = 0; i < count; i++) {
         if (kept > 0 && r[i].lo <= r[kept - 1].hi + 1) {
             if (r[i].hi > r[kept - 1].hi) r[kept - 1].hi = r[i].hi;

@@ -1,10 +1,10 @@
 /* A JSON Schema, or the schemas of tools, to a table: see compile.h for the way. This file owns the goals, the entry
  * points, and what everybody else needs to say no. */
 #include "grammar/compile.h"
+#include "grammar/sort.h"
 
 #include <assert.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 /* ---- saying no ---- */
 
@@ -112,7 +112,7 @@ bool goal_node(struct compiler *c, const struct literal *lits, uint32_t count, u
     uint32_t kept = 0;
     if (sorted == NULL || !step(c)) return false;
     if (count > 0) memcpy(sorted, lits, count * sizeof *sorted);
-    if (count > 1) qsort(sorted, count, sizeof *sorted, literal_order);
+    if (count > 1) sort_rows(sorted, count, sizeof *sorted, literal_order);
     for (uint32_t i = 0; i < count; i++) {
         const struct literal *l = &sorted[i];
         bool nothing = l->kind == LIT_SCHEMA && !l->negative &&
@@ -168,7 +168,7 @@ bool goals_finish(struct compiler *c)
 
 bool compiler_start(struct compiler *c, const struct grammar_options *set, struct grammar_notes *notes, arena *a, err *e)
 {
-    *c = (struct compiler){ .set = set, .notes = notes, .a = a, .e = e };
+    *c = (struct compiler){ .set = set, .notes = notes, .a = &c->b.inner, .e = e };
     if (notes != NULL) *notes = (struct grammar_notes){ 0 };
     return build_start(&c->b, set->no_blanks ? 0 : TABLE_BLANKS, a, e);
 }
@@ -203,9 +203,12 @@ bool grammar_from_schema(const json_value *schema, const struct grammar_options 
     struct compiler c;
     struct source source;
     uint32_t root;
-    if (!compiler_start(&c, set, notes, a, e) || !source_open(&c, schema, 0, "", &source)) return false;
     struct literal lit = { .source = &source, .v = schema, .kind = LIT_SCHEMA };
-    return goal_node(&c, &lit, 1, &root) && goals_finish(&c) && build_finish(&c.b, root, table, notes, e);
+    bool good = compiler_start(&c, set, notes, a, e) && source_open(&c, schema, 0, "", &source) &&
+                goal_node(&c, &lit, 1, &root) && goals_finish(&c) &&
+                (!set->behind_text || build_behind(&c.b, set, root, &root)) && build_finish(&c.b, root, table, notes, e);
+    build_close(&c.b);
+    return good;
 }
 
 bool grammar_from_any_object(const struct grammar_options *set, arena *a, view *table, err *e)

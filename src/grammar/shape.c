@@ -1,8 +1,8 @@
 /* One alternative of a value becomes nodes: literals, numbers, strings and arrays here, objects in members.c. */
 #include "grammar/compile.h"
+#include "grammar/sort.h"
 
 #include <assert.h>
-#include <stdlib.h>
 
 /* ---- lists of literals ---- */
 
@@ -94,7 +94,7 @@ static int text_order(const void *a, const void *b)
 static bool texts_node(struct compiler *c, struct span_text *texts, uint32_t count, uint32_t *nodes, uint32_t *node_count)
 {
     uint32_t kept = 0, state;
-    qsort(texts, count, sizeof *texts, text_order);
+    sort_rows(texts, count, sizeof *texts, text_order);
     for (uint32_t i = 0; i < count; i++)
         if (kept == 0 || !view_equal(texts[kept - 1].text, texts[i].text)) texts[kept++] = texts[i];
     if (kept == 0) return true;

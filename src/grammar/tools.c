@@ -1,9 +1,9 @@
 /* Calls of tools: the form around them, a name out of one list, arguments by the schema of that name. See grammar.h. */
 #include "grammar/compile.h"
+#include "grammar/sort.h"
 
 #include <assert.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 /* ---- free text up to a marker ---- */
 
@@ -46,8 +46,8 @@ static bool add_switch(build *b, uint32_t first, uint32_t node)
     return true;
 }
 
-/* Free text, then `behind` where the marker came (no marker: `behind` may follow anywhere), or the end. */
-static bool free_text_node(build *b, view marker, uint32_t behind, uint32_t *node)
+/* Free text, then `behind` where the marker came (no marker: `behind` may follow anywhere), or `end`. */
+static bool free_text_node(build *b, view marker, uint32_t behind, uint32_t end, uint32_t *node)
 {
     static const uint32_t START[2] = { FREE_BODY, 0 };
     struct free_text t = { .marker = marker };
@@ -62,12 +62,12 @@ static bool free_text_node(build *b, view marker, uint32_t behind, uint32_t *nod
     t.back = back;
     struct machine m = { .ctx = &t, .words = 2, .step = text_step, .label = text_label, .states_max = 4096,
                          .what = "marker" };
-    uint32_t first = b->state_count, end = BUILD_RETURN;
+    uint32_t first = b->state_count;
     if (!span_machine(b, &m, START, &state) || !build_links(b, 2, &links)) return false;
     if (marker.len_bytes == 0) { /* a control token begins the call: it may come wherever the text may end */
         uint32_t both;
         if (!build_links(b, 2, &both)) return false;
-        b->links[both] = BUILD_RETURN;
+        b->links[both] = end;
         b->links[both + 1] = behind;
         if (!build_node(b, (struct table_node){ .op = NODE_CHOICE, .a = both, .count = 2 }, &end)) return false;
     }
@@ -75,6 +75,20 @@ static bool free_text_node(build *b, view marker, uint32_t behind, uint32_t *nod
     b->links[links + 1] = behind;
     return build_node(b, (struct table_node){ .op = NODE_SWITCH, .a = state, .b = links, .count = 2 }, node) &&
            add_switch(b, first, *node);
+}
+
+bool build_behind(build *b, const struct grammar_options *set, uint32_t root, uint32_t *node)
+{
+    static const struct span_text LINES[] = { { { (const uint8_t *)"", 0 }, 0 }, { { (const uint8_t *)"\n", 1 }, 0 },
+                                              { { (const uint8_t *)"\n\n", 2 }, 0 } };
+    uint32_t state, value = root;
+    if (!span_texts(b, LINES, 3, false, false, &state) ||
+        !build_node(b, (struct table_node){ .op = NODE_SPAN, .a = state, .b = root }, &value))
+        return false;
+    if (set->behind_token >= 0 &&
+        !build_node(b, (struct table_node){ .op = NODE_TOKEN, .a = (uint32_t)set->behind_token, .b = value }, &value))
+        return false;
+    return free_text_node(b, set->behind, value, BUILD_NEVER, node);
 }
 
 /* ---- the call ---- */
@@ -128,7 +142,7 @@ static bool names_node(struct compiler *c, const struct grammar_tool *tools, siz
     uint32_t state, links, first = c->b.state_count;
     if (names == NULL || texts == NULL) return false;
     for (uint32_t i = 0; i < count; i++) names[i] = (struct tool_name){ tools[i].name, i };
-    qsort(names, count, sizeof *names, tool_order);
+    sort_rows(names, count, sizeof *names, tool_order);
     for (uint32_t i = 0; i < count; i++) {
         if (i > 0 && view_equal(names[i - 1].text, names[i].text))
             return fail(c->e, ERR_VALUE, ERR_NO_OFFSET, "tool %.*s: declared twice", (int)names[i].text.len_bytes,
@@ -195,19 +209,15 @@ static bool all_arguments(struct compiler *c, const struct grammar_tool *tools, 
     return true;
 }
 
-bool grammar_from_tools(const struct grammar_tool *tools, size_t count, const struct grammar_call_form *form,
-                        const struct grammar_options *set, arena *a, view *table, struct grammar_notes *notes, err *e)
+static bool compile(struct compiler *c, const struct grammar_tool *tools, size_t count,
+                    const struct grammar_call_form *form, view *table, struct grammar_notes *notes)
 {
-    struct compiler c;
-    build *b = &c.b;
+    build *b = &c->b;
+    arena *a = c->a;
+    err *e = c->e;
     uint32_t after = BUILD_RETURN, names, call, root, loop_links;
-    if (count < 1 || count > GRAMMAR_TOOLS_MAX)
-        return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "tools: %zu, allowed 1..%d", count, GRAMMAR_TOOLS_MAX);
-    if (form->text_before && form->begin_token < 0 && form->begin.len_bytes == 0)
-        return fail(e, ERR_VALUE, ERR_NO_OFFSET, "tools: free text before a call needs a marker that begins it");
-    if (!compiler_start(&c, set, notes, a, e)) return false;
     uint32_t *values = ARENA_ARRAY(a, uint32_t, count, "tools", e);
-    if (values == NULL || !all_arguments(&c, tools, count, values)) return false;
+    if (values == NULL || !all_arguments(c, tools, count, values)) return false;
     if (form->parallel && (!build_links(b, 2, &loop_links) ||
                            !build_node(b, (struct table_node){ .op = NODE_CHOICE, .a = loop_links, .count = 2 }, &after)))
         return false;
@@ -219,7 +229,7 @@ bool grammar_from_tools(const struct grammar_tool *tools, size_t count, const st
         if (!build_node(b, (struct table_node){ .op = NODE_CALL, .a = values[i], .b = end }, &behind[i]) ||
             !text_node(b, form->middle, behind[i], &behind[i]))
             return false;
-    if (!names_node(&c, tools, count, behind, &names) || !text_node(b, form->begin, names, &middle) ||
+    if (!names_node(c, tools, count, behind, &names) || !text_node(b, form->begin, names, &middle) ||
         !token_node(b, form->begin_token, middle, &call))
         return false;
     if (form->parallel) {
@@ -230,11 +240,24 @@ bool grammar_from_tools(const struct grammar_tool *tools, size_t count, const st
     }
     root = call;
     bool token = form->begin_token >= 0;
-    if (form->text_before && !free_text_node(b, token ? view_of("") : form->begin, token ? call : names, &root)) return false;
+    if (form->text_before && !free_text_node(b, token ? view_of("") : form->begin, token ? call : names, BUILD_RETURN, &root)) return false;
     if (!build_finish(b, root, table, notes, e)) return false;
     for (size_t i = 0; i < count; i++)
         if (b->nodes[values[i]].least == LEAST_NEVER)
             return fail(e, ERR_VALUE, ERR_NO_OFFSET, "tool %.*s: no arguments satisfy its schema", (int)tools[i].name.len_bytes,
                         (const char *)tools[i].name.ptr);
     return true;
+}
+
+bool grammar_from_tools(const struct grammar_tool *tools, size_t count, const struct grammar_call_form *form,
+                        const struct grammar_options *set, arena *a, view *table, struct grammar_notes *notes, err *e)
+{
+    struct compiler c;
+    if (count < 1 || count > GRAMMAR_TOOLS_MAX)
+        return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "tools: %zu, allowed 1..%d", count, GRAMMAR_TOOLS_MAX);
+    if (form->text_before && form->begin_token < 0 && form->begin.len_bytes == 0)
+        return fail(e, ERR_VALUE, ERR_NO_OFFSET, "tools: free text before a call needs a marker that begins it");
+    bool good = compiler_start(&c, set, notes, a, e) && compile(&c, tools, count, form, table, notes);
+    build_close(&c.b);
+    return good;
 }

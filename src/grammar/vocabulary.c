@@ -4,11 +4,11 @@
  *
  *   trie: depth first, children by byte; `next` skips what is below a node. About 2.2 nodes a token. */
 #include "grammar/walk.h"
+#include "grammar/sort.h"
 
 #include "base/checked.h"
 
 #include <assert.h>
-#include <stdlib.h>
 
 struct item {
     uint64_t begin; /* the first eight bytes, most significant first: most comparisons end here */
@@ -65,7 +65,7 @@ static size_t items_of(const grammar_vocab *v, bool rest, struct item *items)
         if (text.len_bytes == 0 || (rest && v->string_chars[i] > 0)) continue;
         items[count++] = (struct item){ begin_of(text), text, (int32_t)i };
     }
-    qsort(items, count, sizeof *items, item_order);
+    sort_rows(items, count, sizeof *items, item_order);
     return count;
 }
 
@@ -144,12 +144,9 @@ static bool vocab_index(grammar_vocab *v, arena *a, err *e)
         v->string_chars[i] = string_chars((const uint8_t(*)[256])body, vocab_text(v, (int32_t)i));
     }
     if (!strings_make(v, a, e)) return false;
-    struct item *items = calloc(v->tokens, sizeof *items); /* scratch: not worth its place in the arena */
-    if (items == NULL) return fail(e, ERR_MEMORY, ERR_NO_OFFSET, "token trie: no memory");
-    bool good = trie_make(items, items_of(v, false, items), &v->trie, &v->trie_count, v->twin, a, e) &&
-                trie_make(items, items_of(v, true, items), &v->rest, &v->rest_count, v->twin, a, e);
-    free(items);
-    return good;
+    struct item *items = ARENA_ARRAY(a, struct item, v->tokens, "token trie", e);
+    return items != NULL && trie_make(items, items_of(v, false, items), &v->trie, &v->trie_count, v->twin, a, e) &&
+           trie_make(items, items_of(v, true, items), &v->rest, &v->rest_count, v->twin, a, e);
 }
 
 static grammar_vocab *vocab_take(size_t tokens, size_t rows, size_t text_bytes, arena *a, err *e)
@@ -197,7 +194,7 @@ size_t grammar_vocab_bytes(const tokenizer *t, size_t rows)
 {
     size_t tokens = tokenizer_count(t), bytes = 0, words = ceil_div(rows, 64);
     for (size_t i = 0; i < tokens; i++) bytes += min_size(tokenizer_text(t, (int32_t)i).len_bytes, TOKEN_BYTES_MAX);
-    return bytes * (2 * sizeof(struct trie_node) + 1) + tokens * 16 + words * 8 * (STRING_RUNS + 3) + 4096 * 12;
+    return bytes * (2 * sizeof(struct trie_node) + 1) + tokens * (16 + sizeof(struct item)) + words * 8 * (STRING_RUNS + 3) + 4096 * 12;
 }
 
 /* A token's text as the reader of an answer sees it; control, unknown and unused tokens have none. */

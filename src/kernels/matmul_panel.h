@@ -23,13 +23,13 @@ struct panel_sums {
     f32v acc[PANEL_MOST / TOKENS][UNITS][TOKENS];
 };
 
-INLINE void load_sums(const struct panel_sums *from, size_t group, bool fresh, f32v acc[UNITS][TOKENS])
+INLINE void load_sums(const struct panel_sums *from, size_t group, bool fresh, f32v acc[UNITS][MOST])
 {
     UNROLL for (size_t u = 0; u < UNITS; u++)
         UNROLL for (size_t t = 0; t < TOKENS; t++) acc[u][t] = fresh ? (f32v){ 0 } : from->acc[group][u][t];
 }
 
-INLINE void store_sums(struct panel_sums *to, size_t group, f32v acc[UNITS][TOKENS])
+INLINE void store_sums(struct panel_sums *to, size_t group, f32v acc[UNITS][MOST])
 {
     UNROLL for (size_t u = 0; u < UNITS; u++)
         UNROLL for (size_t t = 0; t < TOKENS; t++) to->acc[group][u][t] = acc[u][t];
@@ -111,12 +111,12 @@ INLINE void group_32(const struct panel_32 *p, const struct work *k, const struc
     const float *scales = k->x->scales + k->token * all + first;
     const int16_t *sums = k->x->sums + 2 * (k->token * all + first);
     int32_t starts[TOKENS][PANEL_BLOCKS];
-    f32v acc[UNITS][TOKENS];
+    f32v acc[UNITS][MOST];
     if (!from_zero || minima)
         for (size_t t = 0; t < TOKENS; t++) block_sums(sums + 2 * t * all, minima ? 1 : -part->zero, blocks, starts[t]);
     load_sums(sums_of, part->group, first == 0, acc);
     for (size_t b = 0; b < blocks; b++, codes += 32) {
-        i32v sum[UNITS][TOKENS];
+        i32v sum[UNITS][MOST];
         UNROLL for (size_t t = 0; t < TOKENS; t++) {
             i32v start = { 0 };
             if (!from_zero) start = bcast_i32(starts[t][b]);
@@ -241,13 +241,13 @@ INLINE void super_sums_of(const int16_t *sums, size_t group_values, int zero, bo
 /* isum[u][t] of one super-block. The loop over groups stays a loop: its body fills the pipes. */
 INLINE void panel_dots_256(const struct panel_256 *p, size_t b, const int8_t *codes, size_t stride,
                            const struct super_sums *of, size_t group_values, int zero, bool wide, bool short_dots,
-                           i32v isum[UNITS][TOKENS])
+                           i32v isum[UNITS][MOST])
 {
     size_t steps = group_values / 4;
     UNROLL for (size_t u = 0; u < UNITS; u++)
         UNROLL for (size_t t = 0; t < TOKENS; t++) isum[u][t] = (i32v){ 0 };
     for (size_t g = 0; g < 256 / group_values; g++, codes += group_values) {
-        i32v dot[UNITS][TOKENS];
+        i32v dot[UNITS][MOST];
         UNROLL for (size_t t = 0; t < TOKENS; t++) {
             i32v start = { 0 };
             if (zero != 0) start = bcast_i32(of[t].starts[g]);
@@ -284,11 +284,11 @@ INLINE void group_supers(const struct panel_256 *p, const struct work *k, const 
     const float *scales = k->x->scales + k->token * all + first;
     const int16_t *sums = k->x->sums + 16 * (k->token * all + first);
     size_t pairs = group_values == 32 ? 4 : 8;
-    f32v acc[UNITS][TOKENS];
+    f32v acc[UNITS][MOST];
     load_sums(sums_of, part->group, first == 0, acc);
     for (size_t b = 0; b < blocks; b++, codes += 256, sums += 16) {
         struct super_sums of[TOKENS];
-        i32v isum[UNITS][TOKENS];
+        i32v isum[UNITS][MOST];
         for (size_t t = 0; t < TOKENS; t++)
             super_sums_of(sums + t * 16 * all, group_values, zero, minima, &of[t]);
         panel_dots_256(p, b, codes, stride, of, group_values, zero, wide, short_dots, isum);

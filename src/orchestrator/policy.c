@@ -70,7 +70,8 @@ static bool take_model(const struct config_value *v, struct policy_model *out, e
         out->path.len_bytes = (size_t)(at - text.ptr);
     }
     if (out->path.len_bytes == 0 || out->path.ptr[0] != '/')
-        return fail(e, ERR_VALUE, ERR_NO_OFFSET, "line %u: allow: a path from / on, so that it means one file", v->line);
+        return fail(e, ERR_VALUE, ERR_NO_OFFSET, "line %u: allow: a path from / on, so that it means one file",
+                    v->line);
     return true;
 }
 
@@ -180,8 +181,10 @@ static void tell_list(policy_line *tell, void *arg, const char *head, uint32_t w
 void policy_explain(const struct policy *p, policy_line *tell, void *arg)
 {
     char line[4096 + 128];
-    if (p->path == NULL) tell(arg, "There is no policy file (--policy FILE, $HEARTH_POLICY, " DEFAULT_PATH "): defaults.");
-    tell_list(tell, arg, "Model files are packed, and models computed, in processes that need these walls:", p->require);
+    if (p->path == NULL)
+        tell(arg, "There is no policy file (--policy FILE, $HEARTH_POLICY, " DEFAULT_PATH "): defaults.");
+    tell_list(tell, arg, "Model files are packed, and models computed, in processes that need these walls:",
+              p->require);
     tell_list(tell, arg, "Put up where the kernel has them, and not needed:", (uint32_t)JAIL_ALL & ~p->require);
     tell(arg, p->warn ? "A wall that is needed and missing is told, and the start goes on."
                       : "A wall that is needed and missing refuses the start.");

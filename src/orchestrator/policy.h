@@ -1,6 +1,6 @@
-/* What an owner allows: one file, deny by default, read once at a start. docs/policy.md lists the keys; it is in the one
- * configuration format (base/config.h), so an unknown or doubled key is refused with its line. Without a file the walls
- * are JAIL_REQUIRED and the model is whichever its user names. */
+/* What an owner allows: one file, deny by default, read once at a start. docs/policy.md lists the keys; it is in the
+ * one configuration format (base/config.h), so an unknown or doubled key is refused with its line. Without a file the
+ * walls are JAIL_REQUIRED and the model is whichever its user names. */
 #ifndef HEARTH_ORCHESTRATOR_POLICY_H
 #define HEARTH_ORCHESTRATOR_POLICY_H
 

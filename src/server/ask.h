@@ -1,5 +1,6 @@
-/* What is asked of a model and what comes back, in no API's words. An ask is one prompt and `n` answers. The APIs translate in and out; a backend (backend.h) sees nothing else. Everything is text, numbers and
- * JSON that was read and written again here, never bytes as a client sent them. */
+/* What is asked of a model and what comes back, in no API's words. An ask is one prompt and `n` answers. The APIs
+ * translate in and out; a backend (backend.h) sees nothing else. Everything is text, numbers and JSON that was read and
+ * written again here, never bytes as a client sent them. */
 #ifndef HEARTH_SERVER_ASK_H
 #define HEARTH_SERVER_ASK_H
 
@@ -36,7 +37,7 @@ struct ask {
     uint32_t model;     /* index in the backend's list */
     uint64_t principal; /* shares and prefixes are each principal's own */
     view messages;      /* chats: a JSON array of {role, content, reasoning_content, tool_calls, tool_call_id, name} */
-    view tools;         /* chats: a JSON array of {type: "function", function: {name, description, parameters}}; or empty */
+    view tools; /* chats: a JSON array of {type: "function", function: {name, description, parameters}}; or empty */
     view more;          /* chats: a JSON object of further variables for the template; or empty */
     bool continues;     /* the last message is an answer to go on with: no opening of a new one */
     enum ask_think think;

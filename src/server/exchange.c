@@ -71,8 +71,9 @@ static size_t write_head(const server *s, int status, const char *media, bool ke
     time_t at = (time_t)s->now_s;
     struct tm utc;
     if (gmtime_r(&at, &utc) != NULL) strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", &utc);
-    add_text(out, HEAD_TEXT_BYTES, &len, "HTTP/1.1 %d %s\r\nDate: %s\r\nContent-Type: %s\r\nCache-Control: no-store\r\n",
-             status, http_status_text(status), date, media);
+    add_text(out, HEAD_TEXT_BYTES, &len,
+             "HTTP/1.1 %d %s\r\nDate: %s\r\nContent-Type: %s\r\nCache-Control: no-store\r\n", status,
+             http_status_text(status), date, media);
     add_text(out, HEAD_TEXT_BYTES, &len, "X-Content-Type-Options: nosniff\r\nConnection: %s\r\n",
              keep_alive && !s->stopping ? "keep-alive" : "close");
     if (origin.len_bytes > 0)
@@ -253,8 +254,8 @@ static const struct { int status; const char *code; } FAILURES[] = {
 static void take_failure(struct exchange *x, const struct ask_event *event)
 {
     struct refusal r = { .error = event->error, .code = FAILURES[event->error].code, .retry_s = event->retry_s };
-    refuse_with(&r, FAILURES[event->error].status, NULL, "%.*s", (int)min_size(event->text.len_bytes, ERR_TEXT_BYTES - 1),
-                (const char *)event->text.ptr);
+    refuse_with(&r, FAILURES[event->error].status, NULL, "%.*s",
+                (int)min_size(event->text.len_bytes, ERR_TEXT_BYTES - 1), (const char *)event->text.ptr);
     snprintf(r.param, sizeof r.param, "%.*s", (int)min_size(event->name.len_bytes, PARAM_BYTES - 1),
              event->name.len_bytes > 0 ? (const char *)event->name.ptr : "");
     if (event->error == ASK_BUSY && r.retry_s == 0) r.retry_s = 1;
@@ -417,7 +418,8 @@ static void take_event(struct exchange *x, const struct ask_event *event)
     case EVENT_FAILED: take_failure(x, event); break;
     case EVENT_PROGRESS:
         x->prompt_tok = event->usage.prompt_tok;
-        if (event->done_tok > 0 && x->stream && x->api->ping != NULL) x->api->ping(x, event->done_tok, event->usage.prompt_tok);
+        if (event->done_tok > 0 && x->stream && x->api->ping != NULL)
+            x->api->ping(x, event->done_tok, event->usage.prompt_tok);
         break;
     case EVENT_VECTOR:
         count_usage(x, &event->usage);
@@ -481,7 +483,8 @@ static bool find_model(struct reading *rd)
              rd->model.len_bytes > 0 ? (const char *)rd->model.ptr : "");
     if (served_model(x->s, rd->model, &x->model_index)) {
         if (rd->model.len_bytes == 0)
-            snprintf(x->model, sizeof x->model, "%.*s", (int)min_size(facts[x->model_index].name.len_bytes, ASK_NAME_BYTES_MAX),
+            snprintf(x->model, sizeof x->model, "%.*s",
+                     (int)min_size(facts[x->model_index].name.len_bytes, ASK_NAME_BYTES_MAX),
                      (const char *)facts[x->model_index].name.ptr);
         rd->ask.model = x->model_index;
         return true;

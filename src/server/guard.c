@@ -78,7 +78,8 @@ view guard_origin(const server *s, const struct http_head *head)
 static bool origin_good(const server *s, const struct http_head *head)
 {
     view origin = http_header(head, "origin"), site = http_header(head, "sec-fetch-site");
-    if (origin.ptr != NULL) return is_own_origin(origin, http_header(head, "host")) || guard_origin(s, head).ptr != NULL;
+    if (origin.ptr != NULL)
+        return is_own_origin(origin, http_header(head, "host")) || guard_origin(s, head).ptr != NULL;
     return site.ptr == NULL || http_same(site, "same-origin") || http_same(site, "none");
 }
 

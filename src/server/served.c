@@ -4,9 +4,9 @@
  *                   --(logprobs)-> PIECES  --> ask --> events    each step is an ask of the service with a number of
  *                   -------------------------> /                 its own; `by_id` finds the record it belongs to
  *
- * An engine is given what it can compute and a little more; the rest waits here, where it costs nothing. Who comes next:
- * the principal that has the fewest asks inside, and of its asks the oldest. So one that asks a thousand times at once
- * does not keep another from its first answer. Arrival alone decides, never a clock. */
+ * An engine is given what it can compute and a little more; the rest waits here, where it costs nothing. Who comes
+ * next: the principal that has the fewest asks inside, and of its asks the oldest. So one that asks a thousand times at
+ * once does not keep another from its first answer. Arrival alone decides, never a clock. */
 #include "server/served.h"
 
 #include "base/checked.h"
@@ -122,12 +122,14 @@ static void chain_add(served *s, struct record *r, uint64_t id)
     *head = (uint32_t)(r - s->records) + 1;
 }
 
-/* The principal's share of a model, made where there is none: the asks of one are at most ASKS_MAX, and so are these. */
+/* The principal's share of a model, made where there is none: the asks of one are at most ASKS_MAX, and so are these.
+ */
 static uint32_t share_of(served *s, uint64_t principal, uint32_t model)
 {
     uint32_t place = s->share_count;
     for (uint32_t i = 0; i < s->share_count; i++) {
-        if (s->shares[i].records > 0 && s->shares[i].principal == principal && s->shares[i].model == model) return i + 1;
+        if (s->shares[i].records > 0 && s->shares[i].principal == principal && s->shares[i].model == model)
+            return i + 1;
         if (s->shares[i].records == 0) place = i;
     }
     if (place == s->share_count) s->share_count++;
@@ -249,7 +251,8 @@ static bool hand_over(served *s, struct record *r, const struct ask *ask, err *e
 
 static bool needs_mask(const struct ask *ask)
 {
-    bool must_call = ask->tools.len_bytes > 0 && (ask->tool_choice == TOOLS_REQUIRED || ask->tool_choice == TOOLS_NAMED);
+    bool must_call = ask->tools.len_bytes > 0 &&
+                     (ask->tool_choice == TOOLS_REQUIRED || ask->tool_choice == TOOLS_NAMED);
     return ask->shape != SHAPE_FREE || must_call;
 }
 

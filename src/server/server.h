@@ -1,6 +1,6 @@
-/* server/ is the front door: HTTP on sockets it inherited, the APIs people's programs already speak, nothing of a model.
- * It turns each request into an ask (ask.h), hands it to a backend (backend.h), and writes what comes back as the API's
- * own bytes. It opens no file, makes no connection, holds no weights and no vocabulary; it runs in the jail's
+/* server/ is the front door: HTTP on sockets it inherited, the APIs people's programs already speak, nothing of a
+ * model. It turns each request into an ask (ask.h), hands it to a backend (backend.h), and writes what comes back as
+ * the API's own bytes. It opens no file, makes no connection, holds no weights and no vocabulary; it runs in the jail's
  * profile of that name, where a mistake in it could not either.
  *
  *   socket -> conn.c -> http.c -> guard.c -> route.c -> an API's reader -> ask ==> backend

@@ -189,7 +189,7 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < GRAMMAR_ROWS; i++) {
         view table;
         e = (err){ 0 };
-        if (CHECK(grammar_from_gbnf(view_of(GRAMMARS[i].schema), &a, &table, NULL, &e), "%s: %s", GRAMMARS[i].says, e.text))
+        if (CHECK(grammar_from_gbnf(view_of(GRAMMARS[i].schema), NULL, &a, &table, NULL, &e), "%s: %s", GRAMMARS[i].says, e.text))
             check_table(GRAMMARS[i].says, table, w, texts, GRAMMARS[i].answer, walks);
     }
     check_tools(w, texts, &a, walks);

@@ -74,8 +74,8 @@ static void models(void)
         { "the folder", folder, "/", file, true },
         { "a folder that begins so", folder, "x/", file, false },
         { "the file with its hash", file, " sha256:" ABC, file, true },
-        { "the file with another", file, " sha256:0a7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", file,
-          false },
+        { "the file with another", file,
+          " sha256:0a7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", file, false },
         { "a link that leads out", folder, "/", link, false },
         { "a file that is not there", folder, "/", "/tmp/hearth-none", false },
     };

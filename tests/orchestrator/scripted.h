@@ -87,7 +87,8 @@ struct scripted {
 
 /* ---- reading ---- */
 
-__attribute__((unused)) static bool script_ids(struct scripted *s, const model *m, view text, struct script_step *step, err *e)
+__attribute__((unused)) static bool script_ids(struct scripted *s, const model *m, view text,
+                                               struct script_step *step, err *e)
 {
     arena scratch;
     size_t room = tokenizer_ids_max(m->tokenizer, text.len_bytes);
@@ -231,7 +232,8 @@ static void script_wait(const struct scripted *s, uint64_t us)
 
 static void script_send(struct scripted *s, uint32_t kind, const void *event, size_t bytes)
 {
-    if (ring_send_wait(s->out, kind, (view){ event, bytes }) != RING_OK) jail_crash("the client is gone", "scripted", 0);
+    if (ring_send_wait(s->out, kind, (view){ event, bytes }) != RING_OK)
+        jail_crash("the client is gone", "scripted", 0);
 }
 
 /* The prompt as text, for `match`. */

@@ -5,7 +5,8 @@
 
 static void heads(void)
 {
-    static const struct { const char *says, *text; enum http_result want; int status; } rows[] = {
+    static const struct { const char *says, *text; enum http_result want; int status;
+    } rows[] = {
         { "a plain request", "GET / HTTP/1.1\r\nHost: a\r\n\r\n", HTTP_GOOD, 0 },
         { "an empty line before it", "\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", HTTP_GOOD, 0 },
         { "HTTP/1.0 without a Host", "GET / HTTP/1.0\r\n\r\n", HTTP_GOOD, 0 },
@@ -29,15 +30,16 @@ static void heads(void)
         { "a length", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 12\r\n\r\n", HTTP_GOOD, 0 },
         { "two lengths, the same", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
           HTTP_REFUSED, 400 },
-        { "a length and chunks", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
-          HTTP_REFUSED, 400 },
+        { "a length and chunks",
+          "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", HTTP_REFUSED, 400 },
         { "a length with a sign", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\n", HTTP_REFUSED, 400 },
         { "an empty length", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n\r\n", HTTP_REFUSED, 400 },
         { "a length of 16 digits", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000000000\r\n\r\n",
           HTTP_REFUSED, 400 },
         { "chunks", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", HTTP_GOOD, 0 },
         { "chunks in HTTP/1.0", "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", HTTP_REFUSED, 501 },
-        { "packed chunks", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", HTTP_REFUSED, 501 },
+        { "packed chunks", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", HTTP_REFUSED,
+          501 },
         { "an expectation nobody knows", "POST / HTTP/1.1\r\nHost: a\r\nExpect: tea\r\n\r\n", HTTP_REFUSED, 417 },
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -46,12 +48,14 @@ static void heads(void)
         int status = 0;
         err e = { 0 };
         enum http_result got = http_head_read(view_of(rows[i].text), &head, &used, &status, &e);
-        CHECK(got == rows[i].want && status == rows[i].status, "%s: %d, status %d, %s", rows[i].says, got, status, e.text);
+        CHECK(got == rows[i].want && status == rows[i].status, "%s: %d, status %d, %s", rows[i].says, got, status,
+              e.text);
         CHECK(got != HTTP_GOOD || used == len, "%s: %zu of %zu bytes", rows[i].says, used, len);
         CHECK((got == HTTP_REFUSED) == (e.code != ERR_NONE), "%s: an error where it is refused", rows[i].says);
         for (size_t cut = 0; cut < len && got == HTTP_GOOD; cut++) { /* no part of a good head is a head, or refused */
             err ignored = { 0 };
-            if (http_head_read((view){ (const uint8_t *)rows[i].text, cut }, &head, &used, &status, &ignored) != HTTP_MORE)
+            if (http_head_read((view){ (const uint8_t *)rows[i].text, cut }, &head, &used, &status, &ignored) !=
+                HTTP_MORE)
                 CHECK(false, "%s: %zu bytes are no head", rows[i].says, cut);
         }
     }
@@ -136,7 +140,8 @@ static void chunks(void)
             err e = { 0 };
             while (at < len && r == HTTP_MORE) {
                 size_t piece = len - at < step ? len - at : step;
-                r = http_chunks_read(&c, (view){ (const uint8_t *)rows[i].text + at, piece }, out + put, &got, &used, &e);
+                r = http_chunks_read(&c, (view){ (const uint8_t *)rows[i].text + at, piece }, out + put, &got, &used,
+                                     &e);
                 if (r != HTTP_REFUSED) {
                     put += got;
                     at += used;
@@ -144,7 +149,8 @@ static void chunks(void)
             }
             bool same = r == HTTP_REFUSED || (put == strlen(rows[i].body) && memcmp(out, rows[i].body, put) == 0);
             bool left = r != HTTP_GOOD || len - at == rows[i].left;
-            if (!CHECK(r == rows[i].want && same && left, "%s in pieces of %zu: %d, %zu bytes", rows[i].says, step, r, put))
+            if (!CHECK(r == rows[i].want && same && left, "%s in pieces of %zu: %d, %zu bytes", rows[i].says, step, r,
+                       put))
                 break;
         }
     }

@@ -135,7 +135,8 @@ static inline void script_choose(struct script_ask *a, const json_value *tools)
     const json_value *properties = json_at(chosen, view_of("/function/parameters/properties"));
     size_t len = (size_t)snprintf(a->args, sizeof a->args, "{");
     snprintf(a->tool, sizeof a->tool, "%.*s", (int)name->text.len_bytes, (const char *)name->text.ptr);
-    if (required == NULL && properties == NULL) len += (size_t)snprintf(a->args + len, sizeof a->args - len, "\"city\":\"Paris\"");
+    if (required == NULL && properties == NULL)
+        len += (size_t)snprintf(a->args + len, sizeof a->args - len, "\"city\":\"Paris\"");
     if (required != NULL) JSON_EACH(item, required) {
         const char *value = script_value(item->text, json_find(properties, item->text));
         if (item->text.len_bytes + strlen(value) + 8 > sizeof a->args - len) break;

@@ -120,8 +120,8 @@ static const char *ask_with(struct bench *b, const char *line, const char *heade
 {
     char head[4096];
     int fd = connect_to(b);
-    int len = snprintf(head, sizeof head, "%s HTTP/1.1\r\nHost: localhost\r\n%sContent-Length: %zu\r\n\r\n", line, headers,
-                       strlen(body));
+    int len = snprintf(head, sizeof head, "%s HTTP/1.1\r\nHost: localhost\r\n%sContent-Length: %zu\r\n\r\n", line,
+                       headers, strlen(body));
     put(fd, head, (size_t)len);
     put(fd, body, strlen(body));
     const char *answer = get(b, fd);
@@ -151,82 +151,139 @@ static bool in_order(const char *text, ...)
 }
 
 #define USER(text) "\"messages\":[{\"role\":\"user\",\"content\":\"" text "\"}]"
-#define TOOLS "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"weather\",\"parameters\":{\"type\":\"object\"}}}]"
+#define TOOLS                                                                                                          \
+    "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"weather\",\"parameters\":{\"type\":\"object\"}}}]"
 
 /* ---- the wire form of each API ---- */
 
 static void wire_forms(void)
 {
-    static const struct { const char *says, *line, *body, *want[5]; } rows[] = {
-        { "chat", "POST /v1/chat/completions", "{\"model\":\"scripted\"," USER("hello you") "}",
+    static const struct { const char *says, *line, *body, *want[5];
+    } rows[] = {
+        { "chat",
+          "POST /v1/chat/completions",
+          "{\"model\":\"scripted\"," USER("hello you") "}",
           { "200 OK", "\"object\":\"chat.completion\"", "\"content\":\"hello you\"", "\"finish_reason\":\"stop\"",
             "\"prompt_tokens\":" } },
-        { "chat stream", "POST /v1/chat/completions", "{\"stream\":true," USER("hello you") "}",
-          { "text/event-stream", "data: {\"id\":\"chatcmpl-", "\"delta\":{\"role\":\"assistant\"", "\"content\":\" you\"",
-            "data: [DONE]" } },
-        { "chat calls", "POST /v1/chat/completions", "{\"stream\":true," TOOLS "," USER("call") "}",
+        { "chat stream",
+          "POST /v1/chat/completions",
+          "{\"stream\":true," USER("hello you") "}",
+          { "text/event-stream", "data: {\"id\":\"chatcmpl-", "\"delta\":{\"role\":\"assistant\"",
+            "\"content\":\" you\"", "data: [DONE]" } },
+        { "chat calls",
+          "POST /v1/chat/completions",
+          "{\"stream\":true," TOOLS "," USER("call") "}",
           { "\"tool_calls\":[{\"index\":0,\"id\":\"call_", "\"type\":\"function\"", "\"name\":\"weather\"",
             "\"arguments\":\"{\\\"city\\\":\\\"Paris\\\"}\"", "\"finish_reason\":\"tool_calls\"" } },
-        { "chat usage in a stream", "POST /v1/chat/completions",
+        { "chat usage in a stream",
+          "POST /v1/chat/completions",
           "{\"stream\":true,\"stream_options\":{\"include_usage\":true}," USER("a") "}",
           { "\"finish_reason\":\"stop\"", "\"choices\":[],\"usage\":{", "\"cached_tokens\":1", "[DONE]", NULL } },
-        { "completions", "POST /v1/completions", "{\"prompt\":\"go on\"}",
+        { "completions",
+          "POST /v1/completions",
+          "{\"prompt\":\"go on\"}",
           { "\"object\":\"text_completion\"", "\"text\":\"go on\"", "\"finish_reason\":\"stop\"", NULL, NULL } },
-        { "responses", "POST /v1/responses", "{\"input\":\"think hi\"}",
+        { "responses",
+          "POST /v1/responses",
+          "{\"input\":\"think hi\"}",
           { "\"object\":\"response\"", "\"type\":\"reasoning\"", "\"type\":\"message\"", "\"text\":\"think hi\"",
             "\"total_tokens\":" } },
-        { "responses stream", "POST /v1/responses", "{\"stream\":true,\"input\":\"hi\"}",
+        { "responses stream",
+          "POST /v1/responses",
+          "{\"stream\":true,\"input\":\"hi\"}",
           { "event: response.created\ndata: {\"type\":\"response.created\",\"sequence_number\":0",
             "event: response.output_item.added", "event: response.content_part.added",
             "event: response.output_text.delta", "event: response.completed" } },
-        { "messages", "POST /v1/messages", "{\"max_tokens\":50," USER("hi there") "}",
+        { "messages",
+          "POST /v1/messages",
+          "{\"max_tokens\":50," USER("hi there") "}",
           { "\"type\":\"message\"", "{\"type\":\"text\",\"text\":\"hi there\"}", "\"stop_reason\":\"end_turn\"",
             "\"cache_read_input_tokens\":1", "\"output_tokens\":" } },
-        { "messages stream", "POST /v1/messages", "{\"stream\":true,\"max_tokens\":50," USER("think hi") "}",
+        { "messages stream",
+          "POST /v1/messages",
+          "{\"stream\":true,\"max_tokens\":50," USER("think hi") "}",
           { "event: message_start", "\"type\":\"thinking\",\"thinking\":\"\"", "event: content_block_stop",
             "\"type\":\"text_delta\"", "event: message_stop" } },
-        { "messages calls", "POST /v1/messages",
-          "{\"stream\":true,\"tools\":[{\"name\":\"weather\",\"input_schema\":{\"type\":\"object\"}}]," USER("call") "}",
-          { "\"type\":\"tool_use\",\"id\":\"toolu_", "\"input\":{}", "\"partial_json\":\"{\\\"city\\\":\\\"Paris\\\"}\"",
-            "event: content_block_stop", "\"stop_reason\":\"tool_use\"" } },
-        { "count", "POST /v1/messages/count_tokens", "{" USER("hi there") "}",
+        { "messages calls",
+          "POST /v1/messages",
+          "{\"stream\":true,\"tools\":[{\"name\":\"weather\",\"input_schema\":{\"type\":\"object\"}}]," USER(
+              "call") "}",
+          { "\"type\":\"tool_use\",\"id\":\"toolu_", "\"input\":{}",
+            "\"partial_json\":\"{\\\"city\\\":\\\"Paris\\\"}\"", "event: content_block_stop",
+            "\"stop_reason\":\"tool_use\"" } },
+        { "count",
+          "POST /v1/messages/count_tokens",
+          "{" USER("hi there") "}",
           { "200 OK", "{\"input_tokens\":3}", NULL, NULL, NULL } },
-        { "ollama chat", "POST /api/chat", "{\"model\":\"scripted:latest\"," USER("hi there") "}",
+        { "ollama chat",
+          "POST /api/chat",
+          "{\"model\":\"scripted:latest\"," USER("hi there") "}",
           { "application/x-ndjson", "\"content\":\"hi\"},\"done\":false}", "\"content\":\" there\"},\"done\":false}",
             "\"done\":true,\"done_reason\":\"stop\"", "\"eval_count\":2" } },
-        { "ollama calls are objects", "POST /api/chat", "{\"stream\":false," TOOLS "," USER("call") "}",
-          { "\"tool_calls\":[{", "\"name\":\"weather\",\"arguments\":{\"city\":\"Paris\"}", "\"done\":true", NULL, NULL } },
-        { "ollama generate", "POST /api/generate", "{\"stream\":false,\"prompt\":\"go\",\"system\":\"s\"}",
+        { "ollama calls are objects",
+          "POST /api/chat",
+          "{\"stream\":false," TOOLS "," USER("call") "}",
+          { "\"tool_calls\":[{", "\"name\":\"weather\",\"arguments\":{\"city\":\"Paris\"}", "\"done\":true", NULL,
+            NULL } },
+        { "ollama generate",
+          "POST /api/generate",
+          "{\"stream\":false,\"prompt\":\"go\",\"system\":\"s\"}",
           { "\"response\":\"go\"", "\"done\":true", NULL, NULL, NULL } },
-        { "ollama embed", "POST /api/embed", "{\"input\":[\"a\",\"b\"]}",
+        { "ollama embed",
+          "POST /api/embed",
+          "{\"input\":[\"a\",\"b\"]}",
           { "\"embeddings\":[[0.5,1,", "],[0.5,1,", "\"prompt_eval_count\":", NULL, NULL } },
-        { "embeddings", "POST /v1/embeddings", "{\"input\":\"a\"}", { "\"embedding\":[0.5,1,1.5", NULL, NULL, NULL, NULL } },
-        { "embeddings base64", "POST /v1/embeddings", "{\"input\":\"a\",\"encoding_format\":\"base64\"}",
+        { "embeddings",
+          "POST /v1/embeddings",
+          "{\"input\":\"a\"}",
+          { "\"embedding\":[0.5,1,1.5", NULL, NULL, NULL, NULL } },
+        { "embeddings base64",
+          "POST /v1/embeddings",
+          "{\"input\":\"a\",\"encoding_format\":\"base64\"}",
           { "\"embedding\":\"AAAAPwAAgD8", NULL, NULL, NULL, NULL } },
-        { "models", "GET /v1/models", "", { "\"object\":\"list\"", "\"id\":\"scripted\"", "\"id\":\"other\"", NULL, NULL } },
+        { "models",
+          "GET /v1/models",
+          "",
+          { "\"object\":\"list\"", "\"id\":\"scripted\"", "\"id\":\"other\"", NULL, NULL } },
         { "one model", "GET /v1/models/other", "", { "{\"id\":\"other\"", NULL, NULL, NULL, NULL } },
         { "tags", "GET /api/tags", "", { "{\"models\":[{\"name\":\"scripted\"", NULL, NULL, NULL, NULL } },
-        { "show", "POST /api/show", "{\"model\":\"other\"}", { "\"script.context_length\":4096", "\"tools\"", NULL, NULL, NULL } },
+        { "show",
+          "POST /api/show",
+          "{\"model\":\"other\"}",
+          { "\"script.context_length\":4096", "\"tools\"", NULL, NULL, NULL } },
         { "version", "GET /api/version", "", { "{\"version\":\"0.1\"}", NULL, NULL, NULL, NULL } },
         { "tokenize", "POST /tokenize", "{\"content\":\"AB\"}", { "{\"tokens\":[65,66]", NULL, NULL, NULL, NULL } },
-        { "apply-template", "POST /apply-template", "{" USER("hi") "}", { "{\"prompt\":\"hi\"}", NULL, NULL, NULL, NULL } },
+        { "apply-template",
+          "POST /apply-template",
+          "{" USER("hi") "}",
+          { "{\"prompt\":\"hi\"}", NULL, NULL, NULL, NULL } },
         { "health", "GET /health", "", { "200 OK", "{\"status\":\"ok\"}", NULL, NULL, NULL } },
         { "metrics", "GET /metrics", "", { "# TYPE hearth_requests_total counter", NULL, NULL, NULL, NULL } },
         { "HEAD has no body", "HEAD /", "", { "200 OK", "Content-Length: 27\r\n\r\n", NULL, NULL, NULL } },
-        { "a chat in HTTP/1.1 keeps its connection", "POST /v1/chat/completions", "{" USER("a") "}",
+        { "a chat in HTTP/1.1 keeps its connection",
+          "POST /v1/chat/completions",
+          "{" USER("a") "}",
           { "Connection: keep-alive", NULL, NULL, NULL, NULL } },
-        { "several answers", "POST /v1/chat/completions", "{\"n\":2," USER("a b") "}",
+        { "several answers",
+          "POST /v1/chat/completions",
+          "{\"n\":2," USER("a b") "}",
           { "{\"index\":0", "\"content\":\"a b\"", "{\"index\":1", "\"content\":\"a b\"", NULL } },
-        { "log-probabilities", "POST /v1/chat/completions", "{\"logprobs\":true," USER("ab") "}",
-          { "\"logprobs\":{\"content\":[{\"token\":\"ab\",\"logprob\":-0.5,\"bytes\":[97,98]", NULL, NULL, NULL, NULL } },
-        { "max_tokens", "POST /v1/chat/completions", "{\"max_tokens\":1," USER("a b c") "}",
+        { "log-probabilities",
+          "POST /v1/chat/completions",
+          "{\"logprobs\":true," USER("ab") "}",
+          { "\"logprobs\":{\"content\":[{\"token\":\"ab\",\"logprob\":-0.5,\"bytes\":[97,98]", NULL, NULL, NULL,
+            NULL } },
+        { "max_tokens",
+          "POST /v1/chat/completions",
+          "{\"max_tokens\":1," USER("a b c") "}",
           { "\"content\":\"a\"", "\"finish_reason\":\"length\"", NULL, NULL, NULL } },
     };
     struct bench *b = start(NULL);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         const char *answer = ask(b, rows[i].line, rows[i].body);
-        CHECK(in_order(answer, rows[i].want[0], rows[i].want[1], rows[i].want[2], rows[i].want[3], rows[i].want[4], NULL),
-              "%s: %.1500s", rows[i].says, answer);
+        CHECK(
+            in_order(answer, rows[i].want[0], rows[i].want[1], rows[i].want[2], rows[i].want[3], rows[i].want[4], NULL),
+            "%s: %.1500s", rows[i].says, answer);
     }
     end(b);
 }
@@ -235,7 +292,8 @@ static void wire_forms(void)
 
 static void conversations(void)
 {
-    static const struct { const char *says, *line, *body, *messages; } rows[] = {
+    static const struct { const char *says, *line, *body, *messages;
+    } rows[] = {
         { "system messages before the first other one become one", "POST /v1/chat/completions",
           "{\"messages\":[{\"role\":\"system\",\"content\":\"a\"},{\"role\":\"developer\",\"content\":\"b\"},"
           "{\"role\":\"user\",\"content\":\"c\"}]}",
@@ -250,7 +308,8 @@ static void conversations(void)
         { "reasoning goes back where it came from", "POST /v1/chat/completions",
           "{\"messages\":[{\"role\":\"assistant\",\"content\":\"a\",\"reasoning_content\":\"t\"},"
           "{\"role\":\"user\",\"content\":\"b\"}]}",
-          "[{\"role\":\"assistant\",\"content\":\"a\",\"reasoning_content\":\"t\"},{\"role\":\"user\",\"content\":\"b\"}]" },
+          "[{\"role\":\"assistant\",\"content\":\"a\",\"reasoning_content\":\"t\"},{\"role\":\"user\",\"content\":"
+          "\"b\"}]" },
         { "items of a response that belong together are one answer", "POST /v1/responses",
           "{\"instructions\":\"s\",\"input\":[{\"role\":\"user\",\"content\":\"u\"},"
           "{\"type\":\"reasoning\",\"summary\":[],\"content\":[{\"type\":\"reasoning_text\",\"text\":\"t\"}]},"
@@ -266,8 +325,10 @@ static void conversations(void)
           "{\"type\":\"thinking\",\"thinking\":\"t\"},{\"type\":\"text\",\"text\":\"a\"},"
           "{\"type\":\"tool_use\",\"id\":\"x\",\"name\":\"f\",\"input\":{\"q\":2}}]},{\"role\":\"user\",\"content\":["
           "{\"type\":\"tool_result\",\"tool_use_id\":\"x\",\"content\":\"r\"},{\"type\":\"text\",\"text\":\"u\"}]}]}",
-          "[{\"role\":\"system\",\"content\":\"s\"},{\"role\":\"assistant\",\"content\":\"a\",\"reasoning_content\":\"t\","
-          "\"tool_calls\":[{\"id\":\"x\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":{\"q\":2}}}]},"
+          "[{\"role\":\"system\",\"content\":\"s\"},{\"role\":\"assistant\",\"content\":\"a\",\"reasoning_content\":"
+          "\"t\","
+          "\"tool_calls\":[{\"id\":\"x\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":{\"q\":2}}}]}"
+          ","
           "{\"role\":\"tool\",\"content\":\"r\",\"tool_call_id\":\"x\",\"name\":\"f\"},{\"role\":\"user\",\"content\":"
           "\"u\"}]" },
         { "ollama's calls are objects already", "POST /api/chat",
@@ -298,10 +359,12 @@ static void settings(void)
     CHECK(strstr(b->script.last_messages, "billing") == NULL && strstr(b->script.last_messages, "be kind") != NULL,
           "a billing line is dropped: %s", b->script.last_messages);
     ask(b, "POST /v1/chat/completions",
-        "{" USER("a") ",\"temperature\":0.5,\"top_p\":0.25,\"top_k\":7,\"min_p\":0.125,\"seed\":42,\"presence_penalty\":1,"
-        "\"frequency_penalty\":-1,\"repeat_penalty\":1.5,\"max_completion_tokens\":9,\"stop\":[\"x\",\"y\"],"
-        "\"logit_bias\":{\"5\":-100,\"6\":2},\"top_logprobs\":3,\"logprobs\":true,\"reasoning_effort\":\"low\","
-        "\"tool_choice\":\"required\",\"parallel_tool_calls\":false}");
+        "{" USER(
+            "a") ",\"temperature\":0.5,\"top_p\":0.25,\"top_k\":7,\"min_p\":0.125,\"seed\":42,\"presence_penalty\":1,"
+                 "\"frequency_penalty\":-1,\"repeat_penalty\":1.5,\"max_completion_tokens\":9,\"stop\":[\"x\",\"y\"],"
+                 "\"logit_bias\":{\"5\":-100,\"6\":2},\"top_logprobs\":3,\"logprobs\":true,\"reasoning_effort\":"
+                 "\"low\","
+                 "\"tool_choice\":\"required\",\"parallel_tool_calls\":false}");
     const struct ask *a = &b->script.last;
     const struct sample_settings *s = &a->sample;
     CHECK(s->temperature == 0.5f && s->top_p == 0.25f && s->top_k == 7 && s->min_p == 0.125f && s->seed == 42,
@@ -310,8 +373,9 @@ static void settings(void)
     CHECK(s->presence_penalty == 1.0f && s->frequency_penalty == -1.0f && s->repetition_penalty == 1.5f, "penalties");
     CHECK(a->max_tok == 9 && a->stop_count == 2 && s->bias_count == 2 && a->top_logprobs == 3 && a->logprobs, "limits");
     CHECK(a->tool_choice == TOOLS_REQUIRED && a->one_call && a->effort.len_bytes == 3, "tools and effort");
-    ask(b, "POST /api/chat", "{" USER("a") ",\"options\":{\"seed\":7,\"num_predict\":-1,\"temperature\":0,\"stop\":\"q\","
-        "\"unheard\":1},\"think\":false,\"format\":{\"type\":\"object\"}}");
+    ask(b, "POST /api/chat",
+        "{" USER("a") ",\"options\":{\"seed\":7,\"num_predict\":-1,\"temperature\":0,\"stop\":\"q\","
+                      "\"unheard\":1},\"think\":false,\"format\":{\"type\":\"object\"}}");
     CHECK(s->seed == 7 && a->max_tok == 0 && s->temperature == 0.0f && a->stop_count == 1 && a->think == ASK_THINK_NO &&
           a->shape == SHAPE_SCHEMA, "ollama's options");
     CHECK(strstr(ask(b, "GET /metrics", ""), "hearth_unknown_fields_total 1\n") != NULL, "unknown fields are counted");
@@ -322,18 +386,20 @@ static void settings(void)
 
 static void refusals(void)
 {
-    static const struct { const char *says, *line, *body, *status, *want; } rows[] = {
+    static const struct { const char *says, *line, *body, *status, *want;
+    } rows[] = {
         { "no JSON", "POST /v1/chat/completions", "hello", "400", "{\"error\":{\"message\":\"body:" },
         { "nothing", "POST /v1/chat/completions", "", "400", "it is empty" },
-        { "a name twice", "POST /v1/chat/completions", "{\"n\":1,\"n\":2}", "400", "\"type\":\"invalid_request_error\"" },
+        { "a name twice", "POST /v1/chat/completions", "{\"n\":1,\"n\":2}", "400",
+          "\"type\":\"invalid_request_error\"" },
         { "an array", "POST /v1/chat/completions", "[]", "400", "an object is needed" },
         { "no messages", "POST /v1/chat/completions", "{}", "400", "\"param\":\"messages\"" },
         { "empty messages", "POST /v1/chat/completions", "{\"messages\":[]}", "400", "\"param\":\"messages\"" },
         { "a wrong type, with its place", "POST /v1/chat/completions",
           "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"user\",\"content\":5}]}", "400",
           "\"param\":\"messages[1].content\"" },
-        { "an unknown role", "POST /v1/chat/completions", "{\"messages\":[{\"role\":\"boss\",\"content\":\"a\"}]}", "400",
-          "\"param\":\"messages[0].role\"" },
+        { "an unknown role", "POST /v1/chat/completions", "{\"messages\":[{\"role\":\"boss\",\"content\":\"a\"}]}",
+          "400", "\"param\":\"messages[0].role\"" },
         { "a picture", "POST /v1/chat/completions",
           "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\",\"image_url\":{}}]}]}", "400",
           "image_url can not be read here" },
@@ -342,9 +408,11 @@ static void refusals(void)
         { "n 0", "POST /v1/chat/completions", "{\"n\":0," USER("a") "}", "400", "\"param\":\"n\"" },
         { "n 17", "POST /v1/chat/completions", "{\"n\":17," USER("a") "}", "400", "allowed 1..16" },
         { "n 1.5", "POST /v1/chat/completions", "{\"n\":1.5," USER("a") "}", "400", "a whole number" },
-        { "max_tokens 0", "POST /v1/chat/completions", "{\"max_tokens\":0," USER("a") "}", "400", "\"param\":\"max_tokens\"" },
+        { "max_tokens 0", "POST /v1/chat/completions", "{\"max_tokens\":0," USER("a") "}", "400",
+          "\"param\":\"max_tokens\"" },
         { "21 rivals", "POST /v1/chat/completions", "{\"top_logprobs\":21," USER("a") "}", "400", "allowed 0..20" },
-        { "a bias of -101", "POST /v1/chat/completions", "{\"logit_bias\":{\"1\":-101}," USER("a") "}", "400", "logit_bias" },
+        { "a bias of -101", "POST /v1/chat/completions", "{\"logit_bias\":{\"1\":-101}," USER("a") "}", "400",
+          "logit_bias" },
         { "a bias without a token", "POST /v1/chat/completions", "{\"logit_bias\":{\"x\":1}," USER("a") "}", "400",
           "token id" },
         { "a schema that is none", "POST /v1/chat/completions",
@@ -353,24 +421,28 @@ static void refusals(void)
         { "a tool without a name", "POST /v1/chat/completions",
           "{\"tools\":[{\"type\":\"function\",\"function\":{}}]," USER("a") "}", "400", "tools[0].function" },
         { "sound", "POST /v1/chat/completions", "{\"audio\":{}," USER("a") "}", "400", "\"param\":\"audio\"" },
-        { "an unknown model", "POST /v1/chat/completions", "{\"model\":\"x\"," USER("a") "}", "404", "scripted, other" },
+        { "an unknown model", "POST /v1/chat/completions", "{\"model\":\"x\"," USER("a") "}", "404",
+          "scripted, other" },
         { "a prompt over the context", "POST /v1/chat/completions", "{" USER("long") "}", "400",
           "9000 tokens, the context holds 4096" },
         { "too many", "POST /v1/chat/completions", "{" USER("busy") "}", "503", "Retry-After: 1\r\n" },
         { "a failure before a stream is an answer with a status", "POST /v1/chat/completions",
           "{\"stream\":true," USER("fail") "}", "400", "can not be rendered" },
-        { "a failure in a stream is an event", "POST /v1/chat/completions", "{\"stream\":true," USER("break") "}", "200",
-          "data: {\"error\":{\"message\":\"engine: ended" },
+        { "a failure in a stream is an event", "POST /v1/chat/completions", "{\"stream\":true," USER("break") "}",
+          "200", "data: {\"error\":{\"message\":\"engine: ended" },
         { "stored responses", "POST /v1/responses", "{\"input\":\"a\",\"previous_response_id\":\"r\"}", "400",
           "\"param\":\"previous_response_id\"" },
         { "a stored response is not here", "GET /v1/responses/resp_1", "", "404", "not stored" },
-        { "an item nobody knows", "POST /v1/responses", "{\"input\":[{\"type\":\"computer_call\"}]}", "400", "computer_call" },
+        { "an item nobody knows", "POST /v1/responses", "{\"input\":[{\"type\":\"computer_call\"}]}", "400",
+          "computer_call" },
         { "anthropic's shape", "POST /v1/messages", "{\"messages\":5}", "400",
           "{\"type\":\"error\",\"error\":{\"type\":\"invalid_request_error\"" },
-        { "anthropic's unknown model", "POST /v1/messages", "{\"model\":\"x\"," USER("a") "}", "404", "\"not_found_error\"" },
+        { "anthropic's unknown model", "POST /v1/messages", "{\"model\":\"x\"," USER("a") "}", "404",
+          "\"not_found_error\"" },
         { "anthropic's failure in a stream", "POST /v1/messages", "{\"stream\":true," USER("break") "}", "200",
           "event: error\ndata: {\"type\":\"error\"" },
-        { "ollama's shape", "POST /api/chat", "{\"model\":\"x\"," USER("a") "}", "404", "{\"error\":\"model \\\"x\\\" not found" },
+        { "ollama's shape", "POST /api/chat", "{\"model\":\"x\"," USER("a") "}", "404",
+          "{\"error\":\"model \\\"x\\\" not found" },
         { "ollama's failure in a stream", "POST /api/chat", "{" USER("break") "}", "200", "{\"error\":\"engine:" },
         { "ollama's pictures", "POST /api/chat",
           "{\"messages\":[{\"role\":\"user\",\"content\":\"a\",\"images\":[\"x\"]}]}", "400", "pictures" },
@@ -411,7 +483,8 @@ static void with_keys(struct server_options *o)
 
 static void guards(void)
 {
-    static const struct { const char *says, *line, *headers, *status, *want; } rows[] = {
+    static const struct { const char *says, *line, *headers, *status, *want;
+    } rows[] = {
         { "no key", "GET /v1/models", "", "401", "WWW-Authenticate: Bearer" },
         { "a wrong key", "GET /v1/models", "Authorization: Bearer annn\r\n", "401", "not known" },
         { "an empty key", "GET /v1/models", "Authorization: Bearer \r\n", "401", "" },
@@ -431,7 +504,8 @@ static void guards(void)
           "Authorization: Bearer ann\r\nSec-Fetch-Site: cross-site\r\n", "403", "" },
         { "an allowed origin", "GET /v1/models", "Authorization: Bearer ann\r\nOrigin: https://chat.example\r\n", "200",
           "Access-Control-Allow-Origin: https://chat.example" },
-        { "the server's own page", "GET /v1/models", "Authorization: Bearer ann\r\nOrigin: http://localhost\r\n", "200", "" },
+        { "the server's own page", "GET /v1/models", "Authorization: Bearer ann\r\nOrigin: http://localhost\r\n", "200",
+          "" },
         { "a preflight from there", "OPTIONS /v1/chat/completions",
           "Origin: https://chat.example\r\nAccess-Control-Request-Headers: authorization,x-stainless-os\r\n", "204",
           "Access-Control-Allow-Headers: authorization,x-stainless-os" },
@@ -496,7 +570,8 @@ static void slow_clients(void)
         put(crowd[i], "GET", 3);
         server_turn(b->s, 1);
     }
-    CHECK(strncmp(ask(b, "GET /health", "") + 9, "200", 3) == 0, "32 half-open clients in 8 places push out each other");
+    CHECK(strncmp(ask(b, "GET /health", "") + 9, "200", 3) == 0,
+          "32 half-open clients in 8 places push out each other");
     for (size_t i = 0; i < 32; i++) close(crowd[i]);
     close(silent);
     close(half);
@@ -512,8 +587,9 @@ static size_t inside(struct bench *b)
 
 static void leaving(void)
 {
-    static const char forever[] = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 74\r\n\r\n"
-                                  "{\"stream\":true ,\"messages\":[{\"role\":\"user\",\"content\":\"forever and ever\"}]}";
+    static const char forever[] =
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 74\r\n\r\n"
+        "{\"stream\":true ,\"messages\":[{\"role\":\"user\",\"content\":\"forever and ever\"}]}";
     struct bench *b = start(hurried);
     int fd = connect_to(b);
     put(fd, forever, strlen(forever));
@@ -537,28 +613,32 @@ static void keep_alive(void)
 {
     struct bench *b = start(NULL);
     int fd = connect_to(b);
-    static const char two[] = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\nGET /api/version HTTP/1.1\r\nHost: localhost\r\n"
-                              "Connection: close\r\n\r\n";
+    static const char two[] =
+        "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\nGET /api/version HTTP/1.1\r\nHost: localhost\r\n"
+        "Connection: close\r\n\r\n";
     put(fd, two, strlen(two));
     turns(b, 30);
     get(b, fd);
-    CHECK(in_order(b->answer, "200 OK", "\"status\":\"ok\"", "200 OK", "\"version\"", NULL), "two requests at once: %.800s",
-          b->answer);
+    CHECK(in_order(b->answer, "200 OK", "\"status\":\"ok\"", "200 OK", "\"version\"", NULL),
+          "two requests at once: %.800s", b->answer);
     CHECK(is_closed(b, fd, 500), "Connection: close is kept");
     close(fd);
     fd = connect_to(b);
-    static const char chunks[] = "POST /tokenize HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
-                                 "8\r\n{\"conten\r\n7\r\nt\":\"A\"}\r\n0\r\n\r\nGET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    static const char chunks[] =
+        "POST /tokenize HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+        "8\r\n{\"conten\r\n7\r\nt\":\"A\"}\r\n0\r\n\r\nGET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
     for (size_t i = 0; i < strlen(chunks); i++) { /* a byte a turn */
         put(fd, chunks + i, 1);
         server_turn(b->s, 0);
     }
     turns(b, 150); /* small segments wait for one another */
     get(b, fd);
-    CHECK(in_order(b->answer, "{\"tokens\":[65]", "\"status\":\"ok\"", NULL), "chunks, a byte at a time: %.600s", b->answer);
+    CHECK(in_order(b->answer, "{\"tokens\":[65]", "\"status\":\"ok\"", NULL), "chunks, a byte at a time: %.600s",
+          b->answer);
     close(fd);
     fd = connect_to(b);
-    static const char waits[] = "POST /tokenize HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 15\r\n\r\n";
+    static const char waits[] =
+        "POST /tokenize HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 15\r\n\r\n";
     put(fd, waits, strlen(waits));
     turns(b, 20);
     char said[64] = "";
@@ -579,8 +659,8 @@ static void pings(void)
     struct bench *b = start(hurried);
     b->script.hold_ms = 1600;
     const char *answer = ask(b, "POST /v1/chat/completions", "{\"stream\":true," USER("slow") "}");
-    CHECK(in_order(answer, "text/event-stream", ": ping", "\"content\":\"slow\"", "[DONE]", NULL), "a silent stream: %.600s",
-          answer);
+    CHECK(in_order(answer, "text/event-stream", ": ping", "\"content\":\"slow\"", "[DONE]", NULL),
+          "a silent stream: %.600s", answer);
     end(b);
 }
 
