@@ -1,5 +1,5 @@
-/* What cards and reports say: characters, words and tokens counted by hand, a 5-gram model's probabilities worked out on
- * paper, records that are none refused with their byte. */
+/* What cards and reports say: characters, words and tokens counted by hand, a 5-gram model's probabilities worked out
+ * on paper, records that are none refused with their byte. */
 #include "train/fertility.h"
 #include "train/ngram.h"
 
@@ -29,15 +29,16 @@ static void test_fertility(arena *a)
     err e = { 0 };
     const tokenizer *t = make_vocabulary(a, &e);
     if (!CHECK(t != NULL, "%s", e.text)) return;
-    static const char file[] = "\feng\ten\tltr\tEnglish\nthe the\nab \fkhm\tkm\tltr\tKhmer & <x>\n\xe1\x9e\x80\xe1\x9e\x81\n";
+    static const char file[] = "\feng\ten\tltr\tEnglish\nthe the\nab "
+                               "\fkhm\tkm\tltr\tKhmer & <x>\n\xe1\x9e\x80\xe1\x9e\x81\n";
     const char *names[] = { "toy" };
     struct fertility f;
     if (!CHECK(fertility_measure((view){ (const uint8_t *)file, sizeof file - 1 }, &t, names, 1, a, &f, &e), "%s",
                e.text)) return;
     CHECK(f.count == 2 && f.english == 1, "%zu languages, English at %zu", f.count, f.english);
     const struct language *khmer = &f.languages[0], *english = &f.languages[1];
-    CHECK(khmer->chars == 2 && khmer->words == 1 && khmer->tokens[0] == 7, "Khmer: %zu characters, %zu words, %zu tokens",
-          khmer->chars, khmer->words, khmer->tokens[0]);
+    CHECK(khmer->chars == 2 && khmer->words == 1 && khmer->tokens[0] == 7,
+          "Khmer: %zu characters, %zu words, %zu tokens", khmer->chars, khmer->words, khmer->tokens[0]);
     /* "the", blank + "the" with what two merges leave, newline, a, b, blank */
     CHECK(english->chars == 8 && english->words == 3, "English: %zu characters, %zu words", english->chars,
           english->words);

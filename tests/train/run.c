@@ -472,7 +472,7 @@ static void test_small_texts(void)
     view text;
     struct settings s;
     struct vocabulary_report report;
-    CHECK(write_config("small.conf", "small", 12, &e) && arena_new(&a, 1 << 28, &e) &&
+    CHECK(write_config("small.conf", "small", 12, &e) && arena_new(&a, (size_t)1 << 34, &e) &&
               file_read(in("small.conf"), 1 << 20, &a, &text, &e) && settings_read(text, &a, &s, &e), "%s", e.text);
     s.vocab = 100000;
     CHECK(!vocabulary_make(&s, NULL, &a, &report, &e) && e.code == ERR_VALUE && strstr(e.text, "support") != NULL,

@@ -110,8 +110,8 @@ static void test_accumulation(void)
     err e = { 0 };
     struct run one, four;
     struct step_result a, b;
-    if (!CHECK(run_make(&one, &DENSE, &ADAMW, 1, 12, 33, NULL, 1, &e) && run_make(&four, &DENSE, &ADAMW, 6, 2, 33, NULL, 1, &e), "%s",
-               e.text)) return;
+    if (!CHECK(run_make(&one, &DENSE, &ADAMW, 1, 12, 33, NULL, 1, &e) &&
+                   run_make(&four, &DENSE, &ADAMW, 6, 2, 33, NULL, 1, &e), "%s", e.text)) return;
     fill(&one, DENSE.vocab, 7);
     fill(&four, DENSE.vocab, 7);
     CHECK(trainer_step(&one.trainer, &one.batch, &a, &e) && trainer_step(&four.trainer, &four.batch, &b, &e), "%s",
