@@ -171,20 +171,6 @@ static bool open_talk(struct running *r, err *e)
            (set->system == NULL || talk_add(&r->talk, ROLE_SYSTEM, view_of(set->system), view_of(""), e));
 }
 
-<<<<<<< HEAD
-static bool open_session(struct running *r, const struct compute_options *c, const struct draw_options *d,
-                         const struct expert_options *x, const char *model_word, err *e)
-{
-    struct session_settings set = { 0 };
-    if (!open_model(&r->o, model_word, c, e)) return false;
-    if (r->o.model.tokenizer == NULL) return fail(e, ERR_MISSING, ERR_NO_OFFSET, "%s: holds no vocabulary", r->o.path);
-    if (!plan_session(&r->o, c, &set, e) || !plan_draws(&r->o, d, &set, e) ||
-        !session_new(&r->s, &r->o.model, &r->o.kernels, r->o.team, &set, e) ||
-        !expert_log_begin(&r->experts, x, r->set->stats, &r->o.model, &r->o.arena, e))
-        return false;
-    if (r->experts.on) session_watch(r->s, expert_log_watch, &r->experts);
-    return open_talk(r, e);
-=======
 /* A template of the user's own is read here and parsed in the text worker. */
 static bool open_all(struct running *r, const struct compute_options *c, const struct draw_options *d,
                      const char *model_word, arena *a, err *e)
@@ -196,7 +182,6 @@ static bool open_all(struct running *r, const struct compute_options *c, const s
     if (!served_open(&r->o, model_word, c, &jail, source, e)) return false;
     r->ids = ARENA_ARRAY(&r->o.arena, int32_t, r->o.engine.ctx_tok, "token ids", e);
     return r->ids != NULL && served_draws(&r->o, d, &r->ask, e) && open_talk(r, e);
->>>>>>> main
 }
 
 /* Ctrl-C as something to read. Blocked before any thread is made: each takes the mask of its maker. */
@@ -213,15 +198,13 @@ int cmd_run(int argc, char **argv)
     struct run_options set = { 0 };
     struct compute_options compute = { 0 };
     struct draw_options draws = { 0 };
-    struct expert_options experts = { 0 };
     struct command_line line = { .command = "run",
                                  .usage = "[MODEL] [PROMPT]",
                                  .words_max = 2,
                                  .about = "One answer; a chat when there is no prompt and a terminal.",
                                  .groups = { { ROWS, sizeof ROWS / sizeof *ROWS, &set },
                                              compute_group(&compute),
-                                             draw_group(&draws),
-                                             expert_group(&experts) } };
+                                             draw_group(&draws) } };
     int status;
     if (!options_read(&line, argc, argv, &status)) return status;
     if ((set.prompt != NULL) + (set.file != NULL) + (line.word_count > 1) > 1 || (set.think && set.no_think)) {
@@ -234,15 +217,9 @@ int cmd_run(int argc, char **argv)
     struct running r = { .set = &set, .interrupts = chats ? take_interrupts() : -1 };
     arena files = { 0 };
     err e = { 0 };
-<<<<<<< HEAD
-    bool good = open_session(&r, &compute, &draws, &experts, model_word, &e) &&
-                (chats ? chat(&r, &e) : one_shot(&r, prompt, &e)) && expert_log_end(&r.experts, set.stats, &e);
-    expert_log_abandon(&r.experts);
-=======
     bool good = arena_new(&files, TEMPLATE_BYTES_MAX * 2, &e) &&
                 open_all(&r, &compute, &draws, model_word, &files, &e) &&
                 (chats ? chat(&r, &e) : one_shot(&r, prompt, &e));
->>>>>>> main
     hearing_free(&r.hearing);
     talk_free(&r.talk);
     served_close(&r.o);

@@ -3,9 +3,6 @@
 #define HEARTH_CMD_RUN_H
 
 #include "cmd/answer.h"
-#include "cmd/experts.h"
-#include "cmd/hearing.h"
-#include "cmd/open.h"
 #include "cmd/talk.h"
 
 struct run_options {
@@ -25,7 +22,6 @@ struct running {
     int32_t *ids;           /* of the conversation so far: raw text is carried on behind them */
     size_t id_count;
     size_t made;    /* tokens of one answer at most; 0: up to the context */
-    struct expert_log experts;
     int interrupts; /* a descriptor that becomes readable with Ctrl-C; -1: Ctrl-C ends the program */
 };
 
