@@ -268,6 +268,12 @@ void ring_sleep(const ring *r, uint32_t seen)
     syscall(SYS_futex, &r->page[other]->bell, FUTEX_WAIT, seen, NULL, NULL, 0);
 }
 
+void ring_wake(const ring *r)
+{
+    enum ring_role other = r->role == RING_WRITER ? RING_READER : RING_WRITER;
+    syscall(SYS_futex, &r->page[other]->bell, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
+}
+
 enum ring_status ring_receive_wait(ring *r, uint32_t *kind, uint8_t *into, size_t *len_bytes)
 {
     for (;;) {

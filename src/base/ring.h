@@ -94,6 +94,9 @@ uint32_t ring_bell(const ring *r);
 /* Sleeps in futex, without a timeout, until the bell is not `seen`; may return early. */
 void ring_sleep(const ring *r, uint32_t seen);
 
+/* Makes sleepers of this process, in ring_sleep on this ring, return. */
+void ring_wake(const ring *r);
+
 /* ring_receive and ring_send that sleep instead of returning RING_EMPTY and RING_FULL. */
 enum ring_status ring_receive_wait(ring *r, uint32_t *kind, uint8_t *into, size_t *len_bytes);
 enum ring_status ring_send_wait(ring *r, uint32_t kind, view message);

@@ -13,12 +13,18 @@ static const struct command {
     const char *help;
 } COMMANDS[] = {
     { "run", cmd_run, "an answer to a prompt, or a chat" },
+    { "serve", cmd_serve, "answers programs that speak to OpenAI, Anthropic or Ollama" },
+    { "ps", cmd_ps, "what a running server has and does" },
+    { "stop", cmd_stop, "ends a running server" },
+    { "list", cmd_list, "the models in the model folder" },
+    { "key", cmd_key, "who may ask a server" },
     { "inspect", cmd_inspect, "what a model file holds" },
     { "tokens", cmd_tokens, "the token ids of a text, or the text of ids" },
     { "render", cmd_render, "the prompt that a chat template makes of messages" },
     { "logits", cmd_logits, "the raw scores of every next token, and their hash" },
     { "embed", cmd_embed, "a text as a vector" },
     { "eval", cmd_eval, "how well a model predicts a text: bits per byte, perplexity" },
+    { "plan", cmd_plan, "what takes how much memory, and what to change" },
     { "pack", cmd_pack, "a model file as a packed image: it starts at once" },
     { "bench", cmd_bench, "tokens a second on this machine" },
     { "quantize", cmd_quantize, "the same model in fewer bits" },
@@ -26,6 +32,7 @@ static const struct command {
     { "tokenizer", cmd_tokenizer, "a vocabulary from text" },
     { "data", cmd_data, "texts to token shards, for training" },
     { "train", cmd_train, "makes a model, the same bits everywhere" },
+    { "policy", cmd_policy, "what a policy file allows, in sentences" },
     { "doctor", cmd_doctor, "what this machine can do, what is missing and how to get it" },
 };
 enum { COMMAND_COUNT = sizeof COMMANDS / sizeof *COMMANDS };

@@ -21,16 +21,11 @@ static void log_line(void *arg, const char *line)
     say("%s", line);
 }
 
-static uint32_t kv_of(const char *name)
-{
-    return strcmp(name, "f32") == 0 ? KV_F32 : KV_F16;
-}
-
 static struct hearth_settings settings_of(const struct compute_options *c)
 {
     struct hearth_settings set = { .threads = (uint32_t)(c->threads > 0 ? c->threads : threads_default()),
                                    .sequences = 1, .ctx_tok = (uint32_t)c->ctx, .chunk_tok = (uint32_t)c->chunk,
-                                   .memory_bytes = c->memory, .kv = kv_of(c->kv),
+                                   .memory_bytes = c->memory, .kv = (uint32_t)kv_type_named(c->kv),
                                    .activations_f32 = strcmp(c->activations, "f32") == 0 };
     if (c->cpu != NULL) snprintf(set.tier, sizeof set.tier, "%s", c->cpu);
     return set;
@@ -59,30 +54,59 @@ static bool await_ready(struct served *s, err *e)
     return true;
 }
 
+/* Walls that policy asks for and a kernel lacks, where that is to be told only. */
+static void say_missing(const struct served *s, uint32_t wanted)
+{
+    const struct jail_report *r = crew_report(s->crew, SERVICE_ENGINE);
+    char line[JAIL_TEXT_BYTES * 2];
+    for (enum jail_wall w = 0; w < JAIL_WALLS; w++) {
+        if (!(wanted & jail_bit(w)) || (r->up | r->waived) & jail_bit(w)) continue;
+        jail_explain(r, w, line, sizeof line);
+        say("%s", line);
+    }
+}
+
+/* What the owner's policy says to this start. Without a file --no-jail is the user's own choice. */
+static bool ask_policy(struct served *s, const struct jail_choice *jail, struct policy *p, err *e)
+{
+    if (!policy_load(jail->policy, &s->arena, p, e)) return false;
+    if (jail->no_jail && p->path != NULL)
+        return fail(e, ERR_UNSUPPORTED, ERR_NO_OFFSET, "--no-jail: policy %s does not allow it", p->path);
+    if (jail->no_jail)
+        say("--no-jail: the model file is read and computed without walls; what it could make this program do, it "
+            "could do to your files");
+    return policy_allows(p, s->path, e);
+}
+
 static bool start(struct served *s, const char *word, const struct compute_options *c, const struct jail_choice *jail,
                   view source, err *e)
 {
     struct crew_settings set = { .path = s->path, .engine = settings_of(c), .template_source = source,
-                                 .require = JAIL_REQUIRED, .no_jail = jail->no_jail, .progress = show_load,
+                                 .no_jail = jail->no_jail, .progress = show_load,
                                  .log = log_line, .arg = s };
+    set.engine.mask_bytes = jail->mask_bytes;
     struct service_settings asks = { .asks = 1, .ctx_tok = (uint32_t)(c->ctx > 0 ? c->ctx : CTX_TOK_MAX) };
     struct kernels kernels;
-    if (!model_find(word, s->path, e) || !kernels_bind(&kernels, c->cpu, e) ||
-        !crew_start(&s->crew, &set, e) || !crew_attach(s->crew, &s->rings, e) ||
+    struct policy policy;
+    if (!model_find(word, s->path, e) || !kernels_bind(&kernels, c->cpu, e) || !ask_policy(s, jail, &policy, e))
+        return false;
+    set.require = policy.warn ? 0 : policy.require;
+    if (!crew_start(&s->crew, &set, e) || !crew_attach(s->crew, &s->rings, e) ||
         !service_new(&s->service, &s->rings, &asks, e))
         return false;
     s->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (s->event_fd < 0) return fail(e, ERR_IO, ERR_NO_OFFSET, "eventfd: %s", strerror(errno));
-    return service_bells(s->service, s->event_fd, e) && await_ready(s, e);
+    if (!service_bells(s->service, s->event_fd, e) || !await_ready(s, e)) return false;
+    if (policy.warn) say_missing(s, policy.require);
+    return true;
 }
 
 bool served_open(struct served *s, const char *word, const struct compute_options *c, const struct jail_choice *jail,
                  view source, err *e)
 {
+    if (kv_method_named(c->kv) < KV_METHODS)
+        return fail(e, ERR_UNSUPPORTED, ERR_NO_OFFSET, "--kv %s: a measuring tier, for eval alone", c->kv);
     *s = (struct served){ .event_fd = -1, .progress.what = "loading" };
-    if (jail->no_jail)
-        say("--no-jail: the model file is read and computed without walls; what it could make this program do, it "
-            "could do to your files");
     bool good = arena_new(&s->arena, COMMAND_ARENA_BYTES, e) && start(s, word, c, jail, source, e);
     progress_end(&s->progress);
     if (good) say_context(s, c);
@@ -90,12 +114,14 @@ bool served_open(struct served *s, const char *word, const struct compute_option
     return good;
 }
 
-/* The threads of the bells end with the process: they sleep on rings that stay mapped until then. */
 void served_close(struct served *s)
 {
+    service_free(s->service);
+    crew_detach(&s->rings);
     crew_stop(s->crew);
+    if (s->event_fd >= 0 && s->arena.base != NULL) close(s->event_fd);
     arena_free(&s->arena);
-    s->crew = NULL;
+    *s = (struct served){ .event_fd = -1 };
 }
 
 bool served_next(struct served *s, int wait_ms, struct service_event *out, err *e)
@@ -111,14 +137,17 @@ bool served_next(struct served *s, int wait_ms, struct service_event *out, err *
         struct pollfd fds[] = { { .fd = s->event_fd, .events = POLLIN },
                                 { .fd = workers[SERVICE_TEXT], .events = POLLIN },
                                 { .fd = workers[SERVICE_ENGINE], .events = POLLIN } };
-        int got = poll(fds, 3, wait_ms);
+        enum { LOOK_MS = 20 }; /* where a worker is not there, or broken, the crew is looked at */
+        bool waits = service_ready(s->service, NULL, NULL);
+        int got = poll(fds, 3, waits ? wait_ms : LOOK_MS);
         uint64_t rings;
         if (fds[0].revents & POLLIN && read(s->event_fd, &rings, sizeof rings) < 0) continue;
         /* What a worker said before it ended comes first, for it may be why: one more look at the rings. */
         bool ends = (fds[1].revents | fds[2].revents) & POLLIN;
+        if (!ends && !service_ready(s->service, NULL, NULL) && !crew_tend(s->crew, e)) return false;
         if (ends && ended && !crew_tend(s->crew, e)) return false;
         ended = ends && !ended;
-        if (got <= 0 && wait_ms >= 0) return false;
+        if (got <= 0 && wait_ms >= 0 && waits) return false;
     }
 }
 

@@ -1,11 +1,12 @@
-/* A model behind its processes, as `run` uses it: a packer, a text worker and an engine in their jails, and this process
- * as their client. */
+/* A model behind its processes, as `run` uses it: a packer, a text worker and an engine in their jails, and this
+ * process as their client. */
 #ifndef HEARTH_CMD_SERVED_H
 #define HEARTH_CMD_SERVED_H
 
 #include "cmd/open.h"
 #include "cmd/out.h"
 #include "orchestrator/crew.h"
+#include "orchestrator/policy.h"
 
 struct served {
     char path[PATH_BYTES_MAX];
@@ -23,6 +24,7 @@ struct served {
 struct jail_choice {
     bool no_jail;
     const char *policy; /* a file; NULL: the defaults */
+    uint64_t mask_bytes; /* room for tables of schemas and grammars; 0: none will be asked for */
 };
 
 /* Finds, packs or maps, starts, and waits until both workers have told their facts. `source` takes the place of the

@@ -9,8 +9,9 @@
  *   a step      one token of every sequence that draws, then chunks of prompts, oldest first, up to chunk_tok
  *
  * Nothing is admitted that could run out of pages: its longest end is reserved when it starts. All memory is taken from
- * the caller's arena by engine_new; after that no function here allocates or makes a system call but futex (the team's).
- * Files: engine.c the loop, request.c what may be asked, sequences.c who gets which pages, draw.c tokens and events. */
+ * the caller's arena by engine_new; after that no function here allocates or makes a system call but futex (the
+ * team's). Files: engine.c the loop, request.c what may be asked, sequences.c who gets which pages, draw.c tokens and
+ * events. */
 #ifndef HEARTH_ENGINE_ENGINE_H
 #define HEARTH_ENGINE_ENGINE_H
 
@@ -28,8 +29,10 @@ typedef void engine_emit(void *arg, uint32_t kind, view event);
  * ERR_LIMIT, ERR_MEMORY (what set->memory_bytes leaves beside the weights is not enough: both numbers). */
 bool engine_plan_bytes(const model *m, size_t threads, const struct hearth_settings *set, size_t *out, err *e);
 
-/* Plans and takes all memory, and emits HEARTH_LOADED. Keys and values are taken from `pages`, which may be `a`. `m`, `k`, `t` and the arena's memory outlive the engine, which
- * is never freed by itself. A model without vocabulary is fine. Errors: ERR_LIMIT, ERR_VALUE, ERR_MEMORY. */
+/* Plans and takes all memory, and emits HEARTH_LOADED. Keys, values and the graph's scratch, which gain from huge
+ * pages, are taken from `pages`, which may be `a`. `m`,
+ * `k`, `t` and the arena's memory outlive the engine, which is never freed by itself. A model without vocabulary is
+ * fine. Errors: ERR_LIMIT, ERR_VALUE, ERR_MEMORY. */
 bool engine_new(engine **out, const model *m, const struct kernels *k, team *t, const struct hearth_settings *set,
                 arena *a, arena *pages, engine_emit *emit, void *arg, err *e);
 

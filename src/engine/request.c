@@ -1,5 +1,6 @@
-/* What may be asked of an engine. A message that does not follow include/hearth.h's layout has a broken sender; a number
- * out of range in one that does is an error of the request. Everything is read from the caller's private copy. */
+/* What may be asked of an engine. A message that does not follow include/hearth.h's layout has a broken sender; a
+ * number out of range in one that does is an error of the request. Everything is read from the caller's private copy.
+ * */
 #include "engine/engine_part.h"
 
 #include "base/checked.h"
@@ -77,7 +78,7 @@ static bool counts_check(const engine *en, const struct hearth_request *r, err *
     if (r->prompt_tok > en->set.ctx_tok)
         return fail(why, ERR_LIMIT, ERR_NO_OFFSET, "prompt: %u tokens, the context holds %u (--ctx)", r->prompt_tok,
                     en->set.ctx_tok);
-    if (r->mask != 0) return fail(why, ERR_MISSING, ERR_NO_OFFSET, "mask: no table %llu", (unsigned long long)r->mask);
+    if (r->mask != 0 && !masks_has(en, r->mask, r->tenant)) return fail(why, ERR_MISSING, ERR_NO_OFFSET, "mask: no table %llu", (unsigned long long)r->mask);
     return true;
 }
 

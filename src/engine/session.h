@@ -67,6 +67,11 @@ view session_cancel(session *s);
 
 /* Every token of the conversation so far. */
 const int32_t *session_tokens(const session *s, size_t *count);
+/* The conversation's keys and values, for what saves and restores them; session_restored follows a restore with the
+ * tokens behind it, at least as many as the cache has positions. Errors: ERR_VALUE (no tokens of this model). */
+kv_seq *session_cache(session *s);
+bool session_restored(session *s, const int32_t *ids, size_t count, err *e);
+
 const graph *session_graph(const session *s);
 size_t session_ctx_tok(const session *s);
 

@@ -47,7 +47,8 @@ size_t graph_scratch_bytes(const model *m, const struct graph_settings *s, size_
 bool graph_new(graph **out, const model *m, const struct kernels *k, team *t, const struct graph_settings *s, err *e);
 void graph_free(graph *g); /* NULL is fine */
 
-/* The same in a piece of the caller's arena, with no call to the system; it goes with the arena. */
+/* The same in a piece of the caller's arena, with no call to the system; it goes with the arena, whose owner asks for
+ * huge pages. */
 bool graph_new_in(graph **out, const model *m, const struct kernels *k, team *t, const struct graph_settings *s,
                   arena *a, err *e);
 

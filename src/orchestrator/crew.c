@@ -21,7 +21,7 @@ enum {
     TO_BYTES = 1 << 25,   /* rings to a peer hold two of its largest messages */
     FROM_BYTES = 1 << 24, /* and from it */
     NOTICE_BYTES = 1 << 12,
-    SHORT_LIVES_MAX = 3,  /* ends within a second of their start, one after the other, before the crew gives up */
+    SHORT_LIVES_MAX = 3,  /* ends soon after their start, one after the other, before the crew gives up */
     CTX_KEPT_TOK = 1 << 17
 };
 
@@ -39,6 +39,8 @@ struct crew {
     struct engine_worker engine_job;
     struct text_job text_job;
 };
+
+#define SHORT_LIFE_S 0.2
 
 static const char *const NAMES[] = { [SERVICE_TEXT] = "text worker", [SERVICE_ENGINE] = "engine" };
 
@@ -82,10 +84,23 @@ static bool open_image(crew *c, err *e)
 
 /* ---- processes ---- */
 
+static bool played_prepare(void *arg, err *e)
+{
+    const crew *c = arg;
+    return c->set.engine_played->prepare(c->set.engine_played->arg, e);
+}
+
+static void played_run(void *arg)
+{
+    crew *c = arg;
+    const struct crew_engine *played = c->set.engine_played;
+    played->run(played->arg, &c->rings.to[SERVICE_ENGINE], &c->rings.from[SERVICE_ENGINE]);
+}
+
 static struct jail_job job_of(crew *c, enum service_peer peer)
 {
     if (peer == SERVICE_TEXT) return (struct jail_job){ text_worker_prepare, text_worker_run, &c->text_job };
-    if (c->set.engine_job != NULL) return *c->set.engine_job;
+    if (c->set.engine_played != NULL) return (struct jail_job){ played_prepare, played_run, c };
     return (struct jail_job){ engine_worker_prepare, engine_worker_run, &c->engine_job };
 }
 
@@ -112,7 +127,8 @@ static bool make_rings(crew *c, err *e)
         if (!ring_new(&c->rings.to[peer], TO_BYTES, to_max[peer], e) ||
             !ring_new(&c->rings.from[peer], FROM_BYTES, from_max[peer], e))
             return false;
-    return ring_new(&c->rings.notices, NOTICE_BYTES, 64, e) && ring_attach(&c->rings.notices, RING_READER, &c->notices, e);
+    return ring_new(&c->rings.notices, NOTICE_BYTES, 64, e) &&
+           ring_attach(&c->rings.notices, RING_READER, &c->notices, e);
 }
 
 /* MemAvailable of the system; 0 where it can not be known. */
@@ -190,6 +206,15 @@ bool crew_attach(crew *c, struct service_rings *out, err *e)
     return ring_attach(&c->rings.notices, RING_WRITER, &out->notices, e);
 }
 
+void crew_detach(struct service_rings *out)
+{
+    for (int peer = 0; peer < SERVICE_PEERS; peer++) {
+        ring_free(&out->to[peer]);
+        ring_free(&out->from[peer]);
+    }
+    ring_free(&out->notices);
+}
+
 struct service_rings *crew_lend(crew *c, struct jail_ring ends[static CREW_CLIENT_RINGS])
 {
     for (int peer = 0; peer < SERVICE_PEERS; peer++) {
@@ -229,7 +254,7 @@ static bool tend_one(crew *c, enum service_peer peer, err *e)
     if (!jail_wait(&c->process[peer], 0, &end)) return true;
     snprintf(line, sizeof line, "%s: %s", NAMES[peer], end.text);
     log_line(c, line);
-    bool young = now_s() - c->started[peer] < 1.0;
+    bool young = now_s() - c->started[peer] < SHORT_LIFE_S;
     c->short_lives[peer] = young ? c->short_lives[peer] + 1 : 0;
     if (end.code == 0 || c->short_lives[peer] >= SHORT_LIVES_MAX) /* 0: it refused the model, and has said why */
         return fail(e, ERR_STATE, ERR_NO_OFFSET, "%s", line);

@@ -6,6 +6,13 @@
 #include "jail/jail.h"
 #include "orchestrator/service.h"
 
+/* What plays the engine in a test: in the engine's jail, at its ends of the rings. */
+struct crew_engine {
+    bool (*prepare)(void *arg, err *e);
+    void (*run)(void *arg, ring *in, ring *out);
+    void *arg;
+};
+
 struct crew_settings {
     const char *path;              /* a model file, or an image that `hearth pack` wrote */
     struct hearth_settings engine;
@@ -15,7 +22,7 @@ struct crew_settings {
     void (*progress)(void *arg, size_t done_bytes, size_t all_bytes); /* packing; may be NULL */
     void (*log)(void *arg, const char *line); /* a process ended, was started again; may be NULL */
     void *arg;
-    const struct jail_job *engine_job; /* of tests: plays the engine, see tests/orchestrator/scripted.h; NULL: the engine */
+    const struct crew_engine *engine_played; /* of tests (tests/orchestrator/scripted.h); NULL: the engine itself */
     size_t ctx_tok_max;            /* ids of one prompt that are kept: 0 for the engine's context */
 };
 
@@ -26,8 +33,9 @@ typedef struct crew crew;
 bool crew_start(crew **out, const struct crew_settings *set, err *e);
 void crew_stop(crew *c); /* ends the processes; NULL is fine */
 
-/* This process is the client: attaches `out`, which the crew owns and must outlive. Once. */
+/* This process is the client: attaches `out`, once. crew_detach it, when nobody uses it any more, before crew_stop. */
 bool crew_attach(crew *c, struct service_rings *out, err *e);
+void crew_detach(struct service_rings *out); /* all zeros is fine */
 
 /* A jailed process will be the client: the ends for jail_options.rings (SERVICE_PEERS * 2 + 1 of them), and what the
  * child makes a service of after jail_spawn took them. The crew's client is gone once that process is: call
@@ -36,8 +44,8 @@ enum { CREW_CLIENT_RINGS = 2 * SERVICE_PEERS + 1 };
 struct service_rings *crew_lend(crew *c, struct jail_ring ends[static CREW_CLIENT_RINGS]);
 bool crew_client_gone(crew *c, err *e);
 
-/* Looks at the workers, without waiting: one that ended, or that the client calls broken, is replaced, and the log told.
- * False where one can not be started, or ended three times within a second of its start: `e` has why. */
+/* Looks at the workers, without waiting: one that ended, or that the client calls broken, is replaced, and the log
+ * told. False where one can not be started, or ended three times, each soon after its start: `e` has why. */
 bool crew_tend(crew *c, err *e);
 
 /* Descriptors that become readable when a worker ends, for poll; they change with crew_tend. */

@@ -1,4 +1,5 @@
-/* Asking: from what a client wants to messages for the two peers. See service.h; what they answer is service_poll.c's. */
+/* Asking: from what a client wants to messages for the two peers. See service.h; what they answer is
+ * service_poll.c's. */
 #include "orchestrator/service_part.h"
 
 #include "base/checked.h"
@@ -6,8 +7,10 @@
 
 #include <assert.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 bool service_new(service **out, struct service_rings *rings, const struct service_settings *set, err *e)
@@ -39,13 +42,6 @@ bool service_new(service **out, struct service_rings *rings, const struct servic
     s->arena = a;
     *out = s;
     return good;
-}
-
-void service_free(service *s)
-{
-    if (s == NULL) return;
-    arena a = s->arena; /* the service lies in it */
-    arena_free(&a);
 }
 
 bool service_ready(const service *s, const struct text_facts **text, const struct hearth_facts **engine)
@@ -166,7 +162,8 @@ static bool limits_check(const service *s, const struct service_ask *ask, err *e
     return true;
 }
 
-/* Stop texts as the tail of a message: lengths, then the texts one behind the other; `room` holds the most there are. */
+/* Stop texts as the tail of a message: lengths, then the texts one behind the other; `room` holds the most there are.
+ * */
 struct stop_tail {
     uint32_t lengths[STOPS_MAX];
     uint8_t bytes[STOPS_MAX * STOP_BYTES_MAX];
@@ -257,6 +254,8 @@ static void ask_begin(struct ask *a, const struct service_ask *ask)
                                     .bias_count = (uint32_t)ask->bias_count,
                                     .breaker_count = (uint32_t)ask->breaker_count,
                                     .weight = ask->weight > 0 ? ask->weight : 1 };
+    if (ask->kind == SERVICE_EMBED) /* nothing is drawn */
+        a->r.sampling = (struct hearth_sampling){ .top_p = 1, .typical_p = 1, .repetition_penalty = 1, .dry_base = 1 };
     a->open = a->r.n;
     a->id_count = ask->kind == SERVICE_PIECES ? 0 : ask->id_count;
     if (a->id_count > 0) memcpy(a->ids, ask->ids, a->id_count * sizeof *a->ids);
@@ -314,22 +313,16 @@ const char *service_finish_name(enum service_finish f)
 
 /* ---- bells ---- */
 
-struct bell {
-    const ring *from;
-    int event_fd;
-    uint32_t seen; /* before the thread is made: what rings until it runs is not missed */
-};
-
 static void *bell_thread(void *arg)
 {
-    struct bell bell = *(struct bell *)arg;
-    for (uint32_t seen = bell.seen;;) {
-        ring_sleep(bell.from, seen);
-        uint32_t now = ring_bell(bell.from);
+    struct bell *bell = arg;
+    while (!atomic_load(&bell->stop)) {
+        ring_sleep(bell->from, bell->seen);
+        uint32_t now = ring_bell(bell->from);
         uint64_t one = 1;
-        if (now != seen && write(bell.event_fd, &one, sizeof one) < 0) {
+        if (now != bell->seen && write(bell->event_fd, &one, sizeof one) < 0) {
         } /* a full counter rings already */
-        seen = now;
+        bell->seen = now;
     }
     return NULL;
 }
@@ -338,14 +331,37 @@ bool service_bells(service *s, int event_fd, err *e)
 {
     for (int peer = 0; peer < SERVICE_PEERS; peer++) {
         pthread_attr_t small;
-        pthread_t thread;
-        struct bell *bell = ARENA_ARRAY(&s->arena, struct bell, 1, "bell", e);
-        if (bell == NULL) return false;
-        *bell = (struct bell){ &s->rings->from[peer], event_fd, ring_bell(&s->rings->from[peer]) };
-        bool good = pthread_attr_init(&small) == 0 && pthread_attr_setstacksize(&small, 1 << 16) == 0 &&
-                    pthread_create(&thread, &small, bell_thread, bell) == 0;
-        if (!good) return fail(e, ERR_MEMORY, ERR_NO_OFFSET, "service: no thread for a bell");
-        pthread_detach(thread);
+        struct bell *bell = &s->bells[peer];
+        bell->from = &s->rings->from[peer];
+        bell->event_fd = event_fd;
+        bell->seen = ring_bell(bell->from); /* before the thread is made: what rings until it runs is not missed */
+        bell->runs = pthread_attr_init(&small) == 0 && pthread_attr_setstacksize(&small, 1 << 16) == 0 &&
+                     pthread_create(&bell->thread, &small, bell_thread, bell) == 0;
+        if (!bell->runs) return fail(e, ERR_MEMORY, ERR_NO_OFFSET, "service: no thread for a bell");
     }
     return true;
+}
+
+/* A wake that comes before the thread sleeps is lost, so it is repeated until the thread has ended. */
+static void bell_stop(struct bell *bell)
+{
+    if (!bell->runs) return;
+    atomic_store(&bell->stop, true);
+    for (bool joined = false; !joined;) {
+        struct timespec soon;
+        ring_wake(bell->from);
+        clock_gettime(CLOCK_REALTIME, &soon);
+        soon.tv_nsec += 2000000;
+        soon.tv_sec += soon.tv_nsec / 1000000000;
+        soon.tv_nsec %= 1000000000;
+        joined = pthread_timedjoin_np(bell->thread, NULL, &soon) == 0;
+    }
+}
+
+void service_free(service *s)
+{
+    if (s == NULL) return;
+    for (int peer = 0; peer < SERVICE_PEERS; peer++) bell_stop(&s->bells[peer]);
+    arena a = s->arena; /* the service lies in it */
+    arena_free(&a);
 }

@@ -50,7 +50,7 @@ struct service_settings {
 /* Takes all memory there will be. `rings` belong to the caller, outlive the service, and are taken (ring_take) or
  * attached already. Errors: ERR_LIMIT, ERR_MEMORY. */
 bool service_new(service **out, struct service_rings *rings, const struct service_settings *set, err *e);
-void service_free(service *s); /* NULL is fine */
+void service_free(service *s); /* its bells' threads end first; NULL is fine */
 
 /* Facts of both peers, once both have told them; false before, and while one of them is being started again. A server
  * is healthy while this is true. Either may be NULL. */

@@ -5,6 +5,8 @@
 #include "base/arena.h"
 #include "orchestrator/service.h"
 
+#include <pthread.h>
+
 enum {
     SERVICE_BREAKERS_MAX = 1 << 18, /* DRY breakers kept for one ask */
     SERVICE_FIFO = 1 << 13          /* tokens that the text worker has not told yet */
@@ -44,14 +46,25 @@ struct fed {
     struct hearth_rival rivals[HEARTH_TOP_MAX];
 };
 
+/* A thread that turns a ring's bell into an eventfd's count. */
+struct bell {
+    const ring *from;
+    int event_fd;
+    uint32_t seen;
+    bool runs;
+    _Atomic bool stop;
+    pthread_t thread;
+};
+
 struct service {
+    struct bell bells[SERVICE_PEERS];
     struct service_rings *rings;
     struct service_settings set;
     arena arena;
     struct ask *asks;
     size_t failed;        /* asks in ASK_FAILED */
     uint64_t serial, engine_serial;
-    bool up[SERVICE_PEERS], changed;
+    bool up[SERVICE_PEERS], broken[SERVICE_PEERS], changed; /* broken: nothing it says counts until it is replaced */
     struct text_facts text;
     struct hearth_facts engine;
     uint8_t *in[SERVICE_PEERS], *out;

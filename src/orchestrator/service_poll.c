@@ -1,5 +1,5 @@
-/* Hearing: what the two peers answer, believed only where it fits, and told to the client in order. Each token goes from
- * the engine through the text worker before the client sees it: what stands behind a stop text is never told.
+/* Hearing: what the two peers answer, believed only where it fits, and told to the client in order. Each token goes
+ * from the engine through the text worker before the client sees it: what stands behind a stop text is never told.
  *
  *   engine HEARTH_TOKEN -> TEXT_FEED, kept in the fifo -> TEXT_DELTA: told -> TEXT_FED: the token is told
  *
@@ -18,6 +18,7 @@ static void peer_broken(service *s, enum service_peer peer)
     uint32_t which = (uint32_t)peer;
     if (s->up[peer]) s->changed = true;
     s->up[peer] = false;
+    s->broken[peer] = true;
     (void)ring_send(&s->rings->notices, SERVICE_PEER_BROKEN, (view){ (const uint8_t *)&which, sizeof which });
 }
 
@@ -26,7 +27,7 @@ static void peer_broken(service *s, enum service_peer peer)
 static void peer_gone(service *s, enum service_peer peer)
 {
     if (s->up[peer]) s->changed = true;
-    s->up[peer] = false;
+    s->up[peer] = s->broken[peer] = false;
     for (size_t i = 0; i < s->set.asks; i++) {
         struct ask *a = &s->asks[i];
         if (a->state == ASK_FREE || a->state == ASK_FAILED) continue;
@@ -400,11 +401,12 @@ static int hear(service *s, enum service_peer peer, take_fn *take, struct servic
     uint32_t kind;
     size_t bytes;
     enum ring_status status = ring_receive(&s->rings->from[peer], &kind, s->in[peer], &bytes);
-    if (status == RING_EMPTY || (status == RING_BROKEN && !s->up[peer])) return -1;
     if (status == RING_RESTARTED) {
         peer_gone(s, peer);
         return 0;
     }
+    if (status == RING_EMPTY || (status == RING_BROKEN && s->broken[peer])) return -1;
+    if (s->broken[peer]) return 0;
     int told = status == RING_OK ? take(s, kind, (view){ s->in[peer], bytes }, out) : -1;
     if (told >= 0) return told;
     peer_broken(s, peer);

@@ -1,5 +1,5 @@
-/* Tokens to text: what a choice's tokens read as, with stop texts and half characters held back, then taken apart by the
- * convention of the model's template, and told as deltas. A function of the tokens alone, however they come. */
+/* Tokens to text: what a choice's tokens read as, with stop texts and half characters held back, then taken apart by
+ * the convention of the model's template, and told as deltas. A function of the tokens alone, however they come. */
 #include "orchestrator/text_part.h"
 
 #include "base/checked.h"
@@ -163,7 +163,8 @@ static bool take_token(struct reply *r, int32_t id, size_t *stop)
     if (ends) return true;
     held_drop(&r->held);
     assert(r->held.room - r->held.len >= TOKEN_BYTES_MAX);
-    if (known && decoder_next(&r->decoder, t, id, false, r->held.text + r->held.len, &len, &ignored)) r->held.len += len;
+    if (known && decoder_next(&r->decoder, t, id, false, r->held.text + r->held.len, &len, &ignored))
+        r->held.len += len;
     give(r, held_give(&r->held, control, stop));
     if (control && *stop == SIZE_MAX && r->parser != NULL) reply_feed(r->parser, tokenizer_text(t, id), true);
     return *stop == SIZE_MAX;

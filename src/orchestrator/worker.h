@@ -1,8 +1,9 @@
-/* What runs inside the jails: the text worker and the engine, each as a jail_job. Everything a job is told stands in its
- * struct before the process is made, which inherits a copy. Inside orchestrator/ only.
+/* What runs inside the jails: the text worker and the engine, each as a jail_job. Everything a job is told stands in
+ * its struct before the process is made, which inherits a copy. Inside orchestrator/ only.
  *
  *   prepare   system calls are open, nothing of a stranger's is looked at: maps, arenas, threads
- *   run       under the filter: the image is checked and bound, then messages are answered until the process is ended */
+ *   run       under the filter: the image is checked and bound, then messages are answered until the process is ended
+ * */
 #ifndef HEARTH_ORCHESTRATOR_WORKER_H
 #define HEARTH_ORCHESTRATOR_WORKER_H
 

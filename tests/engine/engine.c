@@ -253,7 +253,7 @@ static void cancels(void)
         ask(h, r, ids);
     }
     for (int i = 0; i < 3; i++) hearth_work(h);
-    struct hearth_head one = { .id = 1, .choice = HEARTH_ALL_CHOICES }, two = { .id = 2, .choice = 0 }, none = { .id = 77 };
+    struct hearth_head one = { .id = 1, .choice = HEARTH_ALL_CHOICES }, two = { .id = 2 }, none = { .id = 77 };
     hear(h, answers);
     size_t before = answers[0].count;
     CHECK(before > 0 && answers[1].count == 0 && answers[1].progress > 0, "one draws, one reads its prompt");
@@ -284,7 +284,8 @@ static const struct bad_row {
       "rivals: 1, allowed 0..0" },
     { "a mask that is not there", offsetof(struct hearth_request, mask), 8, 5, "mask: no table 5" },
     { "an answer as long as the prompt", offsetof(struct hearth_request, answer_tok), 4, 5, "carried answer" },
-    { "a temperature that is no number", offsetof(struct hearth_request, sampling.temperature), 4, 0x7FC00000, "--temp" },
+    { "a temperature that is no number", offsetof(struct hearth_request, sampling.temperature), 4, 0x7FC00000,
+      "--temp" },
     { "a token below the vocabulary", sizeof(struct hearth_request), 4, UINT32_MAX, "prompt: token 0 is -1" },
     { "a token above it", sizeof(struct hearth_request), 4, 512, "prompt: token 0 is 512" },
     { "another length of the prompt", offsetof(struct hearth_request, prompt_tok), 4, 6, NULL },

@@ -1,0 +1,349 @@
+/* Saved sessions: see saved.h.
+ *
+ *   head, 128 bytes, little-endian
+ *      0  "HEARTHSV" | u32 version | u32 1 where encrypted | u64 payload bytes | u32 chunk bytes | u32 tokens
+ *     32  binding, 32 bytes: BLAKE2b of model identity, arithmetic version and settings
+ *     64  nonce, 24 bytes (zeros: not encrypted) | 8 zeros
+ *     96  hash, 32 bytes: BLAKE2b of bytes 0..95 and all chunk proofs
+ *   proofs   a chunk: BLAKE2b of it, 32 bytes; encrypted: its 16-byte tag, then zeros
+ *   payload  tokens as u32, the cache's stream (cache/save.h), in chunks of 1 MiB; encrypted: XChaCha20-Poly1305, the
+ *            nonce with the chunk's number added in its last 8 bytes, bytes 0..63 of the head as associated data
+ */
+#include "cmd/saved.h"
+
+#include "base/checked.h"
+#include "base/file.h"
+#include "base/le.h"
+#include "base/limits.h"
+#include "cache/save.h"
+#include "cmd/out.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sodium.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { HEAD_BYTES = 128, BOUND_BYTES = 64, PROOF_BYTES = 32, VERSION = 1, CHUNK_BYTES = 1 << 20 };
+enum { AT_VERSION = 8, AT_SECRET = 12, AT_PAYLOAD = 16, AT_CHUNK = 24, AT_TOKENS = 28, AT_BINDING = 32, AT_NONCE = 64,
+       AT_HASH = 96 };
+static const uint8_t MAGIC[8] = { 'H', 'E', 'A', 'R', 'T', 'H', 'S', 'V' };
+
+bool saved_key_read(const char *path, uint8_t key[static SAVED_KEY_BYTES], err *e)
+{
+    char text[2 * SAVED_KEY_BYTES + 2] = { 0 };
+    size_t len = 0, made = 0;
+    FILE *in = fopen(path, "re");
+    if (in == NULL) return fail(e, ERR_IO, ERR_NO_OFFSET, "%s: %s", path, strerror(errno));
+    len = fread(text, 1, sizeof text - 1, in);
+    fclose(in);
+    if (len > 0 && text[len - 1] == '\n') text[--len] = '\0';
+    bool good = len == 2 * SAVED_KEY_BYTES && sodium_hex2bin(key, SAVED_KEY_BYTES, text, len, NULL, &made, NULL) == 0 &&
+                made == SAVED_KEY_BYTES;
+    sodium_memzero(text, sizeof text);
+    return good || fail(e, ERR_VALUE, ERR_NO_OFFSET, "%s: no key, expected %d hexadecimal digits", path,
+                        2 * SAVED_KEY_BYTES);
+}
+
+/* ---- binding ---- */
+
+struct identity_job {
+    view weights;
+    uint8_t (*hashes)[PROOF_BYTES];
+};
+
+static void identity_task(void *arg, size_t chunk, size_t thread)
+{
+    const struct identity_job *job = arg;
+    size_t at = chunk * CHUNK_BYTES, n = min_size(CHUNK_BYTES, job->weights.len_bytes - at);
+    (void)thread;
+    crypto_generichash(job->hashes[chunk], PROOF_BYTES, job->weights.ptr + at, n, NULL, 0);
+}
+
+/* What the image says, or a hash of all of it where nobody has computed that. */
+static bool identity(const struct opened *o, uint8_t out[static PROOF_BYTES], err *e)
+{
+    const model *m = &o->model;
+    size_t chunks = ceil_div(m->weights.len_bytes, CHUNK_BYTES);
+    memcpy(out, m->identity, PROOF_BYTES);
+    if (!sodium_is_zero(out, PROOF_BYTES)) return true;
+    struct identity_job job = { m->weights, malloc(chunks * PROOF_BYTES) };
+    if (job.hashes == NULL) return fail(e, ERR_MEMORY, ERR_NO_OFFSET, "session: no memory");
+    team_run(o->team, chunks, identity_task, &job);
+    crypto_generichash(out, PROOF_BYTES, (const uint8_t *)job.hashes, chunks * PROOF_BYTES, NULL, 0);
+    free(job.hashes);
+    return true;
+}
+
+static bool binding(const struct opened *o, const session *s, uint8_t out[static PROOF_BYTES], err *e)
+{
+    uint8_t of[PROOF_BYTES], settings[20];
+    crypto_generichash_state state;
+    if (!identity(o, of, e)) return false;
+    le_put_u32(settings, HEARTH_ARITHMETIC);
+    le_put_u32(settings + 4, (uint32_t)o->kv);
+    le_put_u32(settings + 8, o->activations_f32);
+    le_put_u64(settings + 12, session_ctx_tok(s)); /* which rope factors hold depends on it */
+    crypto_generichash_init(&state, NULL, 0, PROOF_BYTES);
+    crypto_generichash_update(&state, of, sizeof of);
+    crypto_generichash_update(&state, settings, sizeof settings);
+    crypto_generichash_final(&state, out, PROOF_BYTES);
+    return true;
+}
+
+/* ---- chunks ---- */
+
+struct chunk_job {
+    session *s;
+    const int32_t *tokens;
+    size_t token_bytes, payload_bytes, first_byte; /* first_byte: of the payload in the file */
+    const uint8_t *head, *key;
+    uint8_t *proofs, *rooms;                        /* a room of a chunk for each thread */
+    int32_t *taken;                                 /* restoring: where tokens go */
+    int fd;
+    _Atomic size_t failed;                          /* the first bad chunk, or SIZE_MAX */
+};
+
+static void chunk_nonce(const uint8_t *head, size_t chunk, uint8_t out[static crypto_aead_xchacha20poly1305_ietf_NPUBBYTES])
+{
+    memcpy(out, head + AT_NONCE, crypto_aead_xchacha20poly1305_ietf_NPUBBYTES);
+    le_put_u64(out + 16, le_u64(out + 16) + chunk);
+}
+
+static void chunk_fails(struct chunk_job *job, size_t chunk)
+{
+    size_t seen = atomic_load(&job->failed);
+    while (chunk < seen && !atomic_compare_exchange_weak(&job->failed, &seen, chunk)) {}
+}
+
+static bool write_at(int fd, const uint8_t *bytes, size_t n, size_t at)
+{
+    while (n > 0) {
+        ssize_t wrote = pwrite(fd, bytes, n, (off_t)at);
+        if (wrote < 0 && errno == EINTR) continue;
+        if (wrote <= 0) return false;
+        bytes += wrote, n -= (size_t)wrote, at += (size_t)wrote;
+    }
+    return true;
+}
+
+static bool read_at(int fd, uint8_t *bytes, size_t n, size_t at)
+{
+    while (n > 0) {
+        ssize_t got = pread(fd, bytes, n, (off_t)at);
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) return false;
+        bytes += got, n -= (size_t)got, at += (size_t)got;
+    }
+    return true;
+}
+
+static void write_chunk(void *arg, size_t chunk, size_t thread)
+{
+    struct chunk_job *job = arg;
+    size_t at = chunk * CHUNK_BYTES, n = min_size(CHUNK_BYTES, job->payload_bytes - at), from = 0;
+    uint8_t *room = job->rooms + thread * CHUNK_BYTES, *proof = job->proofs + chunk * PROOF_BYTES;
+    for (; from < n && at + from < job->token_bytes; from += 4)
+        le_put_u32(room + from, (uint32_t)job->tokens[(at + from) / 4]);
+    kv_save_read(session_cache(job->s), at + from - job->token_bytes, room + from, n - from);
+    if (job->key != NULL) {
+        uint8_t nonce[crypto_aead_xchacha20poly1305_ietf_NPUBBYTES];
+        unsigned long long tag = 0;
+        chunk_nonce(job->head, chunk, nonce);
+        crypto_aead_xchacha20poly1305_ietf_encrypt_detached(room, proof, &tag, room, n, job->head, BOUND_BYTES, NULL,
+                                                            nonce, job->key);
+    } else {
+        crypto_generichash(proof, PROOF_BYTES, room, n, NULL, 0);
+    }
+    if (!write_at(job->fd, room, n, job->first_byte + at)) chunk_fails(job, chunk);
+}
+
+static void read_chunk(void *arg, size_t chunk, size_t thread)
+{
+    struct chunk_job *job = arg;
+    size_t at = chunk * CHUNK_BYTES, n = min_size(CHUNK_BYTES, job->payload_bytes - at), from = 0;
+    uint8_t *room = job->rooms + thread * CHUNK_BYTES;
+    const uint8_t *proof = job->proofs + chunk * PROOF_BYTES;
+    bool good = read_at(job->fd, room, n, job->first_byte + at);
+    if (good && job->key != NULL) {
+        uint8_t nonce[crypto_aead_xchacha20poly1305_ietf_NPUBBYTES];
+        chunk_nonce(job->head, chunk, nonce);
+        good = crypto_aead_xchacha20poly1305_ietf_decrypt_detached(room, NULL, room, n, proof, job->head, BOUND_BYTES,
+                                                                   nonce, job->key) == 0;
+    } else if (good) {
+        uint8_t hash[PROOF_BYTES];
+        crypto_generichash(hash, sizeof hash, room, n, NULL, 0);
+        good = sodium_memcmp(hash, proof, sizeof hash) == 0;
+    }
+    if (!good) {
+        chunk_fails(job, chunk);
+        return;
+    }
+    for (; from < n && at + from < job->token_bytes; from += 4) job->taken[(at + from) / 4] = (int32_t)le_u32(room + from);
+    kv_restore_write(session_cache(job->s), at + from - job->token_bytes, room + from, n - from);
+}
+
+static size_t chunks_of(size_t payload_bytes)
+{
+    return ceil_div(payload_bytes, CHUNK_BYTES);
+}
+
+static void head_hash(const uint8_t *head, const uint8_t *proofs, size_t chunks, uint8_t out[static PROOF_BYTES])
+{
+    crypto_generichash_state state;
+    crypto_generichash_init(&state, NULL, 0, PROOF_BYTES);
+    crypto_generichash_update(&state, head, AT_HASH);
+    crypto_generichash_update(&state, proofs, chunks * PROOF_BYTES);
+    crypto_generichash_final(&state, out, PROOF_BYTES);
+}
+
+static bool rooms_take(struct chunk_job *job, size_t threads, err *e)
+{
+    size_t chunks = chunks_of(job->payload_bytes);
+    job->proofs = calloc(chunks, PROOF_BYTES);
+    job->rooms = malloc(threads * CHUNK_BYTES);
+    job->first_byte = HEAD_BYTES + chunks * PROOF_BYTES;
+    atomic_store(&job->failed, SIZE_MAX);
+    return (job->proofs != NULL && job->rooms != NULL) || fail(e, ERR_MEMORY, ERR_NO_OFFSET, "session: no memory");
+}
+
+static void rooms_give(struct chunk_job *job)
+{
+    free(job->proofs);
+    free(job->rooms);
+    free(job->taken);
+}
+
+/* ---- writing ---- */
+
+bool saved_write(const char *path, const uint8_t *key, session *s, const struct opened *o, err *e)
+{
+    uint8_t head[HEAD_BYTES] = { 0 };
+    struct out_file file = { .fd = -1 };
+    size_t count, stream;
+    struct chunk_job job = { .s = s, .head = head, .key = key };
+    if (sodium_init() < 0) return fail(e, ERR_STATE, ERR_NO_OFFSET, "libsodium: can not start");
+    if (!kv_save_begin(session_cache(s), &stream, e) || !binding(o, s, head + AT_BINDING, e)) return false;
+    job.tokens = session_tokens(s, &count);
+    job.token_bytes = 4 * count;
+    job.payload_bytes = job.token_bytes + stream;
+    memcpy(head, MAGIC, sizeof MAGIC);
+    le_put_u32(head + AT_VERSION, VERSION);
+    le_put_u32(head + AT_SECRET, key != NULL);
+    le_put_u64(head + AT_PAYLOAD, job.payload_bytes);
+    le_put_u32(head + AT_CHUNK, CHUNK_BYTES);
+    le_put_u32(head + AT_TOKENS, (uint32_t)count);
+    if (key != NULL) randombytes_buf(head + AT_NONCE, crypto_aead_xchacha20poly1305_ietf_NPUBBYTES);
+    bool good = rooms_take(&job, team_threads(o->team), e) && out_begin(&file, path, e);
+    if (good) {
+        size_t chunks = chunks_of(job.payload_bytes);
+        job.fd = file.fd;
+        team_run(o->team, chunks, write_chunk, &job);
+        head_hash(head, job.proofs, chunks, head + AT_HASH);
+        good = atomic_load(&job.failed) == SIZE_MAX && write_at(file.fd, head, HEAD_BYTES, 0) &&
+               write_at(file.fd, job.proofs, chunks * PROOF_BYTES, HEAD_BYTES);
+        if (!good) err_set(e, ERR_IO, ERR_NO_OFFSET, "%s: can not be written: %s", path, strerror(errno));
+        good = good && out_end(&file, e);
+        if (!good) out_abandon(&file);
+    }
+    rooms_give(&job);
+    return good;
+}
+
+/* ---- reading ---- */
+
+/* What the head says against the file's size, this model and these settings. */
+static bool head_check(const char *path, const uint8_t *head, uint64_t file_bytes, bool has_key, const uint8_t *bound,
+                       size_t ctx_tok, err *e)
+{
+    uint64_t payload = le_u64(head + AT_PAYLOAD), tokens = le_u32(head + AT_TOKENS);
+    if (memcmp(head, MAGIC, sizeof MAGIC) != 0) return fail(e, ERR_VALUE, 0, "%s: no saved session", path);
+    if (le_u32(head + AT_VERSION) != VERSION || le_u32(head + AT_CHUNK) != CHUNK_BYTES)
+        return fail(e, ERR_UNSUPPORTED, AT_VERSION, "%s: saved session of version %u, this program has %d", path,
+                    le_u32(head + AT_VERSION), VERSION);
+    if (le_u32(head + AT_SECRET) != (has_key ? 1u : 0u))
+        return fail(e, ERR_VALUE, AT_SECRET, "%s: saved session %s", path,
+                    has_key ? "without a key, one was given" : "with a key, none was given (--session-key FILE)");
+    if (sodium_memcmp(head + AT_BINDING, bound, PROOF_BYTES) != 0)
+        return fail(e, ERR_VALUE, AT_BINDING, "%s: saved session of another model, version or setting", path);
+    if (tokens > ctx_tok || payload < 4 * tokens + KV_SAVE_HEAD_BYTES || payload > file_bytes ||
+        file_bytes != HEAD_BYTES + payload + (payload + CHUNK_BYTES - 1) / CHUNK_BYTES * PROOF_BYTES)
+        return fail(e, ERR_TRUNCATED, AT_PAYLOAD, "%s: saved session of %llu bytes in a file of %llu", path,
+                    (unsigned long long)payload, (unsigned long long)file_bytes);
+    return true;
+}
+
+/* The cache's head stands behind the tokens: it is proven before anything else is taken from it. */
+static bool take_stream_head(struct chunk_job *job, uint8_t out[static KV_SAVE_HEAD_BYTES])
+{
+    size_t begin = job->token_bytes, n = KV_SAVE_HEAD_BYTES;
+    uint8_t *chunk_room = job->rooms;
+    for (size_t at = begin; at < begin + n;) { /* it may lie across two chunks */
+        size_t chunk = at / CHUNK_BYTES, from = chunk * CHUNK_BYTES;
+        size_t len = min_size(CHUNK_BYTES, job->payload_bytes - from), take = min_size(begin + n - at, from + len - at);
+        const uint8_t *proof = job->proofs + chunk * PROOF_BYTES;
+        uint8_t nonce[crypto_aead_xchacha20poly1305_ietf_NPUBBYTES], hash[PROOF_BYTES];
+        if (!read_at(job->fd, chunk_room, len, job->first_byte + from)) return false;
+        chunk_nonce(job->head, chunk, nonce);
+        if (job->key != NULL &&
+            crypto_aead_xchacha20poly1305_ietf_decrypt_detached(chunk_room, NULL, chunk_room, len, proof, job->head,
+                                                                BOUND_BYTES, nonce, job->key) != 0)
+            return false;
+        if (job->key == NULL) {
+            crypto_generichash(hash, sizeof hash, chunk_room, len, NULL, 0);
+            if (sodium_memcmp(hash, proof, sizeof hash) != 0) return false;
+        }
+        memcpy(out + (at - begin), chunk_room + (at - from), take);
+        at += take;
+    }
+    return true;
+}
+
+static bool restore(const char *path, struct chunk_job *job, const struct opened *o, err *e)
+{
+    kv_seq *cache = session_cache(job->s);
+    uint8_t stream_head[KV_SAVE_HEAD_BYTES], hash[PROOF_BYTES];
+    size_t chunks = chunks_of(job->payload_bytes), count = job->token_bytes / 4;
+    bool whole = read_at(job->fd, job->proofs, chunks * PROOF_BYTES, HEAD_BYTES);
+    head_hash(job->head, job->proofs, chunks, hash);
+    if (!whole || sodium_memcmp(hash, job->head + AT_HASH, sizeof hash) != 0 || !take_stream_head(job, stream_head))
+        return fail(e, ERR_VALUE, ERR_NO_OFFSET, "%s: saved session is damaged, or of another key", path);
+    if (!kv_restore_begin(cache, stream_head, job->payload_bytes - job->token_bytes, e)) {
+        err_prefix(e, path);
+        return false;
+    }
+    team_run(o->team, chunks, read_chunk, job);
+    size_t bad = atomic_load(&job->failed);
+    if (bad != SIZE_MAX)
+        err_set(e, ERR_VALUE, job->first_byte + bad * CHUNK_BYTES, "%s: saved session is damaged in chunk %zu", path, bad);
+    bool good = bad == SIZE_MAX && kv_restore_end(cache, stream_head, e) && session_restored(job->s, job->taken, count, e);
+    if (!good) session_clear(job->s);
+    return good;
+}
+
+bool saved_read(const char *path, const uint8_t *key, session *s, const struct opened *o, err *e)
+{
+    uint8_t head[HEAD_BYTES], bound[PROOF_BYTES];
+    struct stat facts;
+    struct chunk_job job = { .s = s, .head = head, .key = key };
+    if (sodium_init() < 0) return fail(e, ERR_STATE, ERR_NO_OFFSET, "libsodium: can not start");
+    job.fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (job.fd < 0) return fail(e, ERR_IO, ERR_NO_OFFSET, "%s: %s", path, strerror(errno));
+    bool good = fstat(job.fd, &facts) == 0 && S_ISREG(facts.st_mode) && facts.st_size >= HEAD_BYTES &&
+                read_at(job.fd, head, HEAD_BYTES, 0);
+    if (!good) err_set(e, ERR_TRUNCATED, ERR_NO_OFFSET, "%s: no saved session: shorter than %d bytes", path, HEAD_BYTES);
+    good = good && binding(o, s, bound, e) &&
+           head_check(path, head, (uint64_t)facts.st_size, key != NULL, bound, session_ctx_tok(s), e);
+    if (good) {
+        job.payload_bytes = (size_t)le_u64(head + AT_PAYLOAD);
+        job.token_bytes = 4 * (size_t)le_u32(head + AT_TOKENS);
+        job.taken = calloc(job.token_bytes / 4 + 1, sizeof *job.taken);
+        good = job.taken != NULL && rooms_take(&job, team_threads(o->team), e) && restore(path, &job, o, e);
+    }
+    close(job.fd);
+    rooms_give(&job);
+    return good;
+}
