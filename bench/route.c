@@ -112,7 +112,8 @@ static void make_layers(struct bench *b, const struct shape *p, const struct spe
         uint8_t *at = (uint8_t *)b->memory + l * each, *form = at + round_up(values * 4, 4096);
         memcpy(at, rows[l % MADE], values * 4);
         memcpy(form, forms[l % MADE], form_bytes);
-        b->layers[l] = (struct layer){ .router = (const float *)(void *)at, .route = route_bind(&shapes[l % MADE], form),
+        b->layers[l] = (struct layer){ .router = (const float *)(void *)at,
+                                       .route = route_bind(&shapes[l % MADE], form),
                                        .choice_bias = p->router == ROUTER_SIGMOID ? b->bias : NULL };
         b->plain[l] = b->layers[l];
         b->plain[l].route = (struct route){ 0 };
@@ -163,8 +164,8 @@ static void measure(struct bench *b, const struct spectrum *sp, size_t rounds)
     double n = (double)form.decisions, full_bytes = (double)(p->experts * p->cols * 4);
     double ms = median(by_form, rounds) * 1e3, full_ms = median(by_all, rounds) * 1e3, r = median(ratio, rounds);
     double bar = p->bars[sp - SPECTRA];
-    printf("%-14s %-9s %-10s %5.1f%% %6.1f %5.1f  %8.3f %8.3f  %6.2f  %5.3f <= %.2f %s  %6.2f %6.2f  %zu differ\n", p->name,
-           sp->name, forms[b->layers[0].route.form], 100 * form.bytes / n / full_bytes, form.shortlist / n,
+    printf("%-14s %-9s %-10s %5.1f%% %6.1f %5.1f  %8.3f %8.3f  %6.2f  %5.3f <= %.2f %s  %6.2f %6.2f  %zu differ\n",
+           p->name, sp->name, forms[b->layers[0].route.form], 100 * form.bytes / n / full_bytes, form.shortlist / n,
            form.rescored / n, ms, full_ms, ms * 1e3 / (double)p->layers, r, bar, r <= bar ? "held" : "NOT ",
            form.bytes / n * (double)p->layers / 11.4e6, full_bytes * (double)p->layers / 11.4e6, form.differ);
     free(a);

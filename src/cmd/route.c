@@ -1,6 +1,6 @@
 /* hearth route: how the routers of a sparse model are read. A text (or, without one, ids drawn from the vocabulary)
- * goes through the model; each layer's decisions are counted, the inputs of a few tokens are kept, and on these the full
- * router and its second form are timed in turn, layer after layer, as a token meets them. */
+ * goes through the model; each layer's decisions are counted, the inputs of a few tokens are kept, and on these the
+ * full router and its second form are timed in turn, layer after layer, as a token meets them. */
 #include "cmd/experts.h"
 #include "cmd/rows.h"
 

@@ -266,11 +266,6 @@ static bool is_control(const session *s, int32_t token)
 
 /* ---- answers ---- */
 
-void session_watch(session *s, expert_watch *watch, void *arg)
-{
-    graph_watch(s->graph, watch, arg);
-}
-
 void session_clear(session *s)
 {
     kv_seq_rewind(&s->seq, 0);
