@@ -1,5 +1,6 @@
 # make                      build/release/hearth
 # make config=NAME          release, debug, sanitize, fuzz (libFuzzer targets), ref (the definitions alone)
+# make mpi                  and hearth-mpi.so beside it: training on several ranks (docs/train.md)
 # make aarch64              the same, cross-built into build/aarch64-release/
 # make tests | check        test programs | build and run them (./test runs everything)
 config ?= release
@@ -65,6 +66,11 @@ $(out)/hearth: $(out)/src/cmd/main.o $(out)/libhearth.a
 $(out)/libhearth.a: $(objects)
 	$(Q)rm -f $@; $(AR) rcs $@ $^
 
+# Training on several ranks: loaded by the program when mpirun starts it, so nothing else needs MPI.
+mpi: $(out)/hearth $(out)/hearth-mpi.so
+$(out)/hearth-mpi.so: src/train/mpi/ranks_mpi.c src/train/ranks.h Makefile
+	$(Q)echo "mpi  $@"; OMPI_CC=$(CC) mpicc $(CFLAGS_ALL) -fPIC -shared -o $@ $< -Wl,-z,relro,-z,now
+
 $(out)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(Q)echo "cc   $@"; $(CC) $(CFLAGS_ALL) $(call isa_flags,$<) -MMD -MP -c -o $@ $<
@@ -89,6 +95,6 @@ check: tests
 clean:
 	rm -rf build
 
-.PHONY: all tests fuzzers benches aarch64 check clean
+.PHONY: all mpi tests fuzzers benches aarch64 check clean
 .SECONDARY:
 -include $(shell find $(out) -name '*.d' 2>/dev/null)

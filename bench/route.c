@@ -46,7 +46,7 @@ struct bench {
     float *x; /* the input, as a norm has just left it */
     const struct shape *shape;
     struct expert_config config;
-    struct layer *layers; /* layers * copies */
+    struct layer *layers, *plain; /* layers * copies; with and without the second form */
     size_t layer_count, copies;
     float *inputs, *bias;
     void *memory;
@@ -89,7 +89,8 @@ static void make_layers(struct bench *b, const struct shape *p, const struct spe
     for (size_t i = 0; i < MADE; i++) {
         struct route_use use = { p->top_k, false, p->groups != p->groups_used };
         rows[i] = arena_take(&b->scratch, values, sizeof(float), 64, "rows", &e);
-        made_router(rows[i], p->experts, p->cols, sp->flat ? 0 : sp->rank > 0 ? sp->rank : p->experts, sp->power, 7 + i);
+        size_t rank = sp->flat ? 0 : sp->rank > 0 ? sp->rank : p->experts;
+        made_router(rows[i], p->experts, p->cols, rank, sp->power, 7 + i);
         if (p->router == ROUTER_SIGMOID) /* logits of unit deviation, as published gates have */
             for (size_t v = 0; v < values; v++) rows[i][v] *= 0.7f;
         if (sp->bf16) made_bf16(rows[i], values);
@@ -103,8 +104,9 @@ static void make_layers(struct bench *b, const struct shape *p, const struct spe
     b->layer_count = p->layers * b->copies;
     b->memory_bytes = each * b->layer_count;
     b->memory = mmap(NULL, b->memory_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    b->layers = calloc(b->layer_count, sizeof *b->layers);
+    b->layers = calloc(2 * b->layer_count, sizeof *b->layers);
     if (b->memory == MAP_FAILED || b->layers == NULL) stop("no memory");
+    b->plain = b->layers + b->layer_count;
     madvise(b->memory, b->memory_bytes, MADV_HUGEPAGE);
     for (size_t l = 0; l < b->layer_count; l++) {
         uint8_t *at = (uint8_t *)b->memory + l * each, *form = at + round_up(values * 4, 4096);
@@ -112,6 +114,8 @@ static void make_layers(struct bench *b, const struct shape *p, const struct spe
         memcpy(form, forms[l % MADE], form_bytes);
         b->layers[l] = (struct layer){ .router = (const float *)(void *)at, .route = route_bind(&shapes[l % MADE], form),
                                        .choice_bias = p->router == ROUTER_SIGMOID ? b->bias : NULL };
+        b->plain[l] = b->layers[l];
+        b->plain[l].route = (struct route){ 0 };
     }
     arena_rewind(&b->scratch, mark);
 }
@@ -127,8 +131,9 @@ static double token_s(struct bench *b, size_t copy, size_t input, bool full, str
     const struct shape *p = b->shape;
     double all_s = 0;
     for (size_t l = 0; l < p->layers; l++) {
-        struct route_gate r = { .config = &b->config, .k = &b->k, .layer = &b->layers[copy * p->layers + l],
-                                .width = p->cols, .full = full };
+        const struct layer *layers = full ? b->plain : b->layers;
+        struct route_gate r = { .config = &b->config, .k = &b->k, .layer = &layers[copy * p->layers + l],
+                                .width = p->cols };
         memcpy(b->x, b->inputs + (input + l) % INPUTS * p->cols, p->cols * sizeof *b->x);
         double begin = now_s();
         route_choose(&r, b->x, b->s, b->t, out + l * p->top_k);

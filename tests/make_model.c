@@ -19,8 +19,9 @@ enum { WORDS_MAX = 32, ROW_BYTES_MAX = 1 << 20, TENSORS_MAX = 4096, KEYS_MAX = 6
 
 struct shape {
     size_t layers, width, heads, kv, head, ffn, vocab, window, context, seed;
+    size_t experts, top; /* 0: dense. Experts of width ffn, with arch=qwen3moe */
 };
-static const struct shape shape_default = { 3, 64, 6, 2, 32, 96, 300, 300, 4096, 1 };
+static const struct shape shape_default = { 3, 64, 6, 2, 32, 96, 300, 300, 4096, 1, 0, 2 };
 
 /* Where a block of a type keeps its f16 scales, and how large its codes get; all other bytes are random. */
 static const struct filling {
@@ -68,7 +69,8 @@ static bool take_number(struct shape *s, const char *name, const char *value)
         size_t *at;
     } rows[] = { { "layers", &s->layers }, { "width", &s->width }, { "heads", &s->heads },   { "kv", &s->kv },
                  { "head", &s->head },     { "ffn", &s->ffn },     { "vocab", &s->vocab },   { "window", &s->window },
-                 { "context", &s->context }, { "seed", &s->seed } };
+                 { "context", &s->context }, { "seed", &s->seed },   { "experts", &s->experts },
+                 { "top", &s->top } };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (strcmp(rows[i].name, name) == 0) {
             *rows[i].at = (size_t)strtoull(value, NULL, 10);
@@ -126,11 +128,13 @@ static void set_hyper(struct maker *m, err *e)
                  { "feed_forward_length", s->ffn },    { "attention.head_count", s->heads },
                  { "attention.head_count_kv", s->kv }, { "attention.key_length", s->head },
                  { "attention.value_length", s->head }, { "attention.sliding_window", s->window },
-                 { "context_length", s->context } };
+                 { "context_length", s->context },     { "expert_count", s->experts },
+                 { "expert_used_count", s->top },      { "expert_feed_forward_length", s->ffn } };
     char key[96];
     want(gguf_set_str(&m->plan, "general.architecture", view_of(m->arch), e), e);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         snprintf(key, sizeof key, "%s.%s", m->arch, rows[i].name);
+        if (s->experts == 0 && strncmp(rows[i].name, "expert_", 7) == 0) continue;
         want(gguf_set_u32(&m->plan, key, (uint32_t)rows[i].value, e), e);
     }
     snprintf(key, sizeof key, "%s.attention.layer_norm_rms_epsilon", m->arch);
@@ -149,43 +153,57 @@ static void set_override(struct maker *m, char *word, err *e)
 
 /* ---- tensors ---- */
 
-static void add_tensor(struct maker *m, const char *name, size_t rows, size_t cols, err *e)
+static void add_stack(struct maker *m, const char *name, size_t count, size_t rows, size_t cols, err *e)
 {
-    size_t i = m->plan.tensor_count, dims[2] = { cols, rows };
+    size_t i = m->plan.tensor_count, dims[3] = { cols, rows, count };
     bool vector = rows == 0, odd = m->filling != NULL && cols % m->kind->block_values != 0;
     if (m->drop != NULL && strcmp(name, m->drop) == 0) return;
     if (odd) stop("a row is no whole number of blocks");
     snprintf(m->names[i], sizeof m->names[i], "%s", name);
     m->how[i].mean = vector ? 1.0f : 0.0f;
     m->how[i].spoiled = m->nan != NULL && strcmp(name, m->nan) == 0;
-    want(gguf_plan_tensor(&m->plan, view_of(m->names[i]), vector ? 0 : m->kind->type, dims, vector ? 1 : 2, e), e);
+    want(gguf_plan_tensor(&m->plan, view_of(m->names[i]), vector ? 0 : m->kind->type, dims,
+                          vector ? 1 : count > 1 ? 3 : 2, e),
+         e);
+}
+
+static void add_tensor(struct maker *m, const char *name, size_t rows, size_t cols, err *e)
+{
+    add_stack(m, name, 1, rows, cols, e);
 }
 
 static void add_layer(struct maker *m, size_t layer, err *e)
 {
     const struct shape *s = &m->shape;
-    bool post = strcmp(m->arch, "gemma2") == 0;
+    bool post = strcmp(m->arch, "gemma2") == 0, sparse = s->experts > 0;
     const struct {
         const char *name;
         size_t rows, cols;
         bool wanted;
+        size_t count; /* 0: one */
     } rows[] = {
-        { "attn_norm", 0, s->width, true },
-        { "attn_q", s->heads * s->head, s->width, true },
-        { "attn_k", s->kv * s->head, s->width, true },
-        { "attn_v", s->kv * s->head, s->width, true },
-        { "attn_output", s->width, s->heads * s->head, true },
-        { "post_attention_norm", 0, s->width, post },
-        { "ffn_norm", 0, s->width, true },
-        { "ffn_gate", s->ffn, s->width, true },
-        { "ffn_up", s->ffn, s->width, true },
-        { "ffn_down", s->width, s->ffn, true },
-        { "post_ffw_norm", 0, s->width, post },
+        { "attn_norm", 0, s->width, true, 0 },
+        { "attn_q", s->heads * s->head, s->width, true, 0 },
+        { "attn_k", s->kv * s->head, s->width, true, 0 },
+        { "attn_v", s->kv * s->head, s->width, true, 0 },
+        { "attn_output", s->width, s->heads * s->head, true, 0 },
+        { "post_attention_norm", 0, s->width, post, 0 },
+        { "ffn_norm", 0, s->width, true, 0 },
+        { "attn_q_norm", 0, s->head, sparse, 0 },
+        { "attn_k_norm", 0, s->head, sparse, 0 },
+        { "ffn_gate", s->ffn, s->width, !sparse, 0 },
+        { "ffn_up", s->ffn, s->width, !sparse, 0 },
+        { "ffn_down", s->width, s->ffn, !sparse, 0 },
+        { "ffn_gate_inp", s->experts, s->width, sparse, 0 },
+        { "ffn_gate_exps", s->ffn, s->width, sparse, s->experts },
+        { "ffn_up_exps", s->ffn, s->width, sparse, s->experts },
+        { "ffn_down_exps", s->width, s->ffn, sparse, s->experts },
+        { "post_ffw_norm", 0, s->width, post, 0 },
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char name[40];
         snprintf(name, sizeof name, "blk.%zu.%s.weight", layer, rows[i].name);
-        if (rows[i].wanted) add_tensor(m, name, rows[i].rows, rows[i].cols, e);
+        if (rows[i].wanted) add_stack(m, name, rows[i].count + (rows[i].count == 0), rows[i].rows, rows[i].cols, e);
     }
 }
 
@@ -226,7 +244,7 @@ static void fill_blocks(const struct maker *m, size_t tensor, size_t row, size_t
 static void write_tensor(struct maker *m, gguf_out *out, size_t tensor, uint8_t *room, err *e)
 {
     const gguf_tensor *t = &m->plan.tensors[tensor];
-    size_t cols = t->dims[0], rows = t->dims[1];
+    size_t cols = t->dims[0], rows = t->dims[1] * t->dims[2];
     const struct gguf_kind *kind = gguf_kind(t->type);
     size_t row_bytes = cols / kind->block_values * kind->block_bytes;
     if (row_bytes > ROW_BYTES_MAX) stop("a row is too long");

@@ -5,6 +5,7 @@
 
 enum {
     THREADS_MAX = 256,            /* threads in one team; larger machines run several engines */
+    CPUS_MAX = 1024,              /* numbers of processors: what a cpu_set_t of the C library holds */
     UTF8_BYTES_MAX = 4,           /* bytes of one character */
     LAYERS_MAX = 1024,            /* layers of a model; the deepest published ones have under 200 */
     HEADS_MAX = 1024,             /* query heads of a layer */
@@ -94,6 +95,34 @@ enum {
     GRAMMAR_NAME_BYTES_MAX = 64,       /* bytes of a rule's name in a grammar */
     GRAMMAR_TEXT_BYTES_MAX = 1 << 20,  /* bytes of a grammar's text */
     GRAMMAR_TOOLS_MAX = 1024           /* tools of one request */
+};
+
+/* The server's front door. */
+enum {
+    HTTP_HEAD_BYTES_MAX = 16384, /* bytes of a request line and its headers; clients send under 3,000 */
+    HTTP_HEADERS_MAX = 64,       /* headers of one request; clients send under 30 */
+    HTTP_CHUNK_LINE_MAX = 256,   /* bytes of a chunk's size line with its extensions, which nobody sends */
+    HTTP_TRAILER_BYTES_MAX = 4096,    /* bytes behind the last chunk; read and dropped */
+    HTTP_BODY_BYTES_MAX = 1 << 25,    /* bytes of a request: the largest prompt is under a quarter of it */
+    HTTP_BODIES_BYTES_MAX = 1 << 28,  /* bytes of requests that have not come to their end, all clients together */
+    HTTP_UNSENT_BYTES_MAX = 1 << 22,  /* bytes that a client has not taken: above it, it is let go */
+    HTTP_WHOLE_BYTES_MAX = 1 << 27,   /* bytes of an answer that goes out whole: 2,048 embeddings of 4,096 values */
+    HTTP_CLIENTS_MAX = 16384,         /* connections open at once; less where descriptors are fewer */
+    HTTP_LISTENERS_MAX = 32,          /* sockets that clients come in by: addresses, and one a user */
+
+    ASK_MESSAGES_MAX = 4096,     /* messages of one conversation, as the command line's */
+    ASK_TOOLS_MAX = 512,         /* tools of one request; seen: 120 */
+    ASK_CHOICES_MAX = 16,        /* answers to one prompt (n) */
+    ASK_INPUTS_MAX = 2048,       /* texts of one embeddings request: OpenAI's own limit */
+    ASK_LOGPROBS_MAX = 20,       /* rivals reported for each token: OpenAI's own limit */
+    ASK_BIASES_MAX = 1024,       /* entries of logit_bias: OpenAI's limit is 300 */
+    ASK_NAME_BYTES_MAX = 256,    /* bytes of a model's name */
+    ASKS_MAX = 4096,             /* requests inside at once, waiting ones too */
+    ANSWER_BYTES_MAX = 1 << 24,  /* bytes of one answer that is kept to be sent whole */
+    ANSWER_CALLS_MAX = 256,      /* tool calls of one answer */
+    SERVER_MODELS_MAX = 64,      /* models one server knows */
+    SERVER_KEYS_MAX = 4096,      /* keys of one server */
+    SERVER_NAME_BYTES_MAX = 64   /* bytes of a key's or a principal's name */
 };
 
 #endif

@@ -1,6 +1,6 @@
 /* hearth bench: tokens a second, beside how fast this machine reads memory: making one token reads every weight once,
  * so that speed bounds it. Times are the best of several runs: noise only ever adds. */
-#include "cmd/rows.h"
+#include "cmd/open.h"
 
 #include "base/checked.h"
 #include "base/limits.h"
@@ -10,8 +10,10 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+enum { BATCH_MAX = 256 };
+
 struct bench_options {
-    size_t prompt, made, runs;
+    size_t prompt, made, runs, batch, depth;
     bool json;
 };
 
@@ -20,6 +22,10 @@ static const struct option ROWS[] = {
       "tokens of the prompt" },
     { "-n", "N", OPTION_COUNT, offsetof(struct bench_options, made), 1, 1 << 16, NULL, "32",
       "tokens made, one by one" },
+    { "--batch", "N", OPTION_COUNT, offsetof(struct bench_options, batch), 1, BATCH_MAX, NULL, "1",
+      "sequences that make tokens together" },
+    { "--depth", "N", OPTION_COUNT, offsetof(struct bench_options, depth), 1, 1 << 20, NULL, NULL,
+      "tokens before the first one made (as many as the prompt has)" },
     { "--runs", "N", OPTION_COUNT, offsetof(struct bench_options, runs), 1, 100, NULL, "3",
       "the best of so many counts" },
     { "--json", NULL, OPTION_FLAG, offsetof(struct bench_options, json), 0, 0, NULL, NULL, "one object" },
@@ -70,48 +76,95 @@ struct times {
     double prefill, decode; /* seconds */
 };
 
-static bool no_rows(void *arg, const graph *g, size_t first, size_t count, err *e)
+/* The graph and the sequences that make tokens together. All zeros is closed. */
+struct rig {
+    graph *graph;
+    kv_pool pool;
+    kv_seq *seqs;
+    struct step_token *step;
+    int32_t *ids; /* the same for every sequence: time does not depend on them */
+    size_t chunk_tok;
+    arena arena;
+};
+
+static void rig_free(struct rig *r)
 {
-    (void)arg, (void)g, (void)first, (void)count, (void)e;
+    graph_free(r->graph);
+    kv_pool_free(&r->pool);
+    arena_free(&r->arena);
+    *r = (struct rig){ 0 };
+}
+
+static bool rig_new(struct rig *r, struct opened *o, const struct compute_options *c, const struct bench_options *set,
+                    err *e)
+{
+    const struct hyper *h = &o->model.hyper;
+    size_t ctx_tok = max_size(set->prompt, set->depth + set->made), pages = ceil_div(ctx_tok, PAGE_TOK) * set->batch;
+    *r = (struct rig){ .chunk_tok = max_size(min_size(c->chunk > 0 ? c->chunk : 512, ctx_tok), set->batch) };
+    struct kv_shape shape = { .type = o->kv, .layers = h->layers, .kv_heads = h->kv_heads, .key_dim = h->key_dim,
+                              .value_dim = h->value_dim };
+    struct graph_settings graph_set = { .chunk_tok = r->chunk_tok, .logit_rows = set->batch, .ctx_tok = ctx_tok,
+                                        .activations_f32 = o->activations_f32 };
+    bool good = arena_new(&r->arena, ((size_t)4 << 20) + ctx_tok * 64 + pages * 64, e) &&
+                kv_pool_new(&r->pool, &shape, pages, &r->arena, e) &&
+                (r->seqs = ARENA_ARRAY(&r->arena, kv_seq, set->batch, "sequences", e)) != NULL &&
+                (r->step = ARENA_ARRAY(&r->arena, struct step_token, r->chunk_tok, "step", e)) != NULL &&
+                (r->ids = ARENA_ARRAY(&r->arena, int32_t, ctx_tok, "token ids", e)) != NULL;
+    for (size_t i = 0; good && i < set->batch; i++) good = kv_seq_new(&r->seqs[i], &r->pool, ctx_tok, &r->arena, e);
+    for (size_t i = 0; good && i < ctx_tok; i++) r->ids[i] = (int32_t)(prng_u32(1, 0, i) % h->vocab);
+    good = good && graph_new(&r->graph, &o->model, &o->kernels, o->team, &graph_set, e);
+    if (!good) rig_free(r);
+    return good;
+}
+
+/* A prompt of `count` tokens, from an empty sequence; the last one wants its logits. */
+static bool feed(struct rig *r, kv_seq *seq, size_t count, err *e)
+{
+    kv_seq_rewind(seq, 0);
+    for (size_t at = 0; at < count;) {
+        size_t step = min_size(r->chunk_tok, count - at);
+        for (size_t i = 0; i < step; i++) r->step[i] = (struct step_token){ seq, r->ids[at + i], at + i + 1 == count };
+        if (!graph_step(r->graph, r->step, step, e)) return false;
+        at += step;
+    }
     return true;
 }
 
-/* One prompt, then tokens one by one; every one wants its logits, as in an answer. */
-static bool run_once(struct rows *r, const int32_t *ids, const struct bench_options *set, struct times *out, err *e)
+/* One prompt, then tokens one by one, of every sequence; every one wants its logits, as in an answer. */
+static bool run_once(struct rig *r, const struct bench_options *set, struct times *out, err *e)
 {
     double start = clock_seconds();
-    if (!rows_compute(r, ids, set->prompt, set->prompt - 1, no_rows, NULL, e)) return false;
-    double middle = clock_seconds();
+    if (!feed(r, &r->seqs[0], set->prompt, e)) return false;
+    out->prefill = clock_seconds() - start;
+    for (size_t s = 0; s < set->batch; s++)
+        if ((s > 0 || set->depth != set->prompt) && !feed(r, &r->seqs[s], set->depth, e)) return false;
+    start = clock_seconds();
     for (size_t i = 0; i < set->made; i++) {
-        if (!kv_seq_reserve(&r->seq, set->prompt + i + 1, e)) return false;
-        struct step_token token = { &r->seq, ids[set->prompt + i], true };
-        if (!graph_step(r->graph, &token, 1, e)) return false;
+        for (size_t s = 0; s < set->batch; s++)
+            r->step[s] = (struct step_token){ &r->seqs[s], r->ids[set->depth + i], true };
+        if (!graph_step(r->graph, r->step, set->batch, e)) return false;
     }
-    *out = (struct times){ middle - start, clock_seconds() - middle };
+    out->decode = clock_seconds() - start;
     return true;
 }
 
 static bool run_best(struct opened *o, const struct compute_options *c, const struct bench_options *set,
                      struct times *best, err *e)
 {
-    struct rows rows = { 0 };
-    size_t all = set->prompt + set->made;
-    int32_t *ids = ARENA_ARRAY(&o->arena, int32_t, all, "token ids", e);
-    if (ids == NULL) return false;
-    for (size_t i = 0; i < all; i++) ids[i] = (int32_t)(prng_u32(1, 0, i) % o->model.hyper.vocab);
-    bool good = rows_new(&rows, o, all, c->chunk, e);
+    struct rig rig = { 0 };
+    bool good = rig_new(&rig, o, c, set, e);
     *best = (struct times){ 1e9, 1e9 };
     for (size_t run = 0; good && run < set->runs; run++) {
         struct times now = { 0 };
-        good = run_once(&rows, ids, set, &now, e);
+        good = run_once(&rig, set, &now, e);
         best->prefill = now.prefill < best->prefill ? now.prefill : best->prefill;
         best->decode = now.decode < best->decode ? now.decode : best->decode;
     }
-    rows_free(&rows);
+    rig_free(&rig);
     return good;
 }
 
-/* What making one token reads: every weight but an embedding that is not the output matrix and experts that were not
+/* What a step that makes a token of every sequence reads: every weight but an embedding that is not the output matrix and experts that were not
  * chosen, and the keys and values of the positions before it, halfway through the measured tokens. */
 static double decode_bytes(const struct opened *o, const struct bench_options *set)
 {
@@ -121,14 +174,19 @@ static double decode_bytes(const struct opened *o, const struct bench_options *s
     if (!m->tied) bytes -= (double)(tile_count(m->embedding.rows) * m->embedding.tile_bytes);
     for (size_t l = 0; l < h->layers && h->experts.count > 0; l++) {
         const struct layer *w = &m->layers[l];
-        bytes -= (double)(w->gate_exps.bytes + w->up_exps.bytes + w->down_exps.bytes) *
-                 (double)(w->router != NULL ? h->experts.count - h->experts.top_k : 0);
+        if (w->router == NULL) continue;
+        /* An expert is one extent, which gate, up and down share. */
+        bytes -= (double)w->gate_exps.bytes * (double)(h->experts.count - h->experts.top_k);
+        if (w->route.form != ROUTE_NONE) bytes -= (double)(h->experts.count * h->width * sizeof(float));
     }
-    double head_bytes = (double)((h->key_dim + h->value_dim) * (o->kv == KV_F32 ? 4 : 2));
+    struct kv_shape head = { .type = o->kv, .layers = 1, .kv_heads = 1, .key_dim = h->key_dim, .value_dim = h->value_dim };
+    size_t page_bytes = 0;
+    kv_block_bytes(&head, &page_bytes);
+    double head_bytes = (double)page_bytes / PAGE_TOK;
     for (size_t l = 0; l < h->layers; l++) {
-        size_t seen = set->prompt + set->made / 2;
+        size_t seen = set->depth + set->made / 2;
         if (layer_has_window(h, l)) seen = min_size(seen, h->window);
-        bytes += (double)(seen * h->kv_heads) * head_bytes;
+        bytes += (double)(seen * h->kv_heads * set->batch) * head_bytes;
     }
     return bytes;
 }
@@ -136,21 +194,22 @@ static double decode_bytes(const struct opened *o, const struct bench_options *s
 static void print_speeds(const struct opened *o, const struct bench_options *set, const struct times *t,
                          double read_gb_s)
 {
-    double decode = (double)set->made / t->decode, prefill = (double)set->prompt / t->prefill;
-    double token_gb = decode_bytes(o, set) * 1e-9;
+    double decode = (double)(set->made * set->batch) / t->decode, prefill = (double)set->prompt / t->prefill;
+    double step_gb = decode_bytes(o, set) * 1e-9;
     if (set->json) {
         printf("{\"read_gb_s\": %.3f, \"decode_tok_s\": %.3f, \"prefill_tok_s\": %.3f, \"weights_bytes\": %zu, "
                "\"decode_bytes\": %.0f, \"threads\": %zu, \"tier\": \"%s\", \"prompt_tokens\": %zu, "
-               "\"made_tokens\": %zu}\n",
+               "\"made_tokens\": %zu, \"batch\": %zu, \"depth\": %zu}\n",
                read_gb_s, decode, prefill, o->model.weights_bytes, decode_bytes(o, set), team_threads(o->team),
-               o->kernels.tier, set->prompt, set->made);
+               o->kernels.tier, set->prompt, set->made, set->batch, set->depth);
         return;
     }
-    printf("decode    %10.1f tokens/s   (%zu tokens after %zu)\n", decode, set->made, set->prompt);
+    printf("decode    %10.1f tokens/s   (%zu tokens after %zu, of %zu at once)\n", decode, set->made, set->depth,
+           set->batch);
     printf("prefill   %10.1f tokens/s   (%zu tokens)\n", prefill, set->prompt);
     printf("memory    %10.1f GB/s read by %zu threads, tier %s\n", read_gb_s, team_threads(o->team), o->kernels.tier);
-    printf("a token   %10.3f GB of weights, keys and values are read: memory allows %.1f tokens/s\n", token_gb,
-           read_gb_s / token_gb);
+    printf("a step    %10.3f GB of weights, keys and values are read: memory allows %.1f tokens/s\n", step_gb,
+           (double)set->batch * read_gb_s / step_gb);
 }
 
 int cmd_bench(int argc, char **argv)
@@ -164,6 +223,7 @@ int cmd_bench(int argc, char **argv)
                                  .groups = { { ROWS, sizeof ROWS / sizeof *ROWS, &set }, compute_group(&compute) } };
     int status;
     if (!options_read(&line, argc, argv, &status)) return status;
+    if (set.depth == 0) set.depth = set.prompt;
     struct opened o = { 0 };
     struct times best;
     err e = { 0 };

@@ -20,8 +20,7 @@ static bool try_path(char path[static PATH_BYTES_MAX], const char *folder, const
     return len > 0 && len < PATH_BYTES_MAX && is_file(path);
 }
 
-/* $HEARTH_MODELS, else ~/.local/share/hearth/models. */
-static bool model_folder(char folder[static PATH_BYTES_MAX])
+bool model_folder(char folder[static PATH_BYTES_MAX])
 {
     const char *set = getenv("HEARTH_MODELS"), *home = getenv("HOME");
     int len = -1;
@@ -30,16 +29,20 @@ static bool model_folder(char folder[static PATH_BYTES_MAX])
     return len > 0 && len < PATH_BYTES_MAX;
 }
 
-/* The first ember*.gguf of a folder, by name. */
+/* The first ember*.gguf of ember/ in a folder, else of the folder itself, by name. */
 static bool find_ember(const char *folder, char path[static PATH_BYTES_MAX])
 {
-    char pattern[PATH_BYTES_MAX];
-    int len = snprintf(pattern, sizeof pattern, "%s/ember*.gguf", folder);
-    glob_t found;
-    if (len < 0 || (size_t)len >= sizeof pattern || glob(pattern, 0, NULL, &found) != 0) return false;
-    len = snprintf(path, PATH_BYTES_MAX, "%s", found.gl_pathv[0]);
-    globfree(&found);
-    return len > 0 && len < PATH_BYTES_MAX && is_file(path);
+    static const char *const places[] = { "ember/", "" };
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        char pattern[PATH_BYTES_MAX];
+        int len = snprintf(pattern, sizeof pattern, "%s/%sember*.gguf", folder, places[i]);
+        glob_t found;
+        if (len < 0 || (size_t)len >= sizeof pattern || glob(pattern, 0, NULL, &found) != 0) continue;
+        len = snprintf(path, PATH_BYTES_MAX, "%s", found.gl_pathv[0]);
+        globfree(&found);
+        return len > 0 && len < PATH_BYTES_MAX && is_file(path);
+    }
+    return false;
 }
 
 /* The model that ships lies in models/ of the source tree that holds build/release/hearth, or in the share folder

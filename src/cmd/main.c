@@ -13,6 +13,11 @@ static const struct command {
     const char *help;
 } COMMANDS[] = {
     { "run", cmd_run, "an answer to a prompt, or a chat" },
+    { "serve", cmd_serve, "answers programs that speak to OpenAI, Anthropic or Ollama" },
+    { "ps", cmd_ps, "what a running server has and does" },
+    { "stop", cmd_stop, "ends a running server" },
+    { "list", cmd_list, "the models in the model folder" },
+    { "key", cmd_key, "who may ask a server" },
     { "inspect", cmd_inspect, "what a model file holds" },
     { "tokens", cmd_tokens, "the token ids of a text, or the text of ids" },
     { "render", cmd_render, "the prompt that a chat template makes of messages" },
@@ -22,6 +27,7 @@ static const struct command {
     { "pack", cmd_pack, "a model file as a packed image: it starts at once" },
     { "bench", cmd_bench, "tokens a second on this machine" },
     { "quantize", cmd_quantize, "the same model in fewer bits" },
+    { "route", cmd_route, "how a sparse model chooses its experts, and at what cost" },
     { "tokenizer", cmd_tokenizer, "a vocabulary from text" },
     { "data", cmd_data, "texts to token shards, for training" },
     { "train", cmd_train, "makes a model, the same bits everywhere" },

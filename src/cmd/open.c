@@ -9,17 +9,22 @@
 
 static const char *const TIERS[] = { "ref", "avx2", "avxvnni", "avx512", "neon", NULL };
 static const char *const ACTIVATIONS[] = { "int8", "f32", NULL };
-static const char *const KV_TIERS[] = { "f16", "f32", NULL };
+static const char *const KV_TIERS[] = { "f16",      "f32",      "q8",       "q4",       "log:k2v2", "log:k2v3",
+                                        "log:k2v4", "log:k3v2", "log:k3v3", "log:k3v4", "log:k4v2", "log:k4v3",
+                                        "log:k4v4", "log:paper", "base:window", "base:kivi2", "base:q4", "base:q4rot",
+                                        NULL };
 
 static const struct option COMPUTE_ROWS[] = {
     { "--threads", "N", OPTION_COUNT, offsetof(struct compute_options, threads), 1, THREADS_MAX, NULL, NULL,
       "threads; any number gives the same bits (all)" },
+    { "--cpus", "LIST", OPTION_TEXT, offsetof(struct compute_options, cpus), 0, 0, NULL, NULL,
+      "pin threads to processors, in turn: 0,2-3 (not pinned)" },
     { "--cpu", "TIER", OPTION_CHOICE, offsetof(struct compute_options, cpu), 0, 0, TIERS, NULL,
       "ref avx2 avxvnni avx512 neon (the fastest here)" },
     { "--activations", "TYPE", OPTION_CHOICE, offsetof(struct compute_options, activations), 0, 0, ACTIVATIONS, "int8",
       NULL },
-    { "--kv", "TYPE", OPTION_CHOICE, offsetof(struct compute_options, kv), 0, 0, KV_TIERS, "f16",
-      "how keys and values are kept: f16 or f32" },
+    { "--kv", "TIER", OPTION_CHOICE, offsetof(struct compute_options, kv), 0, 0, KV_TIERS, "f16",
+      "the cache: f16 f32 q8 q4 log:k2v2 (3, 4: more bits)" },
     { "--ctx", "N", OPTION_COUNT, offsetof(struct compute_options, ctx), 1, CTX_TOK_MAX, NULL, NULL,
       "context in tokens (the model's, at most 8192)" },
     { "--chunk", "N", OPTION_COUNT, offsetof(struct compute_options, chunk), 1, BATCH_TOK_MAX, NULL, NULL, NULL },
@@ -40,6 +45,43 @@ size_t threads_default(void)
     return count < 1 ? 1 : min_size((size_t)count, THREADS_MAX);
 }
 
+static bool cpu_number(const char **at, size_t *out)
+{
+    const char *begin = *at;
+    for (*out = 0; **at >= '0' && **at <= '9' && *out < CPUS_MAX; (*at)++) *out = *out * 10 + (size_t)(**at - '0');
+    return *at > begin && *out < CPUS_MAX;
+}
+
+/* "0,2-3" to processors. Whether they are there the system says when a thread is pinned. */
+static bool cpus_parse(const char *list, int out[static THREADS_MAX], size_t *count, err *e)
+{
+    const char *at = list;
+    *count = 0;
+    do {
+        size_t first, last;
+        bool good = cpu_number(&at, &first);
+        last = first;
+        if (good && *at == '-') {
+            at++;
+            good = cpu_number(&at, &last);
+        }
+        if (!good || last < first || last - first >= THREADS_MAX - *count || (*at != ',' && *at != 0))
+            return fail(e, ERR_VALUE, ERR_NO_OFFSET, "--cpus: \"%s\", not a list like 0,2-3 of at most %d processors",
+                        list, THREADS_MAX);
+        for (size_t cpu = first; cpu <= last; cpu++) out[(*count)++] = (int)cpu;
+    } while (*at++ == ',');
+    return true;
+}
+
+static bool make_team(struct opened *o, const struct compute_options *c, err *e)
+{
+    int cpus[THREADS_MAX];
+    size_t count = 0;
+    if (c->cpus != NULL && !cpus_parse(c->cpus, cpus, &count, e)) return false;
+    size_t threads = c->threads > 0 ? c->threads : count > 0 ? count : threads_default();
+    return team_new(&o->team, threads, cpus, count, e);
+}
+
 static void show_load(void *arg, size_t done_bytes, size_t all_bytes)
 {
     progress_show(arg, done_bytes, all_bytes);
@@ -49,10 +91,11 @@ bool open_model(struct opened *o, const char *word, const struct compute_options
 {
     struct progress progress = { .what = "loading" };
     *o = (struct opened){ .activations_f32 = strcmp(c->activations, "f32") == 0,
-                          .kv = strcmp(c->kv, "f32") == 0 ? KV_F32 : KV_F16 };
+                          .method = kv_method_named(c->kv) };
+    o->kv = o->method < KV_METHODS ? KV_F32 : kv_type_named(c->kv);
     bool good = model_find(word, o->path, e) && kernels_bind(&o->kernels, c->cpu, e) &&
                 arena_new(&o->arena, COMMAND_ARENA_BYTES, e) &&
-                team_new(&o->team, c->threads > 0 ? c->threads : threads_default(), NULL, 0, e) &&
+                make_team(o, c, e) &&
                 model_load(&o->model, o->path, o->team, show_load, &progress, e);
     progress_end(&progress);
     if (!good) close_model(o);

@@ -3,6 +3,7 @@
 #ifndef HEARTH_CMD_OPEN_H
 #define HEARTH_CMD_OPEN_H
 
+#include "cache/measure.h"
 #include "cmd/options.h"
 #include "engine/session.h"
 #include "kernels/bind.h"
@@ -16,6 +17,7 @@ enum { PATH_BYTES_MAX = 4096 };
 struct compute_options {
     size_t threads; /* 0: the processors this process may use */
     const char *cpu, *activations, *kv;
+    const char *cpus; /* processors to pin threads to, or NULL: "0,2-3" */
     size_t chunk, ctx, memory; /* 0: see session_settings; all memory that is free */
 };
 struct option_group compute_group(struct compute_options *values);
@@ -36,6 +38,9 @@ struct option_group draw_group(struct draw_options *values);
  * Errors: ERR_MISSING, one line that says how to give one. */
 bool model_find(const char *word, char path[static PATH_BYTES_MAX], err *e);
 
+/* Where models lie by name: $HEARTH_MODELS, else ~/.local/share/hearth/models; false where neither is known. */
+bool model_folder(char folder[static PATH_BYTES_MAX]);
+
 /* The processors this process may run on: in a container they are fewer than the machine has. */
 size_t threads_default(void);
 
@@ -51,6 +56,7 @@ struct opened {
     arena arena;          /* for the command's own needs */
     bool activations_f32; /* --activations f32 */
     enum kv_type kv;
+    enum kv_method method; /* a measuring tier over f32: KV_METHODS where it is none */
 };
 bool open_model(struct opened *o, const char *word, const struct compute_options *c, err *e);
 void close_model(struct opened *o);

@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { OPTION_TEXTS_MAX = 64, OPTION_GROUPS_MAX = 4, WORDS_MAX = 8 };
+enum { OPTION_TEXTS_MAX = 64, OPTION_GROUPS_MAX = 6, WORDS_MAX = 8 };
 
 /* What a row's value is; the type in its struct stands beside it. ORDER option_type: READERS in options.c */
 enum option_type {

@@ -2,6 +2,7 @@
 #ifndef HEARTH_CMD_ROWS_H
 #define HEARTH_CMD_ROWS_H
 
+#include "cache/measure.h"
 #include "cmd/open.h"
 
 /* One sequence on one graph. All zeros is closed. */
@@ -13,12 +14,19 @@ struct rows {
     kv_seq seq;
     arena arena;
     struct step_token *step;
+    kv_measure *measure; /* a measuring tier: one token a step */
 };
 
 /* Plans `ctx_tok` positions and chunks of `chunk_tok` (0: 512).
  * Undo with rows_free. */
 bool rows_new(struct rows *r, const struct opened *o, size_t ctx_tok, size_t chunk_tok, err *e);
 void rows_free(struct rows *r);
+
+/* Computes ids[at..at + count - 1], at most chunk_tok, at position `at` = r->seq.len_tok; rows from `wanted` on. */
+bool rows_step(struct rows *r, const int32_t *ids, size_t at, size_t count, size_t wanted, err *e);
+
+/* Forgets what was computed. */
+void rows_clear(struct rows *r);
 
 /* Called in order of positions: rows 0..count-1 of the graph belong to positions first..first+count-1. */
 typedef bool rows_fn(void *arg, const graph *g, size_t first, size_t count, err *e);

@@ -30,6 +30,8 @@ static const struct option ROWS[] = {
     { "--template", "FILE", OPTION_TEXT, AT(template_file), 0, 0, NULL, NULL, NULL },
     { "--messages", "FILE", OPTION_TEXT, AT(messages), 0, 0, NULL, NULL, NULL },
     { "--tools", "FILE", OPTION_TEXT, AT(tools), 0, 0, NULL, NULL, NULL },
+    { "--schema", "FILE", OPTION_TEXT, AT(schema), 0, 0, NULL, NULL, "the answer is JSON of this schema" },
+    { "--grammar", "FILE", OPTION_TEXT, AT(grammar), 0, 0, NULL, NULL, NULL },
     { "--special", NULL, OPTION_FLAG, AT(special), 0, 0, NULL, NULL, NULL },
     { "--logprobs", "N", OPTION_COUNT, AT(logprobs), 0, 100, NULL, "0", NULL },
     { "--no-jail", NULL, OPTION_FLAG, AT(no_jail), 0, 0, NULL, NULL, NULL },
@@ -172,17 +174,43 @@ static bool open_talk(struct running *r, err *e)
            (set->system == NULL || talk_add(&r->talk, ROLE_SYSTEM, view_of(set->system), view_of(""), e));
 }
 
+/* --schema or --grammar: compiled in the text worker, walked in the engine. */
+static bool open_form(struct running *r, err *e)
+{
+    const struct run_options *set = r->set;
+    const char *path = set->schema != NULL ? set->schema : set->grammar;
+    struct service_ask ask = { .kind = SERVICE_COMPILE, .grammar = set->schema != NULL ? TEXT_JSON_SCHEMA : TEXT_GBNF };
+    struct service_event event;
+    uint64_t id;
+    ask.in_reasoning = set->think;
+    if (path == NULL) return true;
+    if (!file_read(path, GRAMMAR_TEXT_BYTES_MAX, &r->o.arena, &ask.text, e)) return false;
+    if (!service_ask(r->o.service, &ask, &id, e)) return false;
+    for (;;) {
+        if (!served_next(&r->o, -1, &event, e)) {
+            if (e->code != ERR_NONE) return false;
+        } else if (event.id == id && event.kind == SERVICE_EVENT_MASK) {
+            r->ask.mask = event.mask;
+            return true;
+        } else if (event.id == id && event.kind == SERVICE_EVENT_ERROR) {
+            return fail(e, event.code, ERR_NO_OFFSET, "%s: %.*s", path, (int)event.text.len_bytes,
+                        (const char *)event.text.ptr);
+        }
+    }
+}
+
 /* A template of the user's own is read here and parsed in the text worker. */
 static bool open_all(struct running *r, const struct compute_options *c, const struct draw_options *d,
                      const char *model_word, arena *a, err *e)
 {
     const struct run_options *set = r->set;
     struct jail_choice jail = { .no_jail = set->no_jail, .policy = set->policy };
+    jail.mask_bytes = set->schema != NULL || set->grammar != NULL ? HEARTH_MASK_BYTES_MAX : 0;
     view source = { 0 };
     if (set->template_file != NULL && !file_read(set->template_file, TEMPLATE_BYTES_MAX, a, &source, e)) return false;
     if (!served_open(&r->o, model_word, c, &jail, source, e)) return false;
     r->ids = ARENA_ARRAY(&r->o.arena, int32_t, r->o.engine.ctx_tok, "token ids", e);
-    return r->ids != NULL && served_draws(&r->o, d, &r->ask, e) && open_talk(r, e);
+    return r->ids != NULL && served_draws(&r->o, d, &r->ask, e) && open_talk(r, e) && open_form(r, e);
 }
 
 /* Ctrl-C as something to read. Blocked before any thread is made: each takes the mask of its maker. */
@@ -210,6 +238,10 @@ int cmd_run(int argc, char **argv)
     if (!options_read(&line, argc, argv, &status)) return status;
     if ((set.prompt != NULL) + (set.file != NULL) + (line.word_count > 1) > 1 || (set.think && set.no_think)) {
         say("run: %s: give one of them", set.think && set.no_think ? "--think, --no-think" : "PROMPT, -p and --file");
+        return EXIT_USAGE;
+    }
+    if (set.schema != NULL && set.grammar != NULL) {
+        say("run: --schema, --grammar: give one of them");
         return EXIT_USAGE;
     }
     const char *model_word, *prompt = set.prompt;

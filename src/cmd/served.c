@@ -89,6 +89,7 @@ static bool start(struct served *s, const char *word, const struct compute_optio
     struct crew_settings set = { .path = s->path, .engine = settings_of(c), .template_source = source,
                                  .no_jail = jail->no_jail, .progress = show_load,
                                  .log = log_line, .arg = s };
+    set.engine.mask_bytes = jail->mask_bytes;
     struct service_settings asks = { .asks = 1, .ctx_tok = (uint32_t)(c->ctx > 0 ? c->ctx : CTX_TOK_MAX) };
     struct kernels kernels;
     struct policy policy;

@@ -24,6 +24,7 @@ struct served {
 struct jail_choice {
     bool no_jail;
     const char *policy; /* a file; NULL: the defaults */
+    uint64_t mask_bytes; /* room for tables of schemas and grammars; 0: none will be asked for */
 };
 
 /* Finds, packs or maps, starts, and waits until both workers have told their facts. `source` takes the place of the

@@ -2,6 +2,7 @@
 #include "cmd/options.h"
 
 #include "kernels/weight.h"
+#include "train/card.h"
 #include "train/curves.h"
 #include "train/export.h"
 
@@ -185,23 +186,39 @@ static bool after_step(struct run *r, const struct step_result *s, double took, 
     return true;
 }
 
+/* A rank is gone, and the others are about to be ended: the state is that of the last whole step. Where MPI itself ends
+ * this process first (Open MPI does so when a TCP connection breaks) the last regular checkpoint is what is left. */
+static bool rescue(struct run *r, err *e)
+{
+    err ignored = { 0 };
+    if (e->code == ERR_IO && r->ranks->count > 1 && r->ranks->rank == 0 && r->trainer.step > 0 &&
+        run_checkpoint(r, false, &ignored))
+        say("checkpoint written at step %llu", (unsigned long long)r->trainer.step);
+    return false;
+}
+
 static bool train(struct run *r, const struct train_options *o, err *e)
 {
-    bool found;
-    double begin = clock_seconds(), peak = peak_rate(r);
+    bool found, speaks = r->ranks->rank == 0; /* one rank writes; they all hold the same */
+    double begin = clock_seconds(), peak = peak_rate(r) * (double)r->ranks->count;
     if (!run_resume(r, &found, e)) return false;
-    if (found) say("going on from step %llu", (unsigned long long)r->trainer.step);
-    signal(SIGINT, ask_stop);
-    signal(SIGTERM, ask_stop);
+    if (found && speaks) say("going on from step %llu", (unsigned long long)r->trainer.step);
     struct progress p = { .what = "training" };
     for (size_t done = 0; !run_done(r);) {
         struct step_result s;
         double start = clock_seconds();
-        if (!run_step(r, &s, e)) return false;
+        if (!run_step(r, &s, e)) return rescue(r, e);
         double now = clock_seconds();
         done++;
-        bool last = run_done(r) || stop_asked || (o->slice_steps > 0 && done >= o->slice_steps) ||
-                    (o->slice_minutes > 0 && now - begin > 60.0 * (double)o->slice_minutes);
+        /* Ranks end after the same step: what one is told alone, the next step tells the others. */
+        bool asked = r->ranks->count > 1 ? s.stop : stop_asked != 0;
+        if (o->slice_minutes > 0 && now - begin > 60.0 * (double)o->slice_minutes) stop_asked = 1;
+        bool last = run_done(r) || asked || (r->ranks->count == 1 && stop_asked) ||
+                    (o->slice_steps > 0 && done >= o->slice_steps);
+        if (!speaks) {
+            if (last) break;
+            continue;
+        }
         progress_end(&p);
         if (!after_step(r, &s, now - start, peak, last, e)) return false;
         progress_show(&p, (size_t)r->trainer.step, (size_t)r->settings.optimizer.schedule.steps);
@@ -231,7 +248,7 @@ static bool export(struct run *r, const struct train_options *o, err *e)
     if (kind == NULL) return fail(e, ERR_UNSUPPORTED, ERR_NO_OFFSET, "--type: %s is no weight type", o->type);
     if (!(o->checkpoint != NULL ? run_load(r, o->checkpoint, e) : run_load_last(r, &found, e))) return false;
     if (!found) return fail(e, ERR_MISSING, ERR_NO_OFFSET, "no checkpoint yet: nothing to write");
-    return (o->out == NULL || export_gguf(r, o->out, kind->type, e)) && (o->card == NULL || export_card(r, o->card, e));
+    return (o->out == NULL || export_gguf(r, o->out, kind->type, e)) && (o->card == NULL || card_write(r, o->card, e));
 }
 
 static bool curves(struct run *r, const struct train_options *o, err *e)
@@ -254,9 +271,13 @@ int cmd_train(int argc, char **argv)
     };
     int status;
     if (!options_read(&line, argc, argv, &status)) return status;
-    struct run r;
+    struct run r = { 0 };
+    struct ranks ranks;
     err e = { 0 };
-    bool good = run_open_config(&r, line.words[0], &e);
+    signal(SIGINT, ask_stop);
+    signal(SIGTERM, ask_stop);
+    bool good = ranks_open(&ranks, &stop_asked, &e) && run_open_config(&r, line.words[0], &e);
+    r.ranks = &ranks;
     if (good && o.curves != NULL) good = curves(&r, &o, &e);
     else good = good && run_open(&r, o.threads, o.tier, &e);
     if (good && o.curves != NULL) good = true;
@@ -265,5 +286,7 @@ int cmd_train(int argc, char **argv)
     else if (good && (o.out != NULL || o.card != NULL)) good = export(&r, &o, &e);
     else if (good) good = train(&r, &o, &e);
     run_close(&r);
-    return good ? EXIT_GOOD : say_error(&e);
+    int status_out = good ? EXIT_GOOD : say_error(&e);
+    if (good) ranks_close(&ranks); /* after an error the peers may never come: the launcher ends them */
+    return status_out;
 }

@@ -100,6 +100,9 @@ static void draw_task(void *arg, size_t tile, size_t thread)
     struct sample_settings set = q->sample;
     set.seed += s->choice; /* wraps */
     sampler_use(own, &set);
+    const uint64_t *mask = masks_fill(en, s, thread);
+    if (s->masked && s->stuck) return;
+    sampler_allow(own, mask);
     s->drawn = sampler_draw(own, logits, s->tokens, s->count, s->count, q->r.logprobs ? &s->logprob : NULL);
     if (q->r.top_count > 0) sample_top(logits, en->m->hyper.vocab, q->r.top_count, s->rivals);
 }
@@ -122,9 +125,15 @@ static void emit_token(const engine *en, const struct sequence *s)
 static void take_draw(engine *en, struct sequence *s)
 {
     const struct asked *q = s->of;
+    if (s->masked && s->stuck) { /* whole, and no token ends it */
+        sequence_finish(en, s, HEARTH_MASK_END);
+        return;
+    }
+    bool whole = masks_accept(en, s);
     emit_token(en, s);
     s->tokens[s->count++] = s->drawn;
     if (is_stop(q, s->drawn)) sequence_finish(en, s, HEARTH_END);
+    else if (whole) sequence_finish(en, s, HEARTH_MASK_END);
     else if (q->r.max_tok > 0 && s->count - s->begin >= q->r.max_tok) sequence_finish(en, s, HEARTH_LENGTH);
     else if (s->count == en->set.ctx_tok) sequence_finish(en, s, HEARTH_CONTEXT);
 }

@@ -26,7 +26,8 @@ static struct kv_shape shape_of(const model *m, const struct hearth_settings *se
 {
     return (struct kv_shape){ .type = (enum kv_type)set->kv, .layers = m->hyper.layers,
                               .kv_heads = m->hyper.kv_heads, .key_dim = m->hyper.key_dim,
-                              .value_dim = m->hyper.value_dim };
+                              .value_dim = m->hyper.value_dim, .sequences = set->sequences,
+                              .step_tok = set->chunk_tok };
 }
 
 static size_t rows_of(const struct hearth_settings *set)
@@ -50,7 +51,7 @@ static size_t lists_bytes(const model *m, size_t threads, const struct hearth_se
                            HEARTH_TOP_MAX * sizeof(struct token_logprob) +
                            (ceil_div(ctx, PAGE_TOK) + 1) * sizeof(uint32_t) + 4 * sizeof(void *) + 256;
     size_t each_thread = vocab * 17 + 4096 + sizeof(void *);
-    return slack + asked_of(set) * each_asked + set->sequences * each_sequence + threads * each_thread +
+    return slack + masks_bytes(m, threads, set) + asked_of(set) * each_asked + set->sequences * each_sequence + threads * each_thread +
            set->chunk_tok * (sizeof(struct step_token) + sizeof(void *)) + m->hyper.width * sizeof(float) + 256;
 }
 
@@ -63,11 +64,12 @@ static bool plan_bytes(const model *m, size_t threads, const struct hearth_setti
 {
     struct graph_settings graph_set = graph_of(set);
     struct kv_shape shape = shape_of(m, set);
-    size_t block_bytes, cache_bytes, sum;
+    size_t cache_bytes, sum;
     size_t ropes = 2 * (set->ctx_tok * m->hyper.rope.dims * sizeof(float) + 65536);
-    if (!kv_block_bytes(&shape, &block_bytes) || !mul_size(block_bytes, blocks_of(set), &cache_bytes) ||
+    if (!kv_shape_check(&shape, m->hyper.latent.kv_rank > 0, e)) return false;
+    if (!kv_pool_bytes(&shape, blocks_of(set), &cache_bytes) ||
         !add_size(cache_bytes, graph_scratch_bytes(m, &graph_set, threads) + ropes, &sum) ||
-        !add_size(sum, lists_bytes(m, threads, set) + blocks_of(set) * sizeof(uint32_t) + 65536, out))
+        !add_size(sum, lists_bytes(m, threads, set) + 65536, out))
         return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "plan: a context of %u needs more bytes than there are addresses",
                     set->ctx_tok);
     return true;
@@ -86,7 +88,7 @@ static bool bounds_check(const struct hearth_settings *set, err *e)
         { "--chunk", set->chunk_tok, 1, BATCH_TOK_MAX },
         { "--threads", set->threads, 1, THREADS_MAX },
         { "cache positions", set->cache_tok, set->ctx_tok, (uint64_t)HEARTH_SEQUENCES_MAX * CTX_TOK_MAX },
-        { "--kv", set->kv, 0, KV_F16 > KV_F32 ? KV_F16 : KV_F32 },
+        { "--kv", set->kv, 0, KV_TYPES - 1 },
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (rows[i].value < rows[i].min || rows[i].value > rows[i].max)
@@ -183,7 +185,7 @@ static bool take_all(engine *en, arena *a, arena *pages, err *e)
     size_t head = sizeof(struct hearth_embedding);
     en->logit_rows = graph_set.logit_rows;
     if (!kv_pool_new_in(&en->pool, &shape, blocks_of(&en->set), pages, e) || !take_sequences(en, a, e) ||
-        !take_queue(en, a, e) || !take_samplers(en, a, e) ||
+        !take_queue(en, a, e) || !take_samplers(en, a, e) || !masks_new(en, a, e) ||
         (en->step = ARENA_ARRAY(a, struct step_token, en->set.chunk_tok, "step", e)) == NULL ||
         (en->step_of = ARENA_ARRAY(a, struct sequence *, en->set.chunk_tok, "step", e)) == NULL)
         return false;
@@ -274,25 +276,22 @@ bool engine_take(engine *en, uint32_t kind, view message, err *e)
     struct hearth_head head;
     if (kind == HEARTH_SUBMIT) return take_submit(en, message, e);
     if (kind == HEARTH_MASK_LOAD && message.len_bytes >= sizeof(struct hearth_mask)) {
-        err why = { 0 };
-        memcpy(&head, message.ptr, sizeof head);
-        err_set(&why, ERR_UNSUPPORTED, ERR_NO_OFFSET, "mask: tables are not computed by this engine");
-        emit_error(en, head.id, &why);
-        return true;
+        return masks_load(en, message, e);
     }
     if (message.len_bytes != sizeof head)
         return fail(e, ERR_VALUE, 0, "message %u: %zu bytes, expected %zu", kind, message.len_bytes, sizeof head);
     memcpy(&head, message.ptr, sizeof head);
     if (kind == HEARTH_CANCEL) cancel(en, head.id, head.choice);
     else if (kind == HEARTH_FORGET) forget(en, head.id);
-    else if (kind != HEARTH_MASK_DROP) return fail(e, ERR_VALUE, 0, "message: kind %u is not known", kind);
+    else if (kind == HEARTH_MASK_DROP) masks_drop(en, head.id);
+    else return fail(e, ERR_VALUE, 0, "message: kind %u is not known", kind);
     return true;
 }
 
 /* ---- one step ---- */
 
 struct building {
-    size_t tokens, rows;
+    size_t tokens, rows, spare; /* exact blocks that stretches of this step may still take: log tiers */
 };
 
 /* Which rows of a stretch of tokens are wanted: the last one's where it is the prompt's last; of an embedding what its
@@ -307,7 +306,9 @@ static bool wants_row(const struct sequence *s, size_t pos)
 static void add_tokens(engine *en, struct sequence *s, size_t count, struct building *b)
 {
     err none = { 0 };
-    size_t first = s->kv.len_tok;
+    size_t first = s->kv.len_tok, spare = kv_step_spare(&s->kv, count);
+    if (spare > b->spare) return; /* its turn comes with the next step: this one leaves some other sequence done */
+    b->spare -= spare;
     bool room = kv_seq_reserve(&s->kv, first + count, &none);
     assert(room); /* it was reserved when the sequence started */
     s->row = b->rows;
@@ -379,7 +380,7 @@ bool engine_step(engine *en)
             en->order[i]->kv.len_tok < en->set.ctx_tok)
             sequence_finish(en, en->order[i], HEARTH_CONTEXT);
     if (en->running == 0) return false;
-    struct building b = { 0 };
+    struct building b = { .spare = en->pool.exact.free_count };
     err why = { 0 };
     build(en, &b);
     assert(b.tokens > 0);

@@ -3,6 +3,7 @@
 #define HEARTH_ENGINE_ENGINE_PART_H
 
 #include "engine/engine.h"
+#include "grammar/grammar.h"
 #include "model/graph.h"
 #include "model/sample.h"
 
@@ -36,6 +37,8 @@ struct sequence {
     int32_t drawn;
     float logprob;
     struct token_logprob *rivals; /* HEARTH_TOP_MAX */
+    grammar_state *form;          /* where the answer stands in its mask's table; NULL: no room for masks was planned */
+    bool masked, stuck;           /* stuck: nothing may be drawn */
 };
 
 struct engine {
@@ -59,6 +62,7 @@ struct engine {
     struct sequence **drawing; /* whose last token was computed in this step */
     size_t drawing_count;
     float *values;             /* width: an embedding */
+    struct masks *masks;       /* NULL: none were planned */
     engine_emit *emit;
     void *arg;
 };
@@ -86,6 +90,20 @@ void emit_loaded(engine *en, size_t plan_bytes);
 
 /* Draws the next token of every sequence in en->drawing, on all threads, and tells what came of it. */
 void draw_all(engine *en);
+
+/* ---- masks.c ---- */
+size_t masks_bytes(const model *m, size_t threads, const struct hearth_settings *set);
+bool masks_new(engine *en, arena *a, err *e);
+bool masks_has(const engine *en, uint64_t id, uint64_t tenant);
+/* HEARTH_MASK_LOAD, of at least a struct hearth_mask; false where it is no message. */
+bool masks_load(engine *en, view message, err *e);
+void masks_drop(engine *en, uint64_t id);
+/* The begin of a choice, behind what is carried on. False: it can not be made whole. */
+bool masks_start(engine *en, struct sequence *s, err *why);
+/* What may be drawn now, in words that hold until the thread's next draw; NULL: everything. */
+const uint64_t *masks_fill(const engine *en, struct sequence *s, size_t thread);
+/* s->drawn was drawn, and is not in s->count yet. True where the answer is whole and nothing can follow. */
+bool masks_accept(engine *en, struct sequence *s);
 
 /* The end of a sequence's answer. */
 void sequence_finish(engine *en, struct sequence *s, enum hearth_finish finish);

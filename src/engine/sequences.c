@@ -32,7 +32,7 @@ static size_t common_tok(const struct sequence *s, const struct asked *q)
     if (s->tenant != q->r.tenant || q->r.want != HEARTH_GENERATE) return 0;
     size_t n = 0, most = min_size(s->kv.len_tok, (size_t)q->r.prompt_tok - 1);
     while (n < most && s->tokens[n] == q->ids[n]) n++;
-    return n;
+    return kv_seq_kept(&s->kv, n);
 }
 
 /* The sequence, idle or running, that has most of it; NULL where none has enough. */
@@ -84,7 +84,7 @@ static size_t free_blocks(const engine *en)
 {
     size_t promised = 0;
     for (size_t i = 0; i < en->running; i++) promised += en->order[i]->reserved - en->order[i]->kv.block_count;
-    return en->pool.free_count - promised;
+    return en->pool.main.free_count - promised;
 }
 
 /* Lets idle sequences go until `want` blocks are free, the source last. */
@@ -139,19 +139,25 @@ bool sequence_admit(engine *en)
         return true;
     }
     size_t blocks = ceil_div(longest_tok(en, q), PAGE_TOK);
-    if (blocks > en->pool.blocks - en->reserved) return false;
+    if (blocks > en->pool.main.count - en->reserved) return false;
     struct sequence *source = best_source(en, q, &common), *place = choose_place(en, source, common);
     assert(place != NULL);
     if (place != source) let_go(place);
-    else kv_seq_rewind(&place->kv, common);
+    else common = kv_seq_rewind(&place->kv, common);
     make_room(en, blocks - min_size(blocks, place->kv.block_count), place, source);
     if (place != source && (source == NULL || source->kv.len_tok < common || common < COPY_LEAST_TOK)) common = 0;
     if (place != source && common > 0) {
         err ignored = { 0 };
-        bool copied = kv_seq_copy(&place->kv, &source->kv, common, &ignored);
-        assert(copied);
+        if (!kv_seq_copy(&place->kv, &source->kv, common, &ignored)) common = 0; /* computed again */
     }
     start(en, place, q, common, blocks);
+    err why = { 0 };
+    if (!masks_start(en, place, &why)) {
+        for (size_t i = en->running; i-- > 0;)
+            if (en->order[i]->of == q) sequence_release(en, en->order[i]);
+        emit_error(en, q->r.head.id, &why);
+        q->r.head.id = 0;
+    }
     return true;
 }
 

@@ -23,6 +23,7 @@ struct session {
     arena arena;
     kv_pool pool;
     kv_seq seq;
+    kv_seq mark;     /* log tiers: the end of the last prompt, where the cache can go back to */
     graph *graph;
     sampler *sampler;
     int32_t *tokens; /* set.ctx_tok */
@@ -64,10 +65,11 @@ static struct graph_settings graph_settings_of(const struct session_settings *se
                                     .activations_f32 = set->activations_f32 };
 }
 
-static struct kv_shape shape_of(const model *m, enum kv_type type)
+static struct kv_shape shape_of(const model *m, const struct session_settings *set)
 {
-    return (struct kv_shape){ .type = type, .layers = m->hyper.layers, .kv_heads = m->hyper.kv_heads,
-                              .key_dim = m->hyper.key_dim, .value_dim = m->hyper.value_dim };
+    return (struct kv_shape){ .type = set->kv, .layers = m->hyper.layers, .kv_heads = m->hyper.kv_heads,
+                              .key_dim = m->hyper.key_dim, .value_dim = m->hyper.value_dim,
+                              .sequences = 2, .step_tok = min_size(set->chunk_tok, set->ctx_tok) };
 }
 
 static bool stops_copy(session *s, err *e)
@@ -92,14 +94,16 @@ static bool session_plan(session *s, const struct kernels *k, team *t, err *e)
 {
     const struct session_settings *set = &s->set;
     struct graph_settings graph_set = graph_settings_of(set);
-    struct kv_shape shape = shape_of(s->m, set->kv);
+    struct kv_shape shape = shape_of(s->m, set);
     s->held.room = held_room(set->stops, set->stop_count, TOKEN_BYTES_MAX);
     /* Addresses, not memory: tables of the context, the sampler's arrays over the vocabulary, stop texts. */
     size_t arena_bytes = ((size_t)1 << 20) + set->ctx_tok * 64 + s->m->hyper.vocab * 64 + s->held.room +
                          set->sample.bias_count * sizeof(struct logit_bias) + STOPS_MAX * (STOP_BYTES_MAX + 64);
-    return arena_new(&s->arena, arena_bytes, e) && stops_copy(s, e) &&
+    return kv_shape_check(&shape, s->m->hyper.latent.kv_rank > 0, e) && arena_new(&s->arena, arena_bytes, e) &&
+           stops_copy(s, e) &&
            kv_pool_new(&s->pool, &shape, ceil_div(set->ctx_tok, PAGE_TOK), &s->arena, e) &&
            kv_seq_new(&s->seq, &s->pool, set->ctx_tok, &s->arena, e) &&
+           kv_seq_new(&s->mark, &s->pool, set->ctx_tok, &s->arena, e) &&
            sampler_new(&s->sampler, &set->sample, s->m->hyper.vocab, &s->arena, e) &&
            (s->tokens = ARENA_ARRAY(&s->arena, int32_t, set->ctx_tok, "tokens", e)) != NULL &&
            (s->step = ARENA_ARRAY(&s->arena, struct step_token, graph_set.chunk_tok, "step", e)) != NULL &&
@@ -113,10 +117,10 @@ bool session_plan_bytes(const model *m, const struct session_settings *given, si
     if (set.ctx_tok < 1 || set.ctx_tok > CTX_TOK_MAX)
         return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "--ctx: %zu positions, allowed 1..%d", set.ctx_tok, CTX_TOK_MAX);
     struct graph_settings graph_set = graph_settings_of(&set);
-    struct kv_shape shape = shape_of(m, set.kv);
-    size_t block_bytes, cache_bytes, sum;
-    if (!kv_block_bytes(&shape, &block_bytes) ||
-        !mul_size(block_bytes, ceil_div(set.ctx_tok, PAGE_TOK), &cache_bytes) ||
+    struct kv_shape shape = shape_of(m, &set);
+    size_t cache_bytes, sum;
+    if (!kv_shape_check(&shape, m->hyper.latent.kv_rank > 0, e)) return false;
+    if (!kv_pool_bytes(&shape, ceil_div(set.ctx_tok, PAGE_TOK), &cache_bytes) ||
         !add_size(cache_bytes, graph_scratch_bytes(m, &graph_set, threads), &sum) ||
         !add_size(sum, m->hyper.vocab * 24 + set.ctx_tok * (16 + m->hyper.rope.dims * sizeof(float)), out))
         return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "plan: a context of %zu needs more bytes than there are addresses",
@@ -187,6 +191,27 @@ static bool ids_check(const session *s, const int32_t *ids, size_t count, err *e
     return true;
 }
 
+/* Goes back to the first `common` tokens, or to as many as the cache allows: a log tier may have to begin again from the
+ * end of the last prompt. */
+static size_t go_back(session *s, size_t common)
+{
+    size_t kept = kv_seq_rewind(&s->seq, common);
+    err ignored = { 0 };
+    if (s->mark.len_tok > common) kv_seq_rewind(&s->mark, 0); /* of another text */
+    if (s->mark.len_tok > kept) {
+        kv_seq_rewind(&s->seq, 0);
+        kept = kv_seq_copy(&s->seq, &s->mark, s->mark.len_tok, &ignored) ? s->mark.len_tok : 0;
+    }
+    return kept;
+}
+
+static void keep_mark(session *s)
+{
+    err ignored = { 0 };
+    kv_seq_rewind(&s->mark, 0);
+    if (kv_is_log(s->set.kv)) kv_seq_copy(&s->mark, &s->seq, s->seq.len_tok, &ignored); /* none is no loss but of time */
+}
+
 bool session_prompt(session *s, const int32_t *ids, size_t count, session_tick *tick, void *arg, err *e)
 {
     if (!ids_check(s, ids, count, e)) return false;
@@ -195,11 +220,12 @@ bool session_prompt(session *s, const int32_t *ids, size_t count, session_tick *
     /* The last token is computed in any case where its logits are not at hand: the next draw needs them. */
     bool same = common == count && s->seq.len_tok == count && s->logits_ready;
     if (common == count && !same) common--;
-    if (!same) kv_seq_rewind(&s->seq, common);
+    if (!same) common = go_back(s, common);
     memmove(s->tokens + common, ids + common, (count - common) * sizeof *ids);
     s->count = count;
     session_begin_answer(s);
     bool good = same || compute(s, tick, arg, e);
+    if (good && !same) keep_mark(s);
     s->stats = (struct prompt_stats){ .cached_tok = common, .computed_tok = s->seq.len_tok - common };
     return good;
 }
@@ -240,9 +266,15 @@ static bool is_control(const session *s, int32_t token)
 
 /* ---- answers ---- */
 
+void session_watch(session *s, expert_watch *watch, void *arg)
+{
+    graph_watch(s->graph, watch, arg);
+}
+
 void session_clear(session *s)
 {
     kv_seq_rewind(&s->seq, 0);
+    kv_seq_rewind(&s->mark, 0);
     s->count = 0;
     s->logits_ready = false;
     session_begin_answer(s);

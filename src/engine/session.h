@@ -56,6 +56,9 @@ bool session_next(session *s, size_t max_tok, view *text, int32_t *token, float 
 /* Draws from now on belong to another seed: the same prompt answered anew. */
 void session_seed(session *s, uint64_t seed);
 
+/* Who hears of the experts that are chosen: see graph_watch. */
+void session_watch(session *s, expert_watch *watch, void *arg);
+
 /* Forgets the whole conversation. */
 void session_clear(session *s);
 

@@ -26,6 +26,10 @@
 struct grammar_options {
     bool any_order;       /* members of an object in any order; else listed ones in the schema's order, others last */
     bool no_blanks;       /* no white space between the tokens of JSON; else a little (docs/structured.md) */
+    bool behind_text;     /* the form begins behind free text up to a marker: reasoning, then the answer. The marker is
+                             `behind`, then the control token `behind_token` (-1: none), then white space may stand */
+    view behind;
+    int32_t behind_token;
     bool formats_ignored; /* `format` is an annotation, as the specification's default has it; else it is enforced, and
                              a format that can not be is refused */
 };
@@ -50,9 +54,9 @@ bool grammar_from_schema(const json_value *schema, const struct grammar_options 
 bool grammar_from_any_object(const struct grammar_options *set, arena *a, view *table, err *e);
 
 /* A grammar in GBNF: rules `name ::= ...` with literals, classes, groups, alternatives, repeats and comments; the
- * answer is rule `root`. Left recursion is refused. Errors: ERR_VALUE, ERR_UNSUPPORTED, ERR_LIMIT with the byte offset
+ * answer is rule `root`. Of `set` (NULL: none) only what comes before it is read. Left recursion is refused. Errors: ERR_VALUE, ERR_UNSUPPORTED, ERR_LIMIT with the byte offset
  * and the line. Fuzz: fuzz/grammar_gbnf.c */
-bool grammar_from_gbnf(view text, arena *a, view *table, struct grammar_notes *notes, err *e);
+bool grammar_from_gbnf(view text, const struct grammar_options *set, arena *a, view *table, struct grammar_notes *notes, err *e);
 
 /* Calls of tools, as one family of models writes them:
  *
@@ -116,15 +120,15 @@ bool grammar_vocab_from(grammar_vocab **out, const view *texts, size_t count, si
  * remembers. Bound to one vocabulary; call grammar_walker_forget when a table goes away or changes. */
 typedef struct grammar_walker grammar_walker;
 bool grammar_walker_new(grammar_walker **out, const grammar_vocab *v, arena *a, err *e);
-size_t grammar_walker_bytes(const grammar_vocab *v);
+size_t grammar_walker_bytes_for(size_t rows); /* of arena, at most */
 void grammar_walker_forget(grammar_walker *w);
 
 /* Where an answer stands: plain data, copied by assignment (so a step is taken back by keeping a copy). */
-enum { GRAMMAR_WAYS_MAX = 64, GRAMMAR_FRAME_WORDS = 4096 };
-struct grammar_way {
+enum { GRAMMAR_WAYS_MAX = 64, GRAMMAR_FRAME_WORDS = 8192 };
+struct grammar_way { /* one reading of the answer so far: walk.h */
     uint8_t op, blank;
     uint16_t label;
-    uint32_t arg, state, count, frame;
+    uint32_t arg, state, count, frame, zero;
     uint64_t hash;
 };
 typedef struct grammar_state {

@@ -41,7 +41,10 @@ struct table_state {
     uint16_t zero;
 };
 enum { LABEL_NONE = 0xffff, LABEL_FREE = 0xfffe /* a key that is not listed: the object's first class */ };
-enum { STATE_FREE = 1 /* of a key: a name that is not listed goes on from here */ };
+enum {
+    STATE_FREE = 1, /* of a key: a name that is not listed goes on from here */
+    STATE_BODY = 2  /* and whatever characters come next, it still does: as in FREE_BODY */
+};
 
 struct table_edge {
     uint8_t lo, hi; /* bytes, both included */

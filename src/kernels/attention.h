@@ -31,6 +31,9 @@ enum kv_type {
 
 static inline bool kv_is_coded(enum kv_type type) { return type >= KV_Q8; }
 static inline bool kv_is_log(enum kv_type type) { return type >= KV_K2V2; }
+/* What coded_turn is for: queries before a span and keys; results after all spans and values. */
+static inline bool kv_turns_keys(enum kv_type type) { return type == KV_Q4; }
+static inline bool kv_turns_values(enum kv_type type) { return type == KV_Q4 || kv_is_log(type); }
 
 /* One query head of one token against one span. */
 struct attention_row {
@@ -55,8 +58,8 @@ struct attention_span {
 
 struct attention_kernels {
     void (*span)(const struct attention_span *s);
-    /* The same for types in codes (coded.h), in the arithmetic of attention_coded.c; only k_pages is read. Outputs of the
-     * log tiers are turned: coded_turn_back once, after all spans are combined. */
+    /* The same for types in codes (coded.h), in the arithmetic of attention_coded.c; only k_pages is read. Where keys
+     * or values are turned, queries come turned, and coded_turn_back is for after all spans are combined. */
     void (*coded_span)(const struct attention_span *s);
     /* part a = combine(a, b), for parts of value_dim + 2 floats; a part with sum 0 is empty. */
     void (*combine)(float *a, const float *b, size_t value_dim);

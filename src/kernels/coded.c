@@ -174,6 +174,17 @@ void coded_store(enum kv_type type, const struct coded_layout *lay, const float 
 {
     unsigned bits = coded_kind(type)->k_bits;
     int codes[CODED_BLOCK];
+    float turned_k[CODED_KEYS_MAX], turned_v[CODED_KEYS_MAX];
+    if (kv_turns_keys(type)) {
+        memcpy(turned_k, k, key_dim * sizeof *k);
+        coded_turn(turned_k, key_dim);
+        k = turned_k;
+    }
+    if (kv_turns_values(type)) {
+        memcpy(turned_v, v, value_dim * sizeof *v);
+        coded_turn(turned_v, value_dim);
+        v = turned_v;
+    }
     for (size_t from = 0; from < key_dim; from += CODED_BLOCK) {
         size_t n = min_size(CODED_BLOCK, key_dim - from);
         le_put_u16(page + lay->k_scales + 2 * (from / CODED_BLOCK * PAGE_TOK + at), block_codes(bits, k + from, n, codes));
@@ -455,6 +466,8 @@ void coded_read(enum kv_type type, const struct coded_layout *lay, const uint8_t
         unsigned code = value_get(bits, page + lay->v_codes, lay->value_pad, c, at);
         v[c] = (float)(bits == 8 ? (int8_t)code : 2 * (int)code - 15) * scale;
     }
+    if (kv_turns_keys(type)) coded_turn_back(k, key_dim);
+    if (kv_turns_values(type)) coded_turn_back(v, value_dim);
 }
 
 bool coded_check(enum kv_type type, const struct coded_layout *lay, const uint8_t *page, size_t key_dim)

@@ -1,6 +1,6 @@
 /* Pages of keys and values in codes: 64 positions of one key/value head, keys and values together in one run of bytes.
  *
- *   token tiers  q8, q4    a position is coded when it is stored: blocks of 32 channels, one f16 scale each
+ *   token tiers  q8, q4    a position is coded when it is stored: blocks of 32 channels, one f16 scale each; q4 turned
  *   log tiers    kAvB      a page is packed once, whole, from f16; A, B in 2, 3, 4 bits a value
  *
  * Codes of n vectors (keys: a vector per 4 channels; values: per half of 64 channels and 4 positions), fields j = 0..3 of

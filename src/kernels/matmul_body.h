@@ -8,7 +8,8 @@
  * zero point are used as stored: the sum starts at -zero * (sum of the activation codes), which is exact and costs one
  * instruction a block. Sums in i32 are exact in any order, so only the order of blocks is fixed (matmul.h).
  *
- * The tier defines: LANES; i32v, u32v, f32v; UNITS and TOKENS, computed at once; WIDE_ZERO, what codes of 8 bits are
+ * The tier defines: LANES; i32v, u32v, f32v; UNITS and TOKENS, computed at once; SOLO, the tokens that one unit alone
+ * meets at once where that is more (0: none); WIDE_ZERO, what codes of 8 bits are
  * above their value; bcast_i32, bcast_f32, fma_f32, dot4, dot4_wide, dot2, scale_short, wide_codes, lookup_iq4,
  * lookup_e2m1, load_f16, load_u16, load_e8m0. */
 #include "base/checked.h"
@@ -28,7 +29,8 @@
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 
-enum { PARTS = TILE_ROWS / LANES, CHUNK_BYTES = 256 * 1024, AHEAD_BYTES = 12288, FEW_TOKENS = 3 };
+enum { PARTS = TILE_ROWS / LANES, CHUNK_BYTES = 256 * 1024, AHEAD_BYTES = 12288 };
+enum { MOST = (int)SOLO > (int)TOKENS ? (int)SOLO : (int)TOKENS };
 /* Super-blocks hold two sets of i32 sums: with more tokens gcc 12 spills, and the gain is lost. */
 enum { TOKENS_256 = 4 };
 
@@ -82,7 +84,7 @@ struct work {
 
 /* The last rows of a matrix, where a vector would reach past them. Out of line: it is not the path that is timed. */
 static __attribute__((noinline)) void store_some(const struct work *k, size_t units, size_t tokens,
-                                                 float (*sums)[TOKENS][LANES])
+                                                 float (*sums)[MOST][LANES])
 {
     for (size_t u = 0; u < units; u++)
         for (size_t t = 0; t < tokens; t++)
@@ -90,10 +92,10 @@ static __attribute__((noinline)) void store_some(const struct work *k, size_t un
                 k->out[(k->token + t) * k->out_stride + k->row[u] + i] = sums[u][t][i];
 }
 
-INLINE void store_rows(const struct work *k, size_t units, size_t tokens, f32v acc[UNITS][TOKENS])
+INLINE void store_rows(const struct work *k, size_t units, size_t tokens, f32v acc[UNITS][MOST])
 {
     if (k->row[units - 1] + LANES > k->w->rows) {
-        float sums[UNITS][TOKENS][LANES];
+        float sums[UNITS][MOST][LANES];
         UNROLL for (size_t u = 0; u < units; u++)
             UNROLL for (size_t t = 0; t < tokens; t++) memcpy(sums[u][t], &acc[u][t], sizeof acc[u][t]);
         store_some(k, units, tokens, sums);
@@ -106,8 +108,7 @@ INLINE void store_rows(const struct work *k, size_t units, size_t tokens, f32v a
 
 /* Asks for the bytes of a unit AHEAD_BYTES before they are read, into the second cache: on one core of Zen 4 that gave
  * Q4_K and Q6_K 21 and 24 GB/s where asking for the first cache 2 KiB ahead gave 16 and 10. Behind the end of its tile
- * follows the tile of the next call, units further on. With many tokens the tile is in the cache after the first few,
- * and asking costs loads. */
+ * follows the tile of the next call, units further on. */
 struct ahead {
     const uint8_t *at, *end;
     size_t jump_bytes, tile_bytes;
@@ -117,7 +118,8 @@ INLINE struct ahead ahead_of(const struct work *k, size_t unit, size_t units)
 {
     const uint8_t *tile = k->at[unit];
     size_t tile_bytes = k->w->tile_bytes;
-    return (struct ahead){ tile + AHEAD_BYTES, tile + tile_bytes, (units / PARTS - 1) * tile_bytes, tile_bytes };
+    size_t tiles = max_size(units / PARTS, 1);
+    return (struct ahead){ tile + AHEAD_BYTES, tile + tile_bytes, (tiles - 1) * tile_bytes, tile_bytes };
 }
 
 INLINE void ahead_fetch(struct ahead *a, size_t part, size_t bytes)
@@ -133,7 +135,7 @@ INLINE void ahead_fetch(struct ahead *a, size_t part, size_t bytes)
 
 /* i32 sums of one block: sum[u][t] += codes of unit u . codes of token t. */
 INLINE void dots_32(const struct shape_32 *s, const uint8_t *const *block, const size_t *part, const int8_t *x,
-                    size_t x_stride, size_t units, size_t tokens, i32v sum[UNITS][TOKENS])
+                    size_t x_stride, size_t units, size_t tokens, i32v sum[UNITS][MOST])
 {
     UNROLL for (size_t i = 0; i < 8; i++) {
         size_t step = step_32(i);
@@ -156,14 +158,14 @@ INLINE void product_32(const struct shape_32 *s, const struct work *k, size_t un
     const int16_t *sums = x->sums + k->token * 2 * blocks;
     const uint8_t *block[UNITS];
     struct ahead ahead[UNITS];
-    f32v acc[UNITS][TOKENS];
+    f32v acc[UNITS][MOST];
     UNROLL for (size_t u = 0; u < units; u++) {
         block[u] = k->at[u];
         ahead[u] = ahead_of(k, u, units);
         UNROLL for (size_t t = 0; t < tokens; t++) acc[u][t] = (f32v){ 0 };
     }
     for (size_t b = 0; b < blocks; b++) {
-        i32v sum[UNITS][TOKENS];
+        i32v sum[UNITS][MOST];
         UNROLL for (size_t t = 0; t < tokens; t++) {
             i32v start = { 0 };
             if (s->zero != 0)
@@ -173,7 +175,7 @@ INLINE void product_32(const struct shape_32 *s, const struct work *k, size_t un
         }
         dots_32(s, block, k->part, codes + 32 * b, x->cols, units, tokens, sum);
         UNROLL for (size_t u = 0; u < units; u++) {
-            if (tokens < FEW_TOKENS) ahead_fetch(&ahead[u], k->part[u], s->block_bytes);
+            ahead_fetch(&ahead[u], k->part[u], s->block_bytes);
             f32v dw = scale_32(s, block[u], k->part[u]);
             UNROLL for (size_t t = 0; t < tokens; t++)
                 acc[u][t] = acc[u][t] + (dw * bcast_f32(scales[t * blocks + b])) * floats_of(sum[u][t]);
@@ -228,11 +230,14 @@ INLINE i32v start_256(const struct shape_256 *s, const int16_t *sums, size_t g)
 /* isum[u][t] += sub-scale * (codes . codes) over the groups of a quarter, exact. */
 INLINE void dots_256(const struct shape_256 *s, const uint8_t *const *block, const size_t *part, const int8_t *x,
                      size_t x_stride, const int16_t *sums, size_t sums_stride, size_t quarter, size_t units,
-                     size_t tokens, i32v isum[UNITS][TOKENS])
+                     size_t tokens, struct ahead *ahead, i32v isum[UNITS][MOST])
 {
     UNROLL for (size_t i = 0; i < 64 / s->group_values; i++) {
         size_t g = group_256(s, quarter, i);
-        i32v dot[UNITS][TOKENS];
+        /* A few lines at a time: what is being asked for keeps loads that miss the first cache waiting. */
+        UNROLL for (size_t u = 0; u < units; u++)
+            ahead_fetch(&ahead[u], part[u], s->block_bytes / (256 / s->group_values));
+        i32v dot[UNITS][MOST];
         UNROLL for (size_t t = 0; t < tokens; t++) {
             i32v start = start_256(s, sums + t * sums_stride, g);
             UNROLL for (size_t u = 0; u < units; u++) dot[u][t] = start;
@@ -277,22 +282,19 @@ INLINE void product_256(const struct shape_256 *s, const struct work *k, size_t 
     const int16_t *sums = x->sums + k->token * 16 * blocks;
     const uint8_t *block[UNITS];
     struct ahead ahead[UNITS];
-    f32v acc[UNITS][TOKENS];
+    f32v acc[UNITS][MOST];
     UNROLL for (size_t u = 0; u < units; u++) {
         block[u] = k->at[u];
         ahead[u] = ahead_of(k, u, units);
         UNROLL for (size_t t = 0; t < tokens; t++) acc[u][t] = (f32v){ 0 };
     }
     for (size_t b = 0; b < blocks; b++) {
-        i32v isum[UNITS][TOKENS];
+        i32v isum[UNITS][MOST];
         UNROLL for (size_t u = 0; u < units; u++)
             UNROLL for (size_t t = 0; t < tokens; t++) isum[u][t] = (i32v){ 0 };
-        for (size_t quarter = 0; quarter < 4; quarter++) {
-            if (tokens < FEW_TOKENS)
-                UNROLL for (size_t u = 0; u < units; u++) ahead_fetch(&ahead[u], k->part[u], s->block_bytes / 4);
+        for (size_t quarter = 0; quarter < 4; quarter++)
             dots_256(s, block, k->part, codes + 256 * b, x->cols, sums + 16 * b, 16 * blocks, quarter, units, tokens,
-                     isum);
-        }
+                     ahead, isum);
         UNROLL for (size_t u = 0; u < units; u++) {
             f32v dw = load_f16(block[u] + s->scale_at + 2 * LANES * k->part[u]);
             UNROLL for (size_t t = 0; t < tokens; t++)
@@ -309,7 +311,7 @@ INLINE void product_256(const struct shape_256 *s, const struct work *k, size_t 
 
 /* acc[u][t] = fma(w, x, acc) over k = 0 .. n - 1, w being vectors of rows at `wide`. */
 INLINE void chain(const uint8_t *const *at, const size_t *part, f32v (*load)(const uint8_t *at, size_t part, size_t k),
-                  const float *x, size_t x_stride, size_t n, size_t units, size_t tokens, f32v acc[UNITS][TOKENS])
+                  const float *x, size_t x_stride, size_t n, size_t units, size_t tokens, f32v acc[UNITS][MOST])
 {
     for (size_t i = 0; i < n; i++) {
         f32v w[UNITS];
@@ -339,7 +341,7 @@ INLINE f32v row_bf16(const uint8_t *at, size_t part, size_t k)
 INLINE void product_float(f32v (*load)(const uint8_t *at, size_t part, size_t k), const struct work *k, size_t units,
                           size_t tokens)
 {
-    f32v acc[UNITS][TOKENS];
+    f32v acc[UNITS][MOST];
     UNROLL for (size_t u = 0; u < units; u++)
         UNROLL for (size_t t = 0; t < tokens; t++) acc[u][t] = (f32v){ 0 };
     chain(k->at, k->part, load, k->x->f32 + k->token * k->x->f32_stride, k->x->f32_stride, k->x->cols, units, tokens,
@@ -393,11 +395,11 @@ INLINE void add_widened(const struct work *k, const float *wide, size_t first, s
 {
     const float *x = k->x->f32 + k->token * k->x->f32_stride + first;
     size_t rows = min_size(k->w->rows - k->row[0], TILE_ROWS);
-    float *out = k->out + k->token * k->out_stride + k->row[0], sums[TOKENS][TILE_ROWS] = { { 0 } };
+    float *out = k->out + k->token * k->out_stride + k->row[0], sums[MOST][TILE_ROWS] = { { 0 } };
     if (first > 0)
         for (size_t t = 0; t < tokens; t++) memcpy(sums[t], out + t * k->out_stride, rows * sizeof(float));
     for (size_t p = 0; p < PARTS; p++) {
-        f32v acc[UNITS][TOKENS];
+        f32v acc[UNITS][MOST];
         const uint8_t *at[UNITS] = { (const uint8_t *)wide };
         UNROLL for (size_t t = 0; t < tokens; t++) memcpy(&acc[0][t], sums[t] + LANES * p, sizeof acc[0][t]);
         chain(at, &p, row_f32, x, k->x->f32_stride, values, 1, tokens, acc);
@@ -436,25 +438,47 @@ INLINE void take_units(struct work *k, size_t first, size_t end, size_t units)
 /* Computes k's units against `tokens` tokens, one of the counts that group_tokens gives. */
 typedef void product_fn(const struct work *k, size_t tokens);
 
-INLINE size_t group_tokens(size_t left, size_t most)
+INLINE size_t group_tokens(size_t left, size_t most, bool solo)
 {
+    if (solo && SOLO > 0 && left % max_size(SOLO, 1) == 0) return SOLO;
     if (left >= most) return most;
     return left >= 4 ? 4 : left >= 2 ? 2 : 1;
 }
 
+/* Unit u of k, alone. */
+INLINE struct work one_unit(const struct work *k, size_t u)
+{
+    struct work one = *k;
+    one.at[0] = k->at[u];
+    one.row[0] = k->row[u];
+    one.part[0] = k->part[u];
+    return one;
+}
+
+static __attribute__((noinline)) void solo_tokens(product_fn *product, const struct work *k)
+{
+    for (size_t u = 0; u < UNITS; u++) {
+        struct work one = one_unit(k, u);
+        product(&one, 0);
+    }
+}
+
+/* `tokens` 0: SOLO tokens of unit 0. */
 INLINE void any_tokens_32(const struct shape_32 *s, const struct work *k, size_t tokens)
 {
     if (tokens == TOKENS) product_32(s, k, UNITS, TOKENS);
     else if (tokens == 4) product_32(s, k, UNITS, 4);
     else if (tokens == 2) product_32(s, k, UNITS, 2);
-    else product_32(s, k, UNITS, 1);
+    else if (tokens == 1) product_32(s, k, UNITS, 1);
+    else if (SOLO > 0) product_32(s, k, 1, SOLO);
 }
 
 INLINE void any_tokens_256(const struct shape_256 *s, const struct work *k, size_t tokens)
 {
     if (tokens == TOKENS_256) product_256(s, k, UNITS, TOKENS_256);
     else if (tokens == 2) product_256(s, k, UNITS, 2);
-    else product_256(s, k, UNITS, 1);
+    else if (tokens == 1) product_256(s, k, UNITS, 1);
+    else if (SOLO > 0) product_256(s, k, 1, SOLO);
 }
 
 INLINE void any_tokens_float(f32v (*load)(const uint8_t *at, size_t part, size_t k), const struct work *k,

@@ -291,8 +291,8 @@ static const struct {
 
 /* Tokens in runs whose codes stay in the second cache while all tiles pass, tiles in groups of UNITS that stay in the
  * first while the run's tokens pass. */
-static void each_product(product_fn *product, size_t most, size_t token_bytes, const matrix *w, const activations *x,
-                         float *out, size_t out_stride, size_t tile_begin, size_t tile_end)
+static void each_product(product_fn *product, size_t most, bool solo, size_t token_bytes, const matrix *w,
+                         const activations *x, float *out, size_t out_stride, size_t tile_begin, size_t tile_end)
 {
     struct work k = { .w = w, .x = x, .out = out, .out_stride = out_stride };
     size_t run = max_size(CHUNK_BYTES / token_bytes / most * most, most);
@@ -301,8 +301,9 @@ static void each_product(product_fn *product, size_t most, size_t token_bytes, c
         for (size_t unit = tile_begin * PARTS; unit < tile_end * PARTS; unit += UNITS) {
             take_units(&k, unit, tile_end * PARTS, UNITS);
             for (k.token = first; k.token < end;) {
-                size_t tokens = group_tokens(end - k.token, most);
-                product(&k, tokens);
+                size_t tokens = group_tokens(end - k.token, most, solo);
+                if (tokens > most) solo_tokens(product, &k);
+                else product(&k, tokens);
                 k.token += tokens;
             }
         }
@@ -332,13 +333,13 @@ static void matmul_int(const matrix *w, const activations *x, float *out, size_t
     if (x->tokens >= PANEL_LEAST)
         each_panel(PRODUCTS[w->type].panel, w, x, out, out_stride, tile_begin, tile_end);
     else
-        each_product(PRODUCTS[w->type].product, most, x->cols, w, x, out, out_stride, tile_begin, tile_end);
+        each_product(PRODUCTS[w->type].product, most, true, x->cols, w, x, out, out_stride, tile_begin, tile_end);
 }
 
 static void matmul_float(const matrix *w, const activations *x, float *out, size_t out_stride, size_t tile_begin,
                          size_t tile_end)
 {
-    each_product(PRODUCTS[w->type].product, TOKENS, 4 * x->cols, w, x, out, out_stride, tile_begin, tile_end);
+    each_product(PRODUCTS[w->type].product, TOKENS, false, 4 * x->cols, w, x, out, out_stride, tile_begin, tile_end);
 }
 
 static void matmul_widened(const matrix *w, const activations *x, float *out, size_t out_stride, size_t tile_begin,

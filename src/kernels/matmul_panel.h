@@ -1,7 +1,7 @@
 /* Products with many tokens: a part of matmul_body.h.
  *
- * Codes of UNITS units over PANEL_VALUES inner values are expanded once, to the bytes that dot4 takes, into a panel that
- * stays in the first cache; then every group of TOKENS tokens meets it. The inner loop is nothing but dot4 and the
+ * Codes of UNITS units over PANEL_VALUES inner values are expanded once, to the bytes that dot4 takes, into a panel
+ * that stays in the first cache; then every group of TOKENS tokens meets it. The inner loop is nothing but dot4 and the
  * combination of a block, both at the rate of the multipliers: on Zen 4, where they share two pipes, 10 cycles a block
  * of 32, 8 of them dot products. Between two panels the running sums stand in memory: a sum that is stored and loaded
  * again keeps its bits, and the order over blocks is that of the loop.
@@ -23,13 +23,13 @@ struct panel_sums {
     f32v acc[PANEL_MOST / TOKENS][UNITS][TOKENS];
 };
 
-INLINE void load_sums(const struct panel_sums *from, size_t group, bool fresh, f32v acc[UNITS][TOKENS])
+INLINE void load_sums(const struct panel_sums *from, size_t group, bool fresh, f32v acc[UNITS][MOST])
 {
     UNROLL for (size_t u = 0; u < UNITS; u++)
         UNROLL for (size_t t = 0; t < TOKENS; t++) acc[u][t] = fresh ? (f32v){ 0 } : from->acc[group][u][t];
 }
 
-INLINE void store_sums(struct panel_sums *to, size_t group, f32v acc[UNITS][TOKENS])
+INLINE void store_sums(struct panel_sums *to, size_t group, f32v acc[UNITS][MOST])
 {
     UNROLL for (size_t u = 0; u < UNITS; u++)
         UNROLL for (size_t t = 0; t < TOKENS; t++) to->acc[group][u][t] = acc[u][t];
@@ -111,12 +111,12 @@ INLINE void group_32(const struct panel_32 *p, const struct work *k, const struc
     const float *scales = k->x->scales + k->token * all + first;
     const int16_t *sums = k->x->sums + 2 * (k->token * all + first);
     int32_t starts[TOKENS][PANEL_BLOCKS];
-    f32v acc[UNITS][TOKENS];
+    f32v acc[UNITS][MOST];
     if (!from_zero || minima)
         for (size_t t = 0; t < TOKENS; t++) block_sums(sums + 2 * t * all, minima ? 1 : -part->zero, blocks, starts[t]);
     load_sums(sums_of, part->group, first == 0, acc);
     for (size_t b = 0; b < blocks; b++, codes += 32) {
-        i32v sum[UNITS][TOKENS];
+        i32v sum[UNITS][MOST];
         UNROLL for (size_t t = 0; t < TOKENS; t++) {
             i32v start = { 0 };
             if (!from_zero) start = bcast_i32(starts[t][b]);
@@ -162,8 +162,8 @@ static void group_minima(const struct panel_32 *p, const struct work *k, const s
     group_32(p, k, part, sums, true, false, true);
 }
 
-/* k's units against the tokens from k->token up to `end`: TOKENS to PANEL_MOST of them. The last group reaches back over
- * tokens of the one before, which are computed twice, into the same places. */
+/* k's units against the tokens from k->token up to `end`: TOKENS to PANEL_MOST of them. The last group reaches back
+ * over tokens of the one before, which are computed twice, into the same places. */
 INLINE void panel_32(const struct shape_32 *s, const struct work *from, size_t end)
 {
     group_32_fn *group = s->wide ? group_wide : s->minimum_at != 0 ? group_minima : group_plain;
@@ -172,7 +172,8 @@ INLINE void panel_32(const struct shape_32 *s, const struct work *from, size_t e
     struct work k = *from;
     size_t all = k.x->cols / 32, groups = ceil_div(end - from->token, TOKENS);
     for (size_t first = 0; first < all; first += PANEL_BLOCKS) {
-        struct panel_part part = { 0, first, min_size(all - first, PANEL_BLOCKS), first + PANEL_BLOCKS >= all, s->zero };
+        struct panel_part part = { .first = first, .blocks = min_size(all - first, PANEL_BLOCKS), .zero = s->zero };
+        part.last = first + part.blocks == all;
         expand_32(s, from, first, part.blocks, &p);
         struct panel_ahead ahead = ahead_of_panel(from, first, part.blocks, s->block_bytes, part.last, groups);
         for (; part.group < groups; part.group++) {
@@ -240,13 +241,13 @@ INLINE void super_sums_of(const int16_t *sums, size_t group_values, int zero, bo
 /* isum[u][t] of one super-block. The loop over groups stays a loop: its body fills the pipes. */
 INLINE void panel_dots_256(const struct panel_256 *p, size_t b, const int8_t *codes, size_t stride,
                            const struct super_sums *of, size_t group_values, int zero, bool wide, bool short_dots,
-                           i32v isum[UNITS][TOKENS])
+                           i32v isum[UNITS][MOST])
 {
     size_t steps = group_values / 4;
     UNROLL for (size_t u = 0; u < UNITS; u++)
         UNROLL for (size_t t = 0; t < TOKENS; t++) isum[u][t] = (i32v){ 0 };
     for (size_t g = 0; g < 256 / group_values; g++, codes += group_values) {
-        i32v dot[UNITS][TOKENS];
+        i32v dot[UNITS][MOST];
         UNROLL for (size_t t = 0; t < TOKENS; t++) {
             i32v start = { 0 };
             if (zero != 0) start = bcast_i32(of[t].starts[g]);
@@ -275,18 +276,19 @@ INLINE f32v minima_sum(const struct panel_256 *p, size_t b, size_t u, const stru
 }
 
 INLINE void group_supers(const struct panel_256 *p, const struct work *k, const struct panel_part *part,
-                      struct panel_sums *sums_of, size_t group_values, int zero, bool wide, bool short_dots, bool minima)
+                         struct panel_sums *sums_of, size_t group_values, int zero, bool wide, bool short_dots,
+                         bool minima)
 {
     size_t all = k->x->cols / 256, stride = k->x->cols, first = part->first, blocks = part->blocks;
     const int8_t *codes = k->x->codes + k->token * stride + 256 * first;
     const float *scales = k->x->scales + k->token * all + first;
     const int16_t *sums = k->x->sums + 16 * (k->token * all + first);
     size_t pairs = group_values == 32 ? 4 : 8;
-    f32v acc[UNITS][TOKENS];
+    f32v acc[UNITS][MOST];
     load_sums(sums_of, part->group, first == 0, acc);
     for (size_t b = 0; b < blocks; b++, codes += 256, sums += 16) {
         struct super_sums of[TOKENS];
-        i32v isum[UNITS][TOKENS];
+        i32v isum[UNITS][MOST];
         for (size_t t = 0; t < TOKENS; t++)
             super_sums_of(sums + t * 16 * all, group_values, zero, minima, &of[t]);
         panel_dots_256(p, b, codes, stride, of, group_values, zero, wide, short_dots, isum);
@@ -312,7 +314,8 @@ INLINE void panel_256(const struct shape_256 *s, group_256_fn *group, const stru
     struct work k = *from;
     size_t all = k.x->cols / 256, groups = ceil_div(end - from->token, TOKENS);
     for (size_t first = 0; first < all; first += PANEL_SUPERS) {
-        struct panel_part part = { 0, first, min_size(all - first, PANEL_SUPERS), first + PANEL_SUPERS >= all, s->zero };
+        struct panel_part part = { .first = first, .blocks = min_size(all - first, PANEL_SUPERS), .zero = s->zero };
+        part.last = first + part.blocks == all;
         for (size_t u = 0; u < UNITS; u++)
             for (size_t b = 0; b < part.blocks; b++)
                 expand_super(s, from->at[u] + (first + b) * s->block_bytes, from->part[u], b, u, &p);

@@ -140,12 +140,14 @@ void route_bind_c(struct route_kernels *k)
 
 /* ---- above the kernels ---- */
 
-float route_refine(const struct route_kernels *k, const struct route *r, const struct route_input *in, size_t e,
-                   float by_first)
+float route_second(const struct route_kernels *k, const struct route *r, const struct route_input *in, size_t e)
 {
-    size_t row = e * in->groups * ROUTE_GROUP;
-    float more = k->codes(r->second + row, r->scales + e * route_scale_stride(r->cols), in);
-    return fmaf(more, 0x1p-8f, by_first);
+    return k->codes(r->second + e * in->groups * ROUTE_GROUP, r->scales + e * route_scale_stride(r->cols), in);
+}
+
+float route_refined(float by_first, float second)
+{
+    return fmaf(second, 0x1p-8f, by_first);
 }
 
 void route_scores(const struct route_kernels *k, const struct route *r, const struct route_input *in, size_t first,
@@ -155,7 +157,7 @@ void route_scores(const struct route_kernels *k, const struct route *r, const st
     for (size_t i = 0; i < count; i++) {
         size_t e = first + i;
         out[i] = k->codes(r->first + e * in->groups * ROUTE_GROUP, r->scales + e * stride, in);
-        if (both) out[i] = route_refine(k, r, in, e, out[i]);
+        if (both) out[i] = route_refined(out[i], route_second(k, r, in, e));
         reach[i] = k->reach(r->scales + e * stride, in);
     }
 }

@@ -94,11 +94,11 @@ struct route_kernels {
 void route_scores(const struct route_kernels *k, const struct route *r, const struct route_input *in, size_t first,
                   size_t count, bool both, float *out, float *reach);
 
-/* The score of expert e by A and B, from that by A. */
-float route_refine(const struct route_kernels *k, const struct route *r, const struct route_input *in, size_t e,
-                   float by_first);
+/* What B adds to expert e's score by A, in 256ths; and the score by both. */
+float route_second(const struct route_kernels *k, const struct route *r, const struct route_input *in, size_t e);
+float route_refined(float by_first, float second);
 
-/* How far the f32 score of expert e can be from what route_scores or route_refine gave. NaN where the image holds
+/* How far the f32 score of expert e can be from what route_scores or route_refine say. NaN where the image holds
  * nonsense: callers compare so that NaN means "read the row". */
 float route_bound(const struct route *r, const struct route_input *in, size_t e, float reach, bool both);
 

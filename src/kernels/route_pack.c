@@ -11,7 +11,7 @@
 
 enum {
     LOSSLESS_BYTES_LEAST = 1 << 16, /* routers of fewer bytes stay in the cache anyway */
-    PLANES_BYTES_LEAST = 1 << 18,
+    PLANES_BYTES_LEAST = 1 << 19, /* a router of 256 KiB is read before a second thread has helped */
     PLANES_EXPERTS_LEAST = 8,  /* experts for each one chosen: below, the chosen rows alone are most of the router */
     RANK_MOST = 96,            /* of a factor that is looked for: trained ones have 16 to 64 */
     SAMPLE_COLS = 112,         /* of all columns: a product of rank r shows itself in any r + 1 of them */

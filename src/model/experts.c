@@ -25,6 +25,7 @@ size_t experts_needs(graph *g, size_t threads, struct need out[static EXPERT_NEE
         { (void **)&x->routes, threads, sizeof *x->routes },
         { (void **)&x->route_rooms, threads, round_up(route_room_bytes(n, h->width), 64) },
         { (void **)&x->tallies, chunk, sizeof *x->tallies },
+        { (void **)&x->rests, h->layers, sizeof *x->rests },
         { (void **)&x->choices, pairs, sizeof *x->choices },
         { (void **)&x->pair_token, pairs, sizeof *x->pair_token },
         { (void **)&x->first_pair, n + 1, sizeof *x->first_pair },
@@ -83,10 +84,18 @@ static void choose_task(void *arg, size_t token, size_t thread)
 static void choose_all(graph *g, const struct layer *w)
 {
     struct choose_job job = { .g = g, .gate = { .config = &g->m->hyper.experts, .k = g->k, .layer = w,
-                                                .width = g->m->hyper.width, .full = g->set.full_routing } };
+                                                .width = g->m->hyper.width, .full = g->set.full_routing,
+                                                .rest = &g->experts.rests[w - g->m->layers] } };
     if (g->token_count < 2 * team_threads(g->team))
         for (size_t t = 0; t < g->token_count; t++) choose(&job, t, 0, g->team);
     else team_run(g->team, g->token_count, choose_task, &job);
+    if (g->watch == NULL) return;
+    const struct route_scratch *last = &g->experts.routes[0]; /* of many tokens: of one of them */
+    struct expert_event event = { .layer = (size_t)(w - g->m->layers), .token_count = g->token_count,
+                                  .first_pos = g->positions[0], .choices = g->experts.choices,
+                                  .tallies = g->experts.tallies, .inputs = g->normed,
+                                  .shortlist = last->shortlist, .shortlist_count = last->shortlist_count };
+    g->watch(g->watch_arg, &event);
 }
 
 /* ---- pairs ---- */

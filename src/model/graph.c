@@ -15,6 +15,7 @@
 
 #include "base/checked.h"
 #include "base/limits.h"
+#include "cache/log_set.h"
 #include "kernels/angle.h"
 
 #include <assert.h>
@@ -23,7 +24,7 @@
 
 /* ---- planning ---- */
 
-enum { DENSE_NEEDS = 20, NEEDS_MAX = DENSE_NEEDS + EXPERT_NEEDS + LATENT_NEEDS, NEED_ALIGN = 64 };
+enum { DENSE_NEEDS = 23, NEEDS_MAX = DENSE_NEEDS + EXPERT_NEEDS + LATENT_NEEDS, NEED_ALIGN = 64 };
 
 /* Everything graph_new takes, in one place: the sum is the plan, the loop over it is the taking. */
 static size_t list_needs(graph *g, size_t threads, struct need out[static NEEDS_MAX])
@@ -34,7 +35,7 @@ static size_t list_needs(graph *g, size_t threads, struct need out[static NEEDS_
     size_t cols_max = max_size(max_size(h->width, heads * max_size(h->value_dim, h->latent.value_dim)), ffn_width);
     g->rows_max = BLOCK_TOK * (heads / h->kv_heads);
     g->part_floats = round_up(h->value_dim + 2, 16);
-    g->spans_max = ceil_div(g->set.ctx_tok, SPAN_TOK);
+    g->spans_max = ceil_div(g->set.ctx_tok, SPAN_TOK) + 1; /* log tiers: one of exact pages */
     const struct need needs[DENSE_NEEDS] = {
         { (void **)&g->x, chunk * h->width, f },
         { (void **)&g->normed, chunk * h->width, f },
@@ -51,8 +52,11 @@ static size_t list_needs(graph *g, size_t threads, struct need out[static NEEDS_
         { (void **)&g->span_parts, g->spans_max * SPLIT_TOK * heads * g->part_floats, f },
         { (void **)&g->rows, threads * g->rows_max, sizeof *g->rows },
         { (void **)&g->blocks, chunk, sizeof *g->blocks },
+        { (void **)&g->steps, chunk, sizeof *g->steps },
+        { (void **)&g->pack_room, threads * LOG_PACK_FLOATS, f },
         { (void **)&g->positions, chunk, sizeof *g->positions },
         { (void **)&g->wanted, chunk, sizeof *g->wanted },
+        { (void **)&g->stretches, threads, sizeof *g->stretches },
         { &g->room[ACTIVATION_F32], activations_bytes(ACTIVATION_F32, cols_max, chunk), 1 },
         { &g->room[ACTIVATION_INT8_32], activations_bytes(ACTIVATION_INT8_32, cols_max, chunk), 1 },
         { &g->room[ACTIVATION_INT8_256], activations_bytes(ACTIVATION_INT8_256, cols_max, chunk), 1 },
@@ -153,6 +157,12 @@ size_t graph_bad_token(const graph *g)
     return row != SIZE_MAX && g->gathered ? g->wanted[row] : row;
 }
 
+void graph_watch(graph *g, expert_watch *watch, void *arg)
+{
+    g->watch = watch;
+    g->watch_arg = arg;
+}
+
 void graph_free(graph *g)
 {
     if (g == NULL) return;
@@ -189,46 +199,6 @@ void graph_make_inputs(graph *g, activations *input, unsigned forms, size_t t, s
 }
 
 /* ---- products ---- */
-
-struct products_job {
-    const graph *g;
-    const activations *input; /* FORMS of them */
-    const matrix *w[PRODUCTS_MAX];
-    float *out[PRODUCTS_MAX];
-    size_t first_task[PRODUCTS_MAX + 1];
-    size_t count, task_tiles;
-};
-
-static void products_task(void *arg, size_t task, size_t thread)
-{
-    const struct products_job *job = arg;
-    (void)thread;
-    size_t i = 0;
-    while (task >= job->first_task[i + 1]) i++;
-    const matrix *w = job->w[i];
-    enum activation_form form =
-        job->g->set.activations_f32 ? ACTIVATION_F32 : weight_kind(w->type)->activations;
-    size_t begin = (task - job->first_task[i]) * job->task_tiles;
-    size_t end = min_size(begin + job->task_tiles, tile_count(w->rows));
-    matmul(job->g->k, w, &job->input[form], job->out[i], w->rows, begin, end);
-}
-
-/* Tasks are a few tiles each: enough of them that a slow thread takes fewer, few
- * enough that the counter is not what is measured. */
-void graph_products(graph *g, const activations *input, const matrix *const *w, float *const *out, size_t count)
-{
-    struct products_job job = { .g = g, .input = input, .count = count };
-    size_t tiles = 0;
-    for (size_t i = 0; i < count; i++) tiles += tile_count(w[i]->rows);
-    size_t share = tiles / (team_threads(g->team) * 8);
-    job.task_tiles = share < 2 ? 2 : share > 64 ? 64 : share & ~(size_t)1;
-    for (size_t i = 0; i < count; i++) {
-        job.w[i] = w[i];
-        job.out[i] = out[i];
-        job.first_task[i + 1] = job.first_task[i] + ceil_div(tile_count(w[i]->rows), job.task_tiles);
-    }
-    team_run(g->team, job.first_task[count], products_task, &job);
-}
 
 static void products(graph *g, const matrix *const *w, float *const *out, size_t count)
 {
@@ -321,7 +291,6 @@ static void place_head(const struct heads_job *job, size_t t, size_t kv)
     const struct hyper *h = &g->m->hyper;
     const struct vector_kernels *v = &g->k->vector;
     size_t group = h->heads / h->kv_heads, pos = g->positions[t], d = h->key_dim;
-    kv_seq *seq = g->tokens[t].seq;
     float *key = g->key + (t * h->kv_heads + kv) * d, *value = g->value + (t * h->kv_heads + kv) * h->value_dim;
     bool per_head = !job->whole && job->w->q_norm != NULL;
     for (size_t i = kv * group; i < (kv + 1) * group; i++) {
@@ -335,9 +304,10 @@ static void place_head(const struct heads_job *job, size_t t, size_t kv)
     if (job->w->v_bias != NULL) v->add(value, job->w->v_bias + kv * h->value_dim, h->value_dim);
     if (per_head) v->rms_norm(key, job->w->k_norm, d, h->eps, key);
     graph_turn(g, job->layer, key, t);
-    size_t page = pos / PAGE_TOK;
-    g->k->attention.store(seq->pool->shape.type, key, value, d, h->value_dim, pos % PAGE_TOK,
-                          kv_keys(seq, page, job->layer, kv), kv_values(seq, page, job->layer, kv));
+    enum kv_type type;
+    struct kv_page page = graph_place(g, t, job->layer, kv, &type);
+    if (page.keys != NULL)
+        g->k->attention.store(type, key, value, d, h->value_dim, pos % PAGE_TOK, page.keys, page.values);
 }
 
 /* The tokens of a block one after the other: they share the lines of the key pages that they store into. */
@@ -389,25 +359,85 @@ static size_t fill_rows(const struct attend_job *job, const struct block *b, siz
     return n;
 }
 
+/* Spans of packed pages of a log block. */
+static size_t packed_spans(const struct block *b)
+{
+    return b->spans - 1;
+}
+
+/* The exact pages of a log block: the set and the window, or what there is of it. Rows see them as positions of their
+ * own: the set's slots first. */
+static void run_exact(const struct attend_job *job, const struct block *b, size_t kv, struct attention_span *span,
+                      struct attention_row *row)
+{
+    size_t m = b->pos / PAGE_TOK, window = m > 0 ? (m - 1) * PAGE_TOK : 0, slots = m > 1 ? PAGE_TOK : 0;
+    const void *keys[KV_EXACT_BLOCKS], *values[KV_EXACT_BLOCKS];
+    struct kv_page page = { NULL, NULL };
+    size_t pages = 0;
+    for (size_t p = m > 2 ? m - 2 : 0; p <= m; p++, pages++) {
+        bool set = m > 1 && p + 2 == m;
+        page = set ? kv_step_set(b->step, m, job->layer, kv) : kv_step_exact(b->step, p, job->layer, kv);
+        keys[pages] = page.keys;
+        values[pages] = page.values;
+    }
+    for (size_t r = 0; r < span->row_count; r++) {
+        size_t lo = row[r].lo, before = 0;
+        for (size_t slot = 0; slot < slots && lo > 0; slot++) before += log_slot(m, slot) < lo;
+        row[r].lo = lo > window ? slots + lo - window : before;
+        row[r].hi = slots + row[r].hi - window;
+    }
+    span->k_pages = keys;
+    span->v_pages = values;
+    span->pages = pages;
+    span->type = KV_F16;
+    job->g->k->attention.span(span);
+}
+
+/* Positions of a span's pages that the set of page m has. */
+static void skip_set(size_t m, size_t first, size_t pages, uint64_t *skip)
+{
+    enum { REACH = 8 }; /* pages behind the window that the set reaches into, and page 0 */
+    memset(skip, 0, pages * sizeof *skip);
+    if (first > 0 && first + pages + REACH < m) return;
+    for (size_t slot = 0; slot < PAGE_TOK; slot++) {
+        size_t at = log_slot(m, slot), page = at / PAGE_TOK;
+        if (page >= first && page < first + pages) skip[page - first] |= (uint64_t)1 << at % PAGE_TOK;
+    }
+}
+
 /* Runs span `s` of block `b` over `rows`; false where no row can see any of it. */
 static bool run_span(const struct attend_job *job, const struct block *b, size_t kv, size_t s,
-                     const struct attention_row *row, size_t row_count)
+                     struct attention_row *row, size_t row_count)
 {
     const graph *g = job->g;
     const struct hyper *h = &g->m->hyper;
-    size_t lo = row[0].lo, hi = b->pos + b->count; /* the first row sees furthest back, the last furthest on */
-    if (s * SPAN_TOK >= hi || (s + 1) * SPAN_TOK <= lo) return false;
-    const void *keys[SPAN_PAGES], *values[SPAN_PAGES];
-    size_t first = s * SPAN_PAGES, pages = min_size(ceil_div(hi, PAGE_TOK) - first, SPAN_PAGES);
-    for (size_t p = 0; p < pages; p++) {
-        keys[p] = kv_keys(b->seq, first + p, job->layer, kv);
-        values[p] = kv_values(b->seq, first + p, job->layer, kv);
+    enum kv_type type = b->seq->pool->shape.type;
+    bool log = kv_is_log(type);
+    size_t m = b->pos / PAGE_TOK, lo = row[0].lo, hi = b->pos + b->count; /* the first row sees furthest back */
+    struct attention_span span = { .first_page = 0, .type = type, .key_dim = h->key_dim, .value_dim = h->value_dim,
+                                   .scale = h->attention_scale, .soft_cap = h->attention_soft_cap, .rows = row,
+                                   .row_count = row_count };
+    if (log && s == packed_spans(b)) {
+        run_exact(job, b, kv, &span, row);
+        return true;
     }
-    struct attention_span span = { .k_pages = keys, .v_pages = values, .first_page = first, .pages = pages,
-                                   .type = b->seq->pool->shape.type, .key_dim = h->key_dim,
-                                   .value_dim = h->value_dim, .scale = h->attention_scale,
-                                   .soft_cap = h->attention_soft_cap, .rows = row, .row_count = row_count };
-    g->k->attention.span(&span);
+    if (log) hi = m > 0 ? (m - 1) * PAGE_TOK : 0;
+    if (s * SPAN_TOK >= hi || (s + 1) * SPAN_TOK <= lo || s >= b->spans) return false;
+    const void *keys[SPAN_PAGES + GROUP_PAGES], *values[SPAN_PAGES];
+    uint64_t skip[SPAN_PAGES];
+    size_t first = s * SPAN_PAGES, all = ceil_div(hi, PAGE_TOK) - first, pages = min_size(all, SPAN_PAGES);
+    for (size_t p = 0; p < min_size(all, SPAN_PAGES + GROUP_PAGES); p++)
+        keys[p] = kv_keys(b->seq, first + p, job->layer, kv);
+    for (size_t p = 0; p < pages; p++) values[p] = kv_values(b->seq, first + p, job->layer, kv);
+    for (size_t r = 0; log && r < row_count; r++) row[r].hi = min_size(row[r].hi, hi);
+    if (log) skip_set(m, first, pages, skip);
+    span.k_pages = keys;
+    span.v_pages = values;
+    span.skip = log ? skip : NULL;
+    span.first_page = first;
+    span.pages = pages;
+    span.ahead = min_size(all - pages, GROUP_PAGES);
+    (kv_is_coded(type) ? g->k->attention.coded_span : g->k->attention.span)(&span);
     return true;
 }
 
@@ -439,14 +469,20 @@ static void attend_task(void *arg, size_t task, size_t thread)
     float *whole = g->parts + thread * 2 * g->rows_max * g->part_floats, *part = whole + g->rows_max * g->part_floats;
     size_t count = fill_rows(job, b, kv, row, part, g->part_floats);
     for (size_t r = 0; r < count; r++) memset(whole + r * g->part_floats, 0, (h->value_dim + 2) * sizeof(float));
+    bool log = kv_is_log(b->seq->pool->shape.type);
     for (size_t s = 0; s < b->spans; s++) {
+        if (log && s > 0) fill_rows(job, b, kv, row, part, g->part_floats); /* each span narrows what they see */
+        for (size_t r = 0; log && s == packed_spans(b) && s > 0 && r < count; r++)
+            coded_turn_back(whole + r * g->part_floats, h->value_dim);
         if (!run_span(job, b, kv, s, row, count)) continue;
         for (size_t r = 0; r < count; r++)
             g->k->attention.combine(whole + r * g->part_floats, row[r].part, h->value_dim);
     }
-    for (size_t r = 0; r < count; r++)
+    for (size_t r = 0; r < count; r++) {
+        if (!log && kv_turns_values(b->seq->pool->shape.type)) coded_turn_back(whole + r * g->part_floats, h->value_dim);
         g->k->attention.finish(whole + r * g->part_floats, row_sink(job, kv, r), h->value_dim,
                                attended_row(g, b, kv, r));
+    }
 }
 
 /* Where span `s` of the rows of block `b` and head `kv` leaves its parts: span, then token, then head. */
@@ -481,8 +517,12 @@ static void attend_join_task(void *arg, size_t task, size_t thread)
     (void)thread;
     for (size_t r = 0; r < count; r++) {
         float *whole = span_part(g, b, kv, 0) + r * g->part_floats;
-        for (size_t s = 1; s < job->spans; s++)
+        bool log = kv_is_log(b->seq->pool->shape.type);
+        for (size_t s = 1; s < b->spans; s++) {
+            if (log && s == packed_spans(b)) coded_turn_back(whole, h->value_dim);
             g->k->attention.combine(whole, span_part(g, b, kv, s) + r * g->part_floats, h->value_dim);
+        }
+        if (!log && kv_turns_values(b->seq->pool->shape.type)) coded_turn_back(whole, h->value_dim);
         g->k->attention.finish(whole, row_sink(job, kv, r), h->value_dim, attended_row(g, b, kv, r));
     }
 }
@@ -501,6 +541,73 @@ void graph_attend(graph *g, size_t layer)
     } else {
         team_run(g->team, heads, attend_task, &job);
     }
+}
+
+struct kv_page graph_place(const graph *g, size_t token, size_t layer, size_t head, enum kv_type *type)
+{
+    const struct block *b = g->blocks;
+    kv_seq *seq = g->tokens[token].seq;
+    size_t page = g->positions[token] / PAGE_TOK;
+    *type = seq->pool->shape.type;
+    if (kv_is_log(*type)) {
+        *type = KV_F16;
+        while (b->first + b->count <= token) b++;
+        return kv_step_exact(b->step, page, layer, head);
+    }
+    if (kv_is_coded(*type)) return (struct kv_page){ NULL, NULL };
+    return (struct kv_page){ kv_keys(seq, page, layer, head), kv_values(seq, page, layer, head) };
+}
+
+struct store_job {
+    graph *g;
+    size_t layer, value_stride;
+    const float *keys, *values;
+};
+
+/* Tokens that share a page of a token tier: codes of several positions share bytes, so one task stores them all. */
+static void store_task(void *arg, size_t task, size_t thread)
+{
+    const struct store_job *job = arg;
+    graph *g = job->g;
+    const struct hyper *h = &g->m->hyper;
+    const struct block *b = &g->blocks[task / h->kv_heads];
+    size_t kv = task % h->kv_heads, page = b->pos / PAGE_TOK;
+    const kv_pool *pool = b->seq->pool;
+    (void)thread;
+    if (kv_is_log(pool->shape.type) || !kv_is_coded(pool->shape.type)) return;
+    size_t group = h->heads / h->kv_heads;
+    for (size_t i = 0; kv_turns_keys(pool->shape.type) && i < b->count * group; i++)
+        coded_turn(g->q + ((b->first + i / group) * h->heads + kv * group + i % group) * h->key_dim, h->key_dim);
+    if (b > g->blocks && b[-1].step == b->step && b[-1].pos / PAGE_TOK == page) return; /* the page's first does it */
+    size_t end = min_size((page + 1) * PAGE_TOK, b->step->first + b->step->count);
+    for (size_t pos = b->pos, t = b->first; pos < end; pos++, t++) {
+        const float *key = job->keys + (t * h->kv_heads + kv) * h->key_dim;
+        const float *value = job->values + (t * h->kv_heads + kv) * job->value_stride;
+        coded_store(pool->shape.type, &pool->layout, key, value, h->key_dim, h->value_dim, pos % PAGE_TOK,
+                    kv_keys(b->seq, page, job->layer, kv));
+    }
+}
+
+static void settle_task(void *arg, size_t task, size_t thread)
+{
+    const struct store_job *job = arg;
+    graph *g = job->g;
+    const kv_step *step = &g->steps[task / g->m->hyper.kv_heads];
+    if (kv_step_turns(step))
+        kv_step_settle(step, job->layer, task % g->m->hyper.kv_heads, g->pack_room + thread * LOG_PACK_FLOATS);
+}
+
+void graph_store(graph *g, size_t layer, const float *keys, const float *values, size_t value_stride)
+{
+    struct store_job job = { g, layer, value_stride, keys, values };
+    bool store = false, settle = false;
+    for (size_t i = 0; i < g->step_count; i++) {
+        enum kv_type type = g->steps[i].seq->pool->shape.type;
+        store = store || (kv_is_coded(type) && !kv_is_log(type));
+        settle = settle || kv_step_turns(&g->steps[i]);
+    }
+    if (store) team_run(g->team, g->block_count * g->m->hyper.kv_heads, store_task, &job);
+    if (settle) team_run(g->team, g->step_count * g->m->hyper.kv_heads, settle_task, &job);
 }
 
 static void place_heads(graph *g, size_t layer)
@@ -571,11 +678,14 @@ static void attention_block(graph *g, const struct layer *w, size_t layer)
         job.x = latent_attention(g, w, layer);
         job.cols = h->heads * h->latent.value_dim;
     } else {
+        g->soon = (struct product_list){ { &w->o }, 1 };
         products(g, (const matrix *const[]){ &w->q, &w->k, &w->v }, (float *const[]){ g->q, g->key, g->value }, 3);
         place_heads(g, layer);
+        graph_store(g, layer, g->key, g->value, h->value_dim);
         graph_attend(g, layer);
     }
     between(g, job, &w->o);
+    if (w->router == NULL) g->soon = (struct product_list){ { &w->gate, &w->up }, 2 };
     products(g, (const matrix *const[]){ &w->o }, (float *const[]){ g->block_out }, 1);
 }
 
@@ -596,9 +706,11 @@ static size_t attention_inputs(const struct hyper *h, const struct layer *w, con
 void graph_feed_forward(graph *g, const matrix *gate, const matrix *up, const matrix *down, const float *gate_bias,
                         const float *up_bias, float *out)
 {
+    g->soon = (struct product_list){ { down }, 1 };
     products(g, (const matrix *const[]){ gate, up }, (float *const[]){ g->gate, g->up }, 2);
     between(g, (struct between_job){ .x = g->gate, .up = g->up, .gate_bias = gate_bias, .up_bias = up_bias,
                                      .cols = gate->rows }, down);
+    g->soon = g->later;
     products(g, (const matrix *const[]){ down }, (float *const[]){ out }, 1);
 }
 
@@ -649,6 +761,8 @@ static bool layers(graph *g, err *e)
         next_count = feed_forward_inputs(w, next);
         rows(g, (struct rows_job){ .norm = w->ffn_norm, .out_bias = w->o_bias, .post_norm = w->attn_post_norm }, next,
              next_count);
+        g->later = (struct product_list){ { &m->output }, 1 };
+        if (l + 1 < m->hyper.layers) g->later.count = attention_inputs(&m->hyper, w + 1, g->later.w);
         if (w->router != NULL) experts_block(g, w);
         else graph_feed_forward(g, &w->gate, &w->up, &w->down, w->gate_bias, w->up_bias, g->block_out);
         if (!all_good(g, l, e)) return false;
@@ -722,29 +836,49 @@ size_t graph_logit_rows(const graph *g)
     return g->logits_end - g->logits_from;
 }
 
-/* Cuts the step into blocks of one sequence each and reserves their positions. */
-static bool lay_blocks(graph *g, err *e)
+static bool token_check(const graph *g, size_t t, err *e)
 {
-    g->block_count = 0;
-    for (size_t t = 0; t < g->token_count; t++) {
-        kv_seq *seq = g->tokens[t].seq;
-        bool same = t > 0 && g->tokens[t - 1].seq == seq;
-        size_t pos = g->positions[t] = same ? g->positions[t - 1] + 1 : seq->len_tok;
-        if (g->tokens[t].token < 0 || (size_t)g->tokens[t].token >= g->m->hyper.vocab)
-            return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "token id at position %zu: %d, the vocabulary has 0..%zu", pos,
-                        g->tokens[t].token, g->m->hyper.vocab - 1);
-        if (pos >= g->set.ctx_tok)
-            return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "context: position %zu, planned for %zu", pos, g->set.ctx_tok);
-        if (!kv_seq_reserve(seq, pos + 1, e)) return false;
-        struct block *b = same ? &g->blocks[g->block_count - 1] : NULL;
-        if (b == NULL || b->count == BLOCK_TOK) {
+    size_t pos = g->positions[t];
+    if (g->tokens[t].token < 0 || (size_t)g->tokens[t].token >= g->m->hyper.vocab)
+        return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "token id at position %zu: %d, the vocabulary has 0..%zu", pos,
+                    g->tokens[t].token, g->m->hyper.vocab - 1);
+    if (pos >= g->set.ctx_tok)
+        return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "context: position %zu, planned for %zu", pos, g->set.ctx_tok);
+    return true;
+}
+
+/* Cuts a stretch into blocks, those of coded types at the borders of pages too: tokens of a page share what they see. */
+static void lay_stretch(graph *g, const kv_step *step, size_t first)
+{
+    enum kv_type type = step->seq->pool->shape.type;
+    struct block *b = NULL;
+    for (size_t i = 0; i < step->count; i++) {
+        size_t pos = step->first + i;
+        if (b == NULL || b->count == BLOCK_TOK || (kv_is_coded(type) && pos % PAGE_TOK == 0)) {
             b = &g->blocks[g->block_count++];
-            *b = (struct block){ .first = t, .pos = pos, .seq = seq };
+            *b = (struct block){ .first = first + i, .pos = pos, .seq = step->seq, .step = step };
         }
         b->count++;
-        b->spans = pos / SPAN_TOK + 1;
-        rope_table_reach(&g->rope, pos + 1);
-        if (g->rope_local.angles != NULL) rope_table_reach(&g->rope_local, pos + 1);
+        size_t page = pos / PAGE_TOK, packed = page > 1 ? page - 1 : 0;
+        b->spans = kv_is_log(type) ? ceil_div(packed, SPAN_PAGES) + 1 : pos / SPAN_TOK + 1;
+    }
+}
+
+/* Begins the stretches of the step's sequences and cuts them into blocks. */
+static bool lay_blocks(graph *g, err *e)
+{
+    size_t scratch = 0;
+    g->block_count = g->step_count = 0;
+    for (size_t t = 0, count; t < g->token_count; t += count) {
+        kv_seq *seq = g->tokens[t].seq;
+        for (count = 0; t + count < g->token_count && g->tokens[t + count].seq == seq; count++) {
+            g->positions[t + count] = seq->len_tok + count;
+            if (!token_check(g, t + count, e)) return false;
+        }
+        if (!kv_step_begin(&g->steps[g->step_count], seq, count, &scratch, e)) return false;
+        lay_stretch(g, &g->steps[g->step_count++], t);
+        rope_table_reach(&g->rope, seq->len_tok + count);
+        if (g->rope_local.angles != NULL) rope_table_reach(&g->rope_local, seq->len_tok + count);
     }
     return true;
 }
@@ -759,9 +893,9 @@ bool graph_step(graph *g, const struct step_token *tokens, size_t count, err *e)
     atomic_store(&g->bad_token, SIZE_MAX);
     for (size_t t = 0; t < count; t++)
         if (tokens[t].want_logits) g->wanted[g->wanted_count++] = t;
-    if (!lay_blocks(g, e) || !layers(g, e) || !output(g, e)) return false;
-    for (size_t t = 0; t < count; t++) tokens[t].seq->len_tok++;
-    return true;
+    bool good = lay_blocks(g, e) && layers(g, e) && output(g, e);
+    for (size_t i = 0; i < g->step_count; i++) kv_step_end(&g->steps[i], good);
+    return good;
 }
 
 const float *graph_logits(const graph *g, size_t i)

@@ -6,6 +6,7 @@
 #include "cache/cache.h"
 #include "kernels/bind.h"
 #include "model/model.h"
+#include "model/route.h"
 
 struct graph_settings {
     size_t chunk_tok;      /* most tokens of one step: 1..BATCH_TOK_MAX */
@@ -23,6 +24,21 @@ struct step_token {
 };
 
 typedef struct graph graph;
+
+/* What a layer with experts decided for the tokens of a step: borrowed, for the length of the call. */
+struct expert_event {
+    size_t layer, token_count, first_pos; /* first_pos: of the step's first token in its sequence */
+    const struct choice *choices;         /* token_count x top_k, by expert */
+    const struct route_tally *tallies;    /* token_count: how each was decided */
+    const float *inputs;                  /* token_count x width: what the router saw */
+    const uint16_t *shortlist;            /* of the last token: who could still be chosen after the first look, before */
+    size_t shortlist_count;               /* any row was read exactly; 0 where every row was */
+};
+typedef void expert_watch(void *arg, const struct expert_event *e);
+
+/* From now on `watch` hears of every layer with experts, on the thread that called graph_step, before the experts are
+ * computed. NULL: nobody. */
+void graph_watch(graph *g, expert_watch *watch, void *arg);
 
 /* Bytes of scratch that graph_new will take. */
 size_t graph_scratch_bytes(const model *m, const struct graph_settings *s, size_t threads);

@@ -4,7 +4,6 @@
 
 #include "model/graph.h"
 #include "model/rope.h"
-#include "model/route.h"
 
 #include <stdatomic.h>
 
@@ -16,12 +15,25 @@ enum {
     EXPERT_TILES = 4  /* tiles of one expert's matrix that one task computes */
 };
 
+/* Matrices that are multiplied with one input, in one stage. */
+struct product_list {
+    const matrix *w[PRODUCTS_MAX];
+    size_t count;
+};
+
+/* The tasks of a stage that one thread takes first: products.c. */
+struct stretch {
+    _Alignas(64) _Atomic size_t next;
+    size_t end;
+};
+
 /* A stretch of a step's tokens: one sequence, positions in a row. */
 struct block {
     size_t first, count; /* tokens of the step */
     size_t pos;          /* of the first */
     kv_seq *seq;
-    size_t spans;        /* spans that its last position can see */
+    const kv_step *step; /* the stretch it belongs to */
+    size_t spans;        /* spans that its last position can see; log tiers: of packed pages, and one of exact ones */
 };
 
 /* What a step of a layer with experts works in; pairs are chunk_tok * top_k rows at most. */
@@ -29,6 +41,7 @@ struct expert_scratch {
     struct route_scratch *routes; /* one a thread */
     uint8_t *route_rooms;
     struct route_tally *tallies; /* chunk_tok */
+    _Atomic uint32_t *rests;     /* layers: decisions for which bounds are left out, because they did not pay */
     struct choice *choices;  /* chunk_tok x top_k, by expert */
     size_t *pair_token, pairs;
     size_t *first_pair;      /* experts + 1 */
@@ -65,12 +78,20 @@ struct graph {
     size_t rows_max, part_floats, spans_max;
     struct block *blocks;
     size_t block_count;
+    kv_step *steps;              /* one for each stretch of the step's tokens */
+    size_t step_count;
+    float *pack_room;            /* threads x LOG_PACK_FLOATS */
     size_t *positions;           /* of each token of the step */
     size_t *wanted;              /* the step's tokens that asked for logits */
     bool gathered;               /* rows of x are the wanted tokens' alone: token_count and positions too */
     size_t wanted_count, logits_from, logits_end; /* rows 0.. of `logits` are those of wanted[logits_from..] */
+    struct stretch *stretches;   /* one a thread */
+    struct product_list soon;    /* what is multiplied after the products of this stage; none: not known */
+    struct product_list later;   /* after a layer's feed-forward block */
     const struct step_token *tokens;
     size_t token_count;
+    expert_watch *watch;         /* NULL: nobody */
+    void *watch_arg;
     _Atomic size_t bad_token;    /* lowest token of the step with a value that is not finite, or SIZE_MAX */
 };
 
@@ -104,6 +125,13 @@ void graph_products(graph *g, const activations *input, const matrix *const *w, 
 /* Attention of the step's queries g->q over the cache of a layer, into g->attended. */
 void graph_attend(graph *g, size_t layer);
 
+/* Coded types: stores the step's keys and values of a layer, rows of kv_heads heads each, and settles what log tiers
+ * keep. Other types are stored where they are made. */
+void graph_store(graph *g, size_t layer, const float *keys, const float *values, size_t value_stride);
+
+/* Where the key and value of a token's head go: of types that are stored one by one. */
+struct kv_page graph_place(const graph *g, size_t token, size_t layer, size_t head, enum kv_type *type);
+
 /* Rope of one head's turning values at a token of the step, in a layer. */
 void graph_turn(const graph *g, size_t layer, float *x, size_t token);
 
@@ -119,7 +147,7 @@ float *latent_attention(graph *g, const struct layer *w, size_t layer);
 /* ---- experts.c ---- */
 
 /* What a model with experts takes beside the rest: fills `out` and returns how many. */
-enum { EXPERT_NEEDS = 18 };
+enum { EXPERT_NEEDS = 19 };
 size_t experts_needs(graph *g, size_t threads, struct need out[static EXPERT_NEEDS]);
 
 /* Lays what was taken: once, before the first step. */

@@ -59,13 +59,14 @@ static void key_task(void *arg, size_t t, size_t thread)
     const struct hyper *h = &g->m->hyper;
     const struct latent_config *c = &h->latent;
     float *key = g->latent.kv + t * h->key_dim;
-    kv_seq *seq = g->tokens[t].seq;
-    size_t pos = g->positions[t], page = pos / PAGE_TOK;
+    enum kv_type type;
+    struct kv_page page = graph_place(g, t, job->layer, 0, &type);
     (void)thread;
     g->k->vector.rms_norm(key, job->w->kv_a_norm, c->kv_rank, h->eps, key);
     graph_turn(g, job->layer, key + c->kv_rank, t);
-    g->k->attention.store(seq->pool->shape.type, key, key, h->key_dim, c->kv_rank, pos % PAGE_TOK,
-                          kv_keys(seq, page, job->layer, 0), kv_values(seq, page, job->layer, 0));
+    if (page.keys != NULL)
+        g->k->attention.store(type, key, key, h->key_dim, c->kv_rank, g->positions[t] % PAGE_TOK, page.keys,
+                              page.values);
     if (c->q_rank == 0) return;
     float *low = g->latent.q_low + t * c->q_rank;
     g->k->vector.rms_norm(low, job->w->q_a_norm, c->q_rank, h->eps, low);
@@ -150,6 +151,7 @@ float *latent_attention(graph *g, const struct layer *w, size_t layer)
     struct heads_product_job product = { .g = g, .w = &w->k_b, .input = x->nope_form, .out = g->q,
                                          .head_floats = h->key_dim, .stride = h->heads * h->key_dim };
     team_run(g->team, h->heads, heads_product_task, &product);
+    graph_store(g, layer, x->kv, x->kv, h->key_dim); /* one head: its value is the key's beginning */
     graph_attend(g, layer);
 
     job.forms = graph_forms(g, out_of, 1);

@@ -23,6 +23,7 @@ static const struct made_shape SHAPES[] = {
     /* Small ones for tests: grouped heads, a window that does not divide a page, experts. */
     { "tiny-llama", "llama", 3, 256, 512, 8, 2, 32, 1000, 4096, 1e4f, 1e-5f, true, 0, 0, 0, 0 },
     { "tiny-window", "gemma3", 7, 256, 512, 8, 2, 32, 1000, 4096, 1e6f, 1e-6f, true, 300, 0, 0, 0 },
+    { "tiny-routed", "qwen3moe", 3, 1024, 512, 8, 2, 64, 1000, 4096, 1e6f, 1e-6f, true, 0, 128, 8, 32 },
     { "tiny-experts", "qwen3moe", 3, 256, 512, 8, 2, 32, 1000, 4096, 1e6f, 1e-6f, true, 0, 12, 3, 96 },
 };
 
@@ -297,7 +298,7 @@ bool made_write(const struct made_shape *shape, const struct made_mix *mix, uint
 const char *const *made_shape_names(void)
 {
     static const char *const names[] = { "qwen3-0.6b", "qwen3-4b", "llama-3.2-1b", "llama-3.1-8b", "gemma-3-1b",
-                                         "qwen3-30b-a3b", "tiny-llama", "tiny-window", "tiny-experts", NULL };
+                                         "qwen3-30b-a3b", "tiny-llama", "tiny-window", "tiny-routed", "tiny-experts", NULL };
     _Static_assert(sizeof names / sizeof *names == SHAPE_COUNT + 1, "a name for every shape");
     return names;
 }

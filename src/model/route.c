@@ -6,6 +6,9 @@
 #include <string.h>
 
 enum {
+    REST_DECISIONS = 64,   /* after one that read more than the whole router: its neighbours will not be better */
+    FOUND_MORE = 2,        /* two lists, each rounded up, cut into pieces */
+    PIECES_EACH = 2,       /* of a router, for each thread: more would begin more often, fewer leave a slow one behind */
     TASK_BYTES = 1 << 15,  /* least of rows that one task reads, where threads share a router */
     ALONE_BYTES = 1 << 15, /* below, one thread has read it before another has woken */
     AHEAD_BYTES = 1 << 13, /* of rows on their way into the cache */
@@ -17,7 +20,7 @@ enum {
 size_t route_room_bytes(size_t experts, size_t width)
 {
     return route_input_bytes(width) + 5 * round_up(experts * sizeof(float), 64) + 3 * round_up(experts * 2, 64) +
-           2 * round_up(experts * sizeof(bool), 64);
+           2 * round_up(experts * sizeof(bool), 64) + round_up((experts + FOUND_MORE) * sizeof(float), 64);
 }
 
 static void *take(uint8_t **at, size_t bytes)
@@ -34,6 +37,7 @@ void route_scratch_lay(struct route_scratch *s, size_t experts, size_t width, vo
     route_input_lay(&s->input, width, take(&at, route_input_bytes(width)));
     float **floats[] = { &s->score, &s->reach, &s->low, &s->high, &s->inner };
     for (size_t i = 0; i < 5; i++) *floats[i] = take(&at, experts * sizeof(float));
+    s->found = take(&at, (experts + FOUND_MORE) * sizeof(float));
     s->list = take(&at, experts * 2);
     s->unread = take(&at, experts * 2);
     s->shortlist = take(&at, experts * 2);
@@ -77,32 +81,37 @@ static const struct route_input *own_input(const struct reading_job *job, size_t
     return &s->input;
 }
 
-static void read_exact(const struct route_gate *r, const float *x, float *score, size_t first, size_t count)
+static float with_bias(const struct route_gate *r, size_t e, float score)
 {
-    const struct route *f = form_of(r);
-    if (f->rows != NULL) r->k->route.bf16_rows(f->rows + first * r->width, count, r->width, x, score + first);
-    for (size_t e = first; e < first + count; e++) {
-        if (f->rows == NULL) score[e] = r->k->vector.dot(r->layer->router + e * r->width, x, r->width);
-        if (r->layer->router_bias != NULL) score[e] = score[e] + r->layer->router_bias[e];
-    }
+    return r->layer->router_bias != NULL ? score + r->layer->router_bias[e] : score;
 }
 
-static void read_rows(const struct reading_job *job, enum reading reading, size_t first, size_t count, size_t thread)
+/* The score of expert e from its own row, before its bias. */
+static float exact_row(const struct route_gate *r, const float *x, size_t e)
 {
-    const struct route *f = form_of(job->r);
-    const struct route_kernels *k = &job->r->k->route;
+    const struct route *f = form_of(r);
+    float score;
+    if (f->rows == NULL) return r->k->vector.dot(r->layer->router + e * r->width, x, r->width);
+    r->k->route.bf16_rows(f->rows + e * r->width, 1, r->width, x, &score);
+    return score;
+}
+
+/* Rows first.. of the whole router. */
+static void read_rows(const struct reading_job *job, size_t first, size_t count, size_t thread)
+{
+    const struct route_gate *r = job->r;
+    const struct route *f = form_of(r);
+    const struct route_kernels *k = &r->k->route;
     struct route_scratch *s = job->s;
-    switch (reading) {
-    case READ_FIRST:
-    case READ_BOTH:
-        route_scores(k, f, own_input(job, thread), first, count, reading == READ_BOTH, s->score + first,
-                     s->reach + first);
-        break;
-    case READ_INNER:
+    if (job->reading <= READ_BOTH) {
+        const struct route_input *in = own_input(job, thread);
+        route_scores(k, f, in, first, count, job->reading == READ_BOTH, s->score + first, s->reach + first);
+    } else if (job->reading == READ_INNER) {
         k->bf16_rows(f->inner + first * f->cols, count, f->cols, job->x, s->inner + first);
-        break;
-    case READ_SECOND: s->score[first] = route_refine(k, f, own_input(job, thread), first, s->score[first]); break;
-    case READ_EXACT: read_exact(job->r, job->x, s->score, first, count); break;
+    } else {
+        if (f->rows != NULL) k->bf16_rows(f->rows + first * r->width, count, r->width, job->x, s->score + first);
+        for (size_t e = first; e < first + count; e++)
+            s->score[e] = with_bias(r, e, f->rows != NULL ? s->score[e] : exact_row(r, job->x, e));
     }
 }
 
@@ -128,32 +137,54 @@ static void fetch(const uint8_t *at, size_t bytes)
     for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(at + i, 0, 2);
 }
 
-/* A piece of the whole router; its begin comes while the input's codes are made. */
+/* A piece of the whole router. Its begin comes while the input's codes are made; from there on the processor foresees
+ * what is read better than it can be told (measured on Zen 4: asking ahead by hand costs a tenth). */
 static void piece_task(void *arg, size_t task, size_t thread)
 {
     const struct reading_job *job = arg;
+    bool codes = job->reading <= READ_BOTH; /* scales, and the second plane, stand elsewhere */
     size_t begin = task * job->task_rows, count = min_size(job->task_rows, job->count - begin);
-    size_t each = row_bytes(job->r, job->reading);
-    if (job->reading <= READ_BOTH) /* scales stand elsewhere: these are the codes of A */
-        fetch(rows_of(job->r, job->reading) + begin * route_groups(job->r->width) * ROUTE_GROUP, AHEAD_BYTES);
-    else fetch(rows_of(job->r, job->reading) + begin * each, min_size(AHEAD_BYTES, count * each));
-    read_rows(job, job->reading, begin, count, thread);
+    size_t each = codes ? route_groups(job->r->width) * ROUTE_GROUP : row_bytes(job->r, job->reading);
+    fetch(rows_of(job->r, job->reading) + begin * each, min_size(AHEAD_BYTES, count * each));
+    read_rows(job, begin, count, thread);
 }
 
-/* Lists jump, and no processor foresees where to: the next rows are asked for while one is computed. A thread has every
- * pieces-th row of both lists. */
+/* Lists jump, and no processor foresees where to: the next rows are asked for while one is computed. A piece has every
+ * pieces-th row of both lists, and leaves what it finds in one place: lines that two cores write in turn would cost more
+ * than the rows. */
 static void list_task(void *arg, size_t piece, size_t thread)
 {
     const struct reading_job *job = arg;
+    const struct route *f = form_of(job->r);
+    float *found = job->s[piece].found;
     for (size_t l = 0; l < 2; l++) {
         const struct rows_list *list = &job->lists[l];
         const uint8_t *rows = rows_of(job->r, list->reading);
         size_t each = row_bytes(job->r, list->reading), step = job->pieces, ahead = list->ahead * step;
-        for (size_t i = piece; i < min_size(piece + ahead, list->count); i += step) fetch(rows + list->rows[i] * each, each);
+        for (size_t i = piece; i < min_size(piece + ahead, list->count); i += step)
+            fetch(rows + list->rows[i] * each, each);
         for (size_t i = piece; i < list->count; i += step) {
+            size_t e = list->rows[i];
             if (i + ahead < list->count) fetch(rows + list->rows[i + ahead] * each, each);
-            read_rows(job, list->reading, list->rows[i], 1, thread);
+            if (list->reading == READ_EXACT) *found++ = exact_row(job->r, job->x, e);
+            else *found++ = route_second(&job->r->k->route, f, own_input(job, thread), e);
         }
+    }
+}
+
+/* From where list_task left it: exact scores, and scores by both planes. */
+static void collect(const struct reading_job *job)
+{
+    struct route_scratch *s = job->s;
+    for (size_t piece = 0; piece < job->pieces; piece++) {
+        const float *found = job->s[piece].found;
+        for (size_t l = 0; l < 2; l++)
+            for (size_t i = piece; i < job->lists[l].count; i += job->pieces) {
+                size_t e = job->lists[l].rows[i];
+                bool exact = job->lists[l].reading == READ_EXACT;
+                s->score[e] = exact ? with_bias(job->r, e, *found) : route_refined(s->score[e], *found);
+                found++;
+            }
     }
 }
 
@@ -172,6 +203,7 @@ static void read_lists(const struct route_gate *r, const float *x, struct route_
     job.pieces = t != NULL && bytes >= ALONE_BYTES ? team_threads(t) : 1;
     if (job.pieces > 1) team_run(t, job.pieces, list_task, &job);
     else list_task(&job, 0, 0);
+    collect(&job);
 }
 
 /* The whole router, in pieces that are long enough for the processor to see where reading goes. */
@@ -179,14 +211,14 @@ static void read_all(const struct route_gate *r, const float *x, struct route_sc
                      size_t count, team *t)
 {
     size_t bytes = row_bytes(r, reading) * count, threads = t != NULL && bytes >= ALONE_BYTES ? team_threads(t) : 1;
-    size_t pieces = max_size(min_size(bytes / TASK_BYTES, 4 * threads), threads);
+    size_t pieces = max_size(min_size(bytes / TASK_BYTES, PIECES_EACH * threads), threads);
     struct reading_job job = { .r = r, .x = x, .s = s, .reading = reading, .count = count, .task_rows = count };
     s->tally.bytes += bytes;
     if (threads == 1) {
         piece_task(&job, 0, 0);
         return;
     }
-    job.task_rows = round_up(ceil_div(count, pieces), ROUTE_ROWS_AT_ONCE);
+    job.task_rows = round_up(ceil_div(count, pieces), 16); /* scores of a piece fill lines of their own */
     team_run(t, ceil_div(count, job.task_rows), piece_task, &job);
 }
 
@@ -517,7 +549,7 @@ static bool choose_by_form(const struct route_gate *r, const float *in, struct r
     if (s->list_count < x->top_k) return false; /* bounds that contradict themselves */
     memcpy(s->shortlist, s->list, s->list_count * sizeof *s->list);
     s->tally.shortlist = s->shortlist_count = s->list_count;
-    if (s->list_count > x->top_k && !narrow(r, in, s, t)) return false;
+    if (!groups && s->list_count > x->top_k && !narrow(r, in, s, t)) return false;
     make_exact(r, in, s, t);
     if (!r->k->vector.all_finite(s->low, x->count)) return false; /* an exact score that is not finite */
     choose_from_list(r, s, out);
@@ -530,5 +562,14 @@ bool route_choose(const struct route_gate *r, const float *x, struct route_scrat
     s->tally = (struct route_tally){ 0 };
     s->shortlist_count = 0;
     bool bounds = !r->full && r->config->router != ROUTER_ALL && form != ROUTE_NONE && form != ROUTE_BF16;
-    return (bounds && choose_by_form(r, x, s, t, out)) || choose_by_all(r, x, s, t, out);
+    uint32_t rest = bounds && r->rest != NULL ? atomic_load_explicit(r->rest, memory_order_relaxed) : 0;
+    if (rest > 0) { /* two threads may count one decision: it changes no bit */
+        atomic_store_explicit(r->rest, rest - 1, memory_order_relaxed);
+        bounds = false;
+    }
+    if (!bounds) return choose_by_all(r, x, s, t, out);
+    bool good = choose_by_form(r, x, s, t, out) || choose_by_all(r, x, s, t, out);
+    if (r->rest != NULL && s->tally.bytes > row_bytes(r, READ_EXACT) * r->config->count)
+        atomic_store_explicit(r->rest, REST_DECISIONS, memory_order_relaxed);
+    return good;
 }

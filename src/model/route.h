@@ -19,6 +19,8 @@
 #include "kernels/bind.h"
 #include "model/model.h"
 
+#include <stdatomic.h>
+
 /* One expert of one token. */
 struct choice {
     size_t expert, pair; /* the pair: its row among all (token, expert) rows of the step, ordered by expert */
@@ -39,6 +41,7 @@ struct route_scratch {
     bool input_made, input_good; /* of the decision that goes on */
     float *score, *reach, *low, *high; /* experts each; score becomes exact where `exact` says so */
     float *inner;                      /* rank <= experts: of a factor */
+    float *found;                      /* what this thread's part of a list came to */
     uint16_t *list, *unread, *shortlist; /* experts each */
     size_t list_count, shortlist_count;
     bool *exact, *allowed;
@@ -54,6 +57,7 @@ struct route_gate {
     const struct layer *layer;
     size_t width;
     bool full; /* ignore the second form: for comparison */
+    _Atomic uint32_t *rest; /* NULL, or the layer's: so many decisions from now on go without bounds */
 };
 
 /* Chooses for the input x[width] and fills out[top_k] in order of the experts' numbers. `t` NULL does all of it on this

@@ -37,6 +37,7 @@ struct sampler {
     struct token_logprob *list; /* vocab: what is left to draw from; logprob holds the key it is ordered by */
     uint32_t *marks;            /* vocab: zeros between calls */
     uint64_t *breakers;         /* vocab bits */
+    const uint64_t *mask;       /* vocab bits: the tokens that may be drawn; NULL: all */
 };
 
 /* ---- settings ---- */
@@ -119,6 +120,11 @@ void sampler_use(sampler *s, const struct sample_settings *settings)
         size_t token = (size_t)settings->dry_breakers[i];
         s->breakers[token / 64] |= UINT64_C(1) << token % 64;
     }
+}
+
+void sampler_allow(sampler *s, const uint64_t *mask)
+{
+    s->mask = mask;
 }
 
 void sampler_seed(sampler *s, uint64_t seed)
@@ -354,6 +360,19 @@ static int32_t list_draw(sampler *s, size_t count, uint64_t position)
     return list[0].token;
 }
 
+/* Takes what the mask does not allow out of the draw; returns the lowest token that it allows. */
+static size_t forbid(sampler *s)
+{
+    size_t lowest = SIZE_MAX;
+    if (s->mask == NULL) return 0;
+    for (size_t i = 0; i < s->vocab; i++) {
+        if ((s->mask[i / 64] >> i % 64 & 1) == 0) s->work[i] = -INFINITY;
+        else if (lowest == SIZE_MAX) lowest = i;
+    }
+    assert(lowest != SIZE_MAX);
+    return lowest;
+}
+
 int32_t sampler_draw(sampler *s, const float *logits, const int32_t *history, size_t history_count, uint64_t position,
                      float *logprob)
 {
@@ -361,10 +380,12 @@ int32_t sampler_draw(sampler *s, const float *logits, const int32_t *history, si
     for (size_t i = 0; i < s->set.bias_count; i++) s->work[s->set.bias[i].token] += s->set.bias[i].bias;
     penalize(s, history, history_count);
     penalize_dry(s, history, history_count);
+    size_t lowest = forbid(s);
     size_t best = argmax(s->work, s->vocab);
     float max = s->work[best];
+    if (max == -INFINITY) best = lowest; /* everything forbidden: the lowest allowed token, as for any tie */
     int32_t token = (int32_t)best;
-    if (s->set.temperature > 0.0f && max > -INFINITY) { /* everything forbidden: the lowest token, as for any tie */
+    if (s->set.temperature > 0.0f && max > -INFINITY) {
         size_t count = list_make(s, max);
         if (s->set.typical_p < 1.0f) count = list_typical(s, count, max);
         token = list_draw(s, count, position);

@@ -72,7 +72,9 @@ void engine_worker_run(void *arg)
     model m;
     engine *en;
     err e = { 0 };
-    if (!model_bind(&m, w->image, IMAGE_WEIGHTS, &w->own, &w->scratch, &e) ||
+    /* Masks need to know what tokens read as. */
+    unsigned parts = w->set.mask_bytes > 0 ? IMAGE_WEIGHTS | IMAGE_TEXTS : IMAGE_WEIGHTS;
+    if (!model_bind(&m, w->image, parts, &w->own, &w->scratch, &e) ||
         !engine_new(&en, &m, &w->kernels, w->team, &w->set, &w->room, &w->pages, send_event, w, &e)) {
         tell_failure(w, &e);
         return;

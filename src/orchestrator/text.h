@@ -91,6 +91,14 @@ struct text_pieces {
     uint32_t zero;
 };
 
+enum text_compile_flag {
+    TEXT_CALL_REQUIRED = 1, /* TEXT_TOOLS: no answer without a call */
+    TEXT_CALL_ONE = 2,      /* TEXT_TOOLS: at most one */
+    TEXT_ANY_ORDER = 4,     /* members of objects in any order; else as the schema lists them */
+    TEXT_NO_BLANKS = 8,     /* JSON without white space */
+    TEXT_FORMATS_IGNORED = 16 /* `format` is an annotation */
+};
+
 enum text_grammar { TEXT_JSON_SCHEMA = 1, TEXT_GBNF = 2, TEXT_JSON_OBJECT = 3, TEXT_TOOLS = 4 };
 
 /* Tail: the source: a schema, a grammar, nothing, or a JSON array of tools. */
@@ -98,7 +106,7 @@ struct text_compile {
     struct hearth_head head;
     uint32_t grammar;      /* enum text_grammar */
     uint32_t source_bytes;
-    uint32_t flags;        /* TEXT_TOOLS: 1 a call is required, 2 at most one call */
+    uint32_t flags;        /* enum text_compile_flag */
     uint32_t in_reasoning; /* the answer may reason before the part that is bound */
 };
 

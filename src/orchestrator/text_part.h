@@ -57,6 +57,12 @@ void text_send(struct text_worker *w, uint32_t kind, const void *event, size_t e
                size_t tail_count);
 void text_error(struct text_worker *w, uint64_t id, const err *why);
 
+/* ---- text_compile.c ---- */
+
+/* A schema, grammar or tools to a table, from `a`. Errors: grammar/grammar.h. */
+bool text_compile_table(const struct text_worker *w, const struct text_compile *r, view source, arena *a, view *table,
+                        err *e);
+
 /* ---- text_reply.c ---- */
 
 struct reply_begin {

@@ -412,6 +412,20 @@ static bool pieces(struct text_worker *w, const struct text_pieces *r, view ids,
     return true;
 }
 
+/* A table, or the line that says which keyword can not be enforced. */
+static bool compile(struct text_worker *w, const struct text_compile *r, view source, err *e)
+{
+    view table;
+    arena_rewind(&w->messages, 0);
+    if (!text_compile_table(w, r, source, &w->messages, &table, e)) return false;
+    struct text_table f = { .head = r->head, .bytes = table.len_bytes };
+    if (table.len_bytes + sizeof f > TEXT_EVENT_BYTES_MAX)
+        return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "grammar: a table of %zu bytes, allowed 0..%zu", table.len_bytes,
+                    TEXT_EVENT_BYTES_MAX - sizeof f);
+    text_send(w, TEXT_TABLE, &f, sizeof f, &table, 1);
+    return true;
+}
+
 /* ---- messages ---- */
 
 /* Whether the numbers of a message fit its length: what does not is no message of a client that keeps to the protocol.
@@ -465,7 +479,8 @@ static bool take_message(struct text_worker *w, uint32_t kind, view message, err
         good = pieces(w, &r.pieces, tail, why);
         break;
     case TEXT_COMPILE:
-        good = fail(why, ERR_UNSUPPORTED, ERR_NO_OFFSET, "grammar: not compiled by this program");
+        if (tail.len_bytes != r.compile.source_bytes) return false;
+        good = compile(w, &r.compile, tail, why);
         break;
     }
     if (!good) text_error(w, r.head.id, why);

@@ -180,6 +180,7 @@ static value filter_int(context *c, const struct call *k) /* default base */
 {
     int64_t n;
     double d = NAN;
+    if (k->self.kind == UNDEFINED) return render_fail(c, ERR_VALUE, "int: the value is undefined");
     value s = k->self.kind == STRING ? string_stripped(c, k->self, of_kind(NONE), STRIP_LEFT | STRIP_RIGHT) : k->self;
     bool whole = value_integer(s, &n) || (s.kind == STRING && builtin_read_int(view_in(s), k->arg[1].as.integer, &n));
     if (s.kind == FLOAT) d = s.as.real;
@@ -193,6 +194,7 @@ static value filter_int(context *c, const struct call *k) /* default base */
 static value filter_float(context *c, const struct call *k) /* default */
 {
     double d;
+    if (k->self.kind == UNDEFINED) return render_fail(c, ERR_VALUE, "float: the value is undefined");
     value s = k->self.kind == STRING ? string_stripped(c, k->self, of_kind(NONE), STRIP_LEFT | STRIP_RIGHT) : k->self;
     if (value_is_number(s)) return of_float(value_number(s));
     return s.kind == STRING && json_read_double(view_in(s), &d) ? of_float(d)
@@ -213,11 +215,12 @@ static value filter_abs(context *c, const struct call *k)
 static value filter_round(context *c, const struct call *k) /* precision method */
 {
     char text[400];
-    int64_t precision = k->arg[0].as.integer, places = precision < 0 ? -precision : precision;
+    value zero = { .kind = INT, .origin = ORIGIN_TEMPLATE };
+    int64_t n, precision = k->arg[0].as.integer, places = precision < 0 ? -precision : precision;
     bool up = value_is(k->arg[1], "ceil"), down = value_is(k->arg[1], "floor"), common = !up && !down;
     if (!value_is_number(k->self) || k->self.kind == BIG_INT || places > 15)
         return render_fail(c, ERR_VALUE, "round: no number, or over 15 digits");
-    if (common && precision >= 0 && k->self.kind == INT) return k->self;
+    if (common && precision >= 0 && value_integer(k->self, &n)) return value_binary(c, BINARY_ADD, k->self, zero);
     double d = value_number(k->self), unit = 1;
     for (; places > 0; places--) unit *= 10;
     double scaled = precision < 0 ? d / unit : d * unit, whole = up     ? ceil(scaled)

@@ -1,4 +1,4 @@
-/* What each expression computes: one function an operator, in a table at the end. Statements are in render.c. */
+/* What each expression computes: the switch is at the end. Statements are in render.c. */
 #include "template/eval.h"
 
 #include <assert.h>
@@ -146,7 +146,8 @@ value value_slice(context *c, value object, const value bounds[static 3])
         if (given(bounds[i]) && bounds[i].kind != NONE && bounds[i].kind != INT && bounds[i].kind != BOOL)
             return render_fail(c, ERR_VALUE, "slice indices must be integers or None");
     if (value_integer(bounds[2], &step) && step == 0) return render_fail(c, ERR_VALUE, "slice step cannot be zero");
-    if (object.kind < STRING || object.kind > RANGE) return of_undefined(view_of("a slice"));
+    if (object.kind < STRING || object.kind > RANGE)
+        return render_fail(c, ERR_VALUE, "'%s' object is not subscriptable", value_kind(object));
     int64_t count = (int64_t)value_length(c, object);
     step = step > count ? count + 1 : step < -count ? -count - 1 : step; /* takes the same, and sums cannot wrap */
     bool up = step > 0;
@@ -186,7 +187,7 @@ static value arithmetic(context *c, enum binary op, value a, value b);
 static value power(context *c, value a, value b)
 {
     int64_t exponent = 0;
-    value result = of_int(1);
+    value result = a.kind == FLOAT ? of_float(1) : of_int(1);
     if (!value_integer(b, &exponent) || exponent > 4096 || exponent < -4096)
         return render_fail(c, ERR_LIMIT, "only whole exponents up to 4096 are computed");
     for (int64_t i = 0; i != exponent && !c->failed; i += exponent < 0 ? -1 : 1)
@@ -343,7 +344,8 @@ static void gather(context *c, const struct node *args, const value *caller, str
     if (args != NULL || caller != NULL) pos = value_list(c, LIST), k->named = value_list(c, DICT);
     for (const struct node *a = args; a != NULL && !c->failed; a = a->next) add_argument(c, a, k, pos);
     if (caller != NULL) value_put(c, k->named, of_text("caller"), *caller);
-    if (pos.as.list->count > TEMPLATE_ARGS_MAX) render_fail(c, ERR_LIMIT, "more than 64 arguments");
+    if (pos.as.list->count > TEMPLATE_ARGS_MAX || k->named.as.list->count > 2 * TEMPLATE_ARGS_MAX)
+        render_fail(c, ERR_LIMIT, "more than 64 arguments");
     k->pos = pos.as.list;
 }
 

@@ -139,7 +139,8 @@ bool string_find_last(context *c, value s, value needle, size_t *at)
 
 bool string_is_space(uint32_t code)
 {
-    return (code >= 28 && code <= 31) || (unicode_facts_of(code).flags & UNICODE_WHITE_SPACE) != 0;
+    if (code < 0x80) return code == ' ' || (code >= 9 && code <= 13) || (code >= 28 && code <= 31);
+    return (unicode_facts_of(code).flags & UNICODE_WHITE_SPACE) != 0;
 }
 
 bool string_is_word(uint32_t code)

@@ -6,11 +6,12 @@
  *     never be taken for a control token of the template, however the template cuts and joins it;
  *   - a template and its variables are hostile: steps, depth, memory and output are bounded, and errors are values;
  *   - the same template, variables and clock give the same bytes everywhere.
- * Start here, then eval.c (what each statement and operator does) and filters.c (a row for each filter).
+ * Start here, then value.h and syntax.h, eval.c and render.c (what each operator and statement does); the ends of
+ * builtin.c, text_builtin.c and list_builtin.c have a row for each filter, test, function and method.
  * Source: the behaviour of Jinja2 3.1 under the settings of Hugging Face's apply_chat_template (trim_blocks,
  * lstrip_blocks, loop controls, the generation tag), held by ../shared/reference/templates. Different on purpose: lists
- * and objects may be changed (append, update, pop), filters return lists where Jinja returns generators, `safe` and the
- * other marks of HTML do nothing, integers over 64 bits are kept and printed but not computed with. */
+ * and objects may be changed (append, update, pop), filters return lists where Jinja returns generators, `safe` does
+ * nothing, integers over 64 bits are kept and printed but not computed with. */
 #ifndef HEARTH_TEMPLATE_TEMPLATE_H
 #define HEARTH_TEMPLATE_TEMPLATE_H
 

@@ -41,7 +41,7 @@ static value split(context *c, const struct call *k) /* sep maxsplit; variant: f
     value pieces = all_pieces(c, s, separator);
     struct list *l = pieces.as.list;
     int64_t most = k->arg[1].as.integer;
-    if (c->failed || most < 0 || (size_t)most + 1 >= l->count) return pieces;
+    if (c->failed || most < 0 || (size_t)most >= l->count) return pieces;
     size_t kept = (size_t)most, first = l->count - kept - 1;
     if (k->row->variant) {
         const value *last = &l->items[first];
@@ -155,7 +155,7 @@ static value replace(context *c, const struct call *k) /* old new count */
         string_put_value(c, &b, new);
         start = at + old.len;
     }
-    if (start == 0) return s;
+    if (start == 0 && b.len == 0) return s;
     string_put_value(c, &b, string_part(c, s, start, s.len));
     return string_built(&b);
 }
@@ -259,9 +259,10 @@ static value indent(context *c, const struct call *k) /* width first blank */
 {
     struct builder b = { 0 };
     int64_t width = 4;
-    value by = k->arg[0], lines = splitlines(c, k);
-    if (given(by) && by.kind != STRING && !value_integer(by, &width))
-        return render_fail(c, ERR_VALUE, "indent: the width is an integer or a string");
+    value by = k->arg[0], lines;
+    if (k->self.kind != STRING || (given(by) && by.kind != STRING && !value_integer(by, &width)))
+        return render_fail(c, ERR_VALUE, "indent: no string, or a width that is neither integer nor string");
+    lines = splitlines(c, k);
     if (by.kind != STRING) by = string_padded(c, of_text(""), width, 0, of_text(" "));
     if (k->self.len == 0 || k->self.as.bytes[k->self.len - 1] == '\n') /* the filter adds one, then cuts */
         value_add(c, lines, of_text(""));
@@ -317,7 +318,7 @@ const struct builtin BUILTINS_OF_TEXT[] = {
     { "rjust", TEXT_METHOD, "width#0 fillchar$", pad, PAD_LEFT },
     { "zfill", TEXT_METHOD, "width#0", zfill, 0 },             { "join", TEXT_METHOD, "iterable!", join, 0 },
     { "format", TEXT_METHOD, "*", format, 0 },                 { "format", ON_TEXT, "*", filter_format, 0 },
-    { "indent", ON_TEXT, "width first blank", indent, 0 },     { "escape", ON_TEXT, "", escape, 0 },
+    { "indent", FILTER, "width first blank", indent, 0 },      { "escape", ON_TEXT, "", escape, 0 },
     { "e", ON_TEXT, "", escape, 0 },                           { "forceescape", ON_TEXT, "", escape, 0 },
     { NULL, 0, NULL, NULL, 0 } /* the end */
 };

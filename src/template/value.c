@@ -88,10 +88,11 @@ value value_from_json(context *c, const json_value *v, enum template_origin orig
     value out = of_view(v->text, origin);
     if (v->type >= JSON_ARRAY) out = value_list(c, kinds[v->type]); /* recursion: at most JSON_DEPTH_MAX deep */
     out.kind = kinds[v->type];
+    if (v->type != JSON_STRING && v->type != JSON_INT) out.len = 0;
     out.origin = (uint8_t)origin;
     if (v->type == JSON_FALSE || v->type == JSON_TRUE) out.as.truth = v->type == JSON_TRUE;
     if (v->type == JSON_FLOAT) out.as.real = json_parse_double(v->text);
-    if (v->type == JSON_INT && json_i64(v, &out.as.integer)) out.kind = INT;
+    if (v->type == JSON_INT && json_i64(v, &out.as.integer)) out.kind = INT, out.len = 0;
     JSON_EACH(child, v)
     {
         if (v->type == JSON_OBJECT) value_add(c, out, of_view(child->key, origin)); /* distinct: no search */

@@ -82,6 +82,8 @@ bool run_open(struct run *r, size_t threads, const char *tier, err *e)
     size_t mark = r->arena.used_bytes, tokens = s->step_tok;
     if (!trainer_make(&r->trainer, &r->layout, &s->optimizer, settings_micro(s), s->micro_rows * s->row_tok, s->row_tok,
                       gemm, ops, r->team, &r->arena, e)) return false;
+    r->trainer.ranks = r->ranks;
+    if (r->ranks != NULL && !trainer_deals(r->ranks, settings_micro(s), e)) return false;
     r->planned_bytes = r->arena.used_bytes - mark;
     r->tok = ARENA_ARRAY(&r->arena, int32_t, tokens, "batch", e);
     r->target = ARENA_ARRAY(&r->arena, int32_t, tokens, "batch", e);
@@ -102,6 +104,24 @@ void run_close(struct run *r)
 }
 
 /* ---- steps ---- */
+
+bool run_same_start(struct run *r, err *e)
+{
+    struct { uint8_t hash[WEIGHT_HASH_BYTES]; uint64_t step; } *all;
+    if (r->ranks == NULL || r->ranks->count == 1) return true;
+    size_t mark = r->arena.used_bytes, mine = r->ranks->rank;
+    if ((all = arena_take(&r->arena, r->ranks->count, sizeof *all, 8, "ranks", e)) == NULL) return false;
+    weights_hash(&r->trainer, all[mine].hash);
+    all[mine].step = r->trainer.step;
+    bool good = ranks_gather(r->ranks, all, sizeof *all, e);
+    for (size_t i = 0; i < r->ranks->count && good; i++)
+        if (memcmp(&all[i], &all[mine], sizeof *all) != 0)
+            good = fail(e, ERR_VALUE, ERR_NO_OFFSET, "rank %zu is at step %llu, rank %zu at %llu with other weights: "
+                        "do they share the folder?", mine, (unsigned long long)all[mine].step, i,
+                        (unsigned long long)all[i].step);
+    arena_rewind(&r->arena, mark);
+    return good;
+}
 
 bool run_step(struct run *r, struct step_result *out, err *e)
 {
@@ -241,7 +261,8 @@ bool run_resume(struct run *r, bool *found, err *e)
 {
     if (!run_load_last(r, found, e)) return false;
     if (!*found) layout_init(&r->layout, r->trainer.params, r->settings.seed);
-    return trim_log(r, e);
+    if (!run_same_start(r, e)) return false;
+    return (r->ranks != NULL && r->ranks->rank > 0) || trim_log(r, e);
 }
 
 /* ---- log ---- */

@@ -28,6 +28,7 @@ struct run {
     uint8_t *token_bytes;           /* bytes each token reads as, 255 at most */
     size_t planned_bytes;           /* memory the trainer has planned */
     struct step_batch batch;
+    const struct ranks *ranks;      /* set before run_open where there are several; NULL: alone */
 };
 
 /* Reads a configuration file and its vocabulary: what `hearth data` needs. Undo with run_close, also after an error. */
@@ -41,6 +42,9 @@ bool run_resume(struct run *r, bool *found, err *e);
 /* The weights alone, of the last checkpoint or of any checkpoint of this run; no file is touched. */
 bool run_load_last(struct run *r, bool *found, err *e);
 bool run_load(struct run *r, const char *checkpoint_path, err *e);
+
+/* Ends with ERR_VALUE on every rank where they do not hold the same weights (a folder that is not shared, say). */
+bool run_same_start(struct run *r, err *e);
 
 bool run_step(struct run *r, struct step_result *out, err *e);
 static inline bool run_done(const struct run *r)

@@ -46,7 +46,9 @@ bool trainer_make(struct trainer *t, const struct layout *l, const struct optimi
     for (size_t i = 0; i < t->grad_levels; i++)
         if ((t->grads[i] = arena_take(a, l->total, sizeof(real), 64, "gradients", e)) == NULL) return false;
     t->chunk_sums = ARENA_ARRAY(a, double, ceil_div(l->total, STEP_CHUNK), "gradient norms", e);
-    if (t->chunk_sums == NULL || o->muon == 0) return t->chunk_sums != NULL;
+    t->micro = ARENA_ARRAY(a, struct micro_result, micro_max, "microbatches", e);
+    if (t->chunk_sums == NULL || t->micro == NULL) return false;
+    if (o->muon == 0) return true;
     for (size_t i = 0; i < l->tensor_count; i++)
         if (l->tensors[i].hidden)
             t->muon_reals = max_size(t->muon_reals, muon_scratch(l->tensors[i].rows, l->tensors[i].cols));
@@ -77,23 +79,60 @@ static void join_top(const struct trainer *t, size_t top)
     team_run(t->net.team, ceil_div(t->net.layout.total, STEP_CHUNK), sum_tile, &job);
 }
 
-/* Leaves the step's gradient in grads[0]. */
-static void sum_microbatches(struct trainer *t, const struct step_batch *b, struct step_result *out)
+bool trainer_deals(const struct ranks *r, size_t count, err *e)
+{
+    size_t each = count / r->count;
+    if (r->count == 1 || (each * r->count == count && each > 0 && (each & (each - 1)) == 0)) return true;
+    return fail(e, ERR_VALUE, ERR_NO_OFFSET, "%zu microbatches a step for %zu ranks: each needs the same power of two",
+                count, r->count);
+}
+
+/* Microbatches from..to-1: leaves their gradient in grads[0]. */
+static void sum_subtree(struct trainer *t, const struct step_batch *b, size_t from, size_t to, double target_share)
 {
     size_t tokens = b->rows * b->row_tok, open = 0; /* open: subtrees on the stack */
-    for (size_t i = 0; i < b->count; i++) {
+    for (size_t i = from; i < to; i++) {
         struct batch micro = { b->rows, b->row_tok, b->tok + i * tokens, b->target + i * tokens,
                                b->starts + i * tokens };
-        struct batch_result r = net_run(&t->net, &micro, t->params, t->grads[open], 1 / (double)out->targets,
+        struct batch_result r = net_run(&t->net, &micro, t->params, t->grads[open], target_share,
                                         1 / (double)b->count);
-        out->loss += r.loss;
-        out->aux += r.aux;
-        out->right += r.right;
+        t->micro[i] = (struct micro_result){ r.loss, r.aux, r.right, 0 };
         open++;
-        /* After microbatch i as many pairs close as i + 1 has factors of two. */
-        for (size_t n = i + 1; n % 2 == 0; n /= 2) join_top(t, --open);
+        /* After microbatch i as many pairs close as its number has factors of two. */
+        for (size_t n = i - from + 1; n % 2 == 0; n /= 2) join_top(t, --open);
     }
     while (open > 1) join_top(t, --open);
+}
+
+/* The levels of the tree above the ranks' subtrees: a sum of two is the same for either of them, so both go on. */
+static bool sum_ranks(struct trainer *t, const struct step_batch *b, err *e)
+{
+    const struct ranks *r = t->ranks;
+    size_t each = b->count / r->count;
+    if (r->stop != NULL) t->micro[r->rank * each].stop = *r->stop != 0;
+    if (!ranks_gather(r, t->micro, each * sizeof *t->micro, e)) return false;
+    for (size_t distance = 1; distance < r->count; distance *= 2) {
+        if (!ranks_swap(r, r->rank ^ distance, t->grads[0], t->grads[1], t->net.layout.total * sizeof(real), e))
+            return false;
+        join_top(t, 1);
+    }
+    return true;
+}
+
+/* Leaves the step's gradient in grads[0]. */
+static bool sum_microbatches(struct trainer *t, const struct step_batch *b, struct step_result *out, err *e)
+{
+    bool alone = t->ranks == NULL || t->ranks->count == 1;
+    size_t each = alone ? b->count : b->count / t->ranks->count, from = alone ? 0 : t->ranks->rank * each;
+    sum_subtree(t, b, from, from + each, 1 / (double)out->targets);
+    if (!alone && !sum_ranks(t, b, e)) return false;
+    for (size_t i = 0; i < b->count; i++) {
+        out->loss += t->micro[i].loss;
+        out->aux += t->micro[i].aux;
+        out->right += t->micro[i].right;
+        out->stop = out->stop || t->micro[i].stop != 0;
+    }
+    return true;
 }
 
 /* ---- norm and update ---- */
@@ -200,7 +239,7 @@ bool trainer_step(struct trainer *t, const struct step_batch *b, struct step_res
     if (out->targets == 0)
         return fail(e, ERR_VALUE, ERR_NO_OFFSET, "step %llu: no token of %zu carries a loss",
                     (unsigned long long)t->step, tokens);
-    sum_microbatches(t, b, out);
+    if (!sum_microbatches(t, b, out, e)) return false;
     out->loss /= (double)out->targets;
 
     team_run(t->net.team, chunks, norm_tile, t);

@@ -9,6 +9,7 @@
 #define HEARTH_TRAIN_STEP_H
 
 #include "train/net.h"
+#include "train/ranks.h"
 
 struct schedule {
     double rate;                   /* the highest */
@@ -34,6 +35,13 @@ struct step_result {
     double grad_norm;              /* before clipping */
     double rate;
     size_t targets, right;
+    bool stop;                     /* some rank was asked to end the run after this step */
+};
+
+/* What a microbatch leaves beside its gradient; ranks tell each other, and sum it in the order of microbatches. */
+struct micro_result {
+    double loss, aux;
+    uint64_t right, stop;
 };
 
 enum { GRAD_LEVELS_MAX = 24 };     /* 2^23 microbatches a step */
@@ -46,6 +54,8 @@ struct trainer {
     real *grads[GRAD_LEVELS_MAX];  /* sums of finished subtrees, the largest first; the leaf in work on top */
     size_t grad_levels;
     double *chunk_sums;            /* [ceil(total / STEP_CHUNK)] */
+    const struct ranks *ranks;     /* this process is one of them; NULL: alone */
+    struct micro_result *micro;    /* [micro_max] */
     real *muon_scratch;            /* threads * muon_reals */
     size_t muon_reals;
 };
@@ -58,7 +68,12 @@ bool trainer_make(struct trainer *t, const struct layout *l, const struct optimi
                   size_t tokens_max, size_t row_tok_max, const struct gemm_kernels *gemm, const struct ops *ops,
                   team *threads, arena *a, err *e);
 
-/* One step. Errors: ERR_VALUE where the loss or a gradient is not finite (the text names the tensor); parameters and
+/* Whether `count` microbatches can be dealt to the ranks: each needs the same power of two of them, which is then a
+ * subtree. */
+bool trainer_deals(const struct ranks *r, size_t count, err *e);
+
+/* One step; every rank is given the whole step's input and computes its share. Errors: ERR_IO (a rank is gone);
+ * ERR_VALUE where the loss or a gradient is not finite (the text names the tensor); parameters and
  * optimizer state are then as before the step. */
 bool trainer_step(struct trainer *t, const struct step_batch *b, struct step_result *out, err *e);
 

@@ -43,7 +43,7 @@ static bool add_records(struct texts *t, view file, err *e)
     return true;
 }
 
-static bool write(const struct settings *s, const struct vocab_source *v, arena *a, err *e)
+static bool write_vocab(const struct settings *s, const struct vocab_source *v, arena *a, err *e)
 {
     char path[PATH_BYTES];
     gguf_plan plan;
@@ -77,7 +77,7 @@ static bool train(const struct settings *s, const struct texts *t, team *crew, a
         return fail(e, ERR_VALUE, ERR_NO_OFFSET, "tokenizer: %zu bytes of text support %zu tokens, vocab is %zu",
                     t->bytes, v.token_count, s->vocab);
     *out = (struct vocabulary_report){ v.token_count, v.merge_count, t->bytes };
-    return write(s, &v, a, e);
+    return write_vocab(s, &v, a, e);
 }
 
 bool vocabulary_make(const struct settings *s, team *t, arena *a, struct vocabulary_report *out, err *e)

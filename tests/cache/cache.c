@@ -44,17 +44,17 @@ int main(void)
     CHECK(!kv_seq_reserve(&two, 129, &e) && e.code == ERR_MEMORY && two.block_count == 0,
           "three of two free blocks are refused, and none is taken: %s", e.text);
     e = (err){ 0 };
-    CHECK(kv_seq_reserve(&two, 128, &e) && pool.free_count == 0, "two of two free blocks");
+    CHECK(kv_seq_reserve(&two, 128, &e) && pool.main.free_count == 0, "two of two free blocks");
     CHECK(!kv_seq_reserve(&two, 193, &e) && e.code == ERR_LIMIT, "over the sequence's own plan: %s", e.text);
     e = (err){ 0 };
     pages_apart(&one);
     pages_apart(&two);
     two.len_tok = 128;
     kv_seq_rewind(&two, 65);
-    CHECK(two.block_count == 2 && pool.free_count == 0, "65 positions keep their second block");
+    CHECK(two.block_count == 2 && pool.main.free_count == 0, "65 positions keep their second block");
     kv_seq_rewind(&two, 64);
-    CHECK(two.block_count == 1 && pool.free_count == 1, "64 give it back");
-    CHECK(kv_seq_reserve(&one, 192, &e) && pool.free_count == 0, "and another sequence takes it");
+    CHECK(two.block_count == 1 && pool.main.free_count == 1, "64 give it back");
+    CHECK(kv_seq_reserve(&one, 192, &e) && pool.main.free_count == 0, "and another sequence takes it");
     kv_pool_free(&pool);
     CHECK(!kv_pool_new(&pool, &shape, 0, &a, &e) && e.code == ERR_LIMIT, "no blocks: %s", e.text);
     e = (err){ 0 };

@@ -77,6 +77,22 @@ made "an unknown vocabulary" 'tokenizer.ggml.model|vocabulary|tokenizer' str:tok
 made "an id outside the vocabulary" 'bos_token_id' u32:tokenizer.ggml.bos_token_id=300
 made "rope over odd dimensions" 'rope.dimension_count' u32:gemma2.rope.dimension_count=31
 
+# ---- experts ----
+sparse="arch=qwen3moe experts=4 top=2"
+experts() { local says=$1 pattern=$2; shift 2; made "$says" "$pattern" $sparse "$@"; }
+experts "more experts chosen than there are" 'expert_used_count.*(5|limit|1\.\.4)' u32:qwen3moe.expert_used_count=5
+experts "none chosen" 'expert_used_count' u32:qwen3moe.expert_used_count=0
+experts "more experts than any model has" 'expert_count' u32:qwen3moe.expert_count=1025
+experts "an expert more than tensors hold" 'blk.0.ffn_gate_inp.weight.*shape' u32:qwen3moe.expert_count=5
+experts "an expert less" 'blk.0.ffn_gate_inp.weight.*shape' u32:qwen3moe.expert_count=3
+experts "experts of another width" 'blk.0.ffn_gate_exps.weight.*shape' u32:qwen3moe.expert_feed_forward_length=64
+experts "groups that do not divide" 'expert_group_count' u32:qwen3moe.expert_group_count=3
+experts "no router in layer 1" 'blk.1.ffn_gate_inp.weight' drop=blk.1.ffn_gate_inp.weight
+experts "no down matrices in layer 2" 'blk.2.ffn_down_exps.weight' drop=blk.2.ffn_down_exps.weight
+experts "no up matrices in layer 0" 'blk.0.ffn_up_exps.weight' drop=blk.0.ffn_up_exps.weight
+experts "a router weight that is no number" 'blk.1.ffn_gate_inp.weight.*row 0' nan=blk.1.ffn_gate_inp.weight
+experts "an infinite expert weight" 'blk.2.ffn_up_exps.weight.*row 0' nan=blk.2.ffn_up_exps.weight
+
 # ---- ids and texts ----
 ids() { printf '%s' "$1" > "$tmp/bad_ids"; "$hearth" logits "$tmp/good.gguf" --tokens "$tmp/bad_ids" --out "$tmp/written"; }
 refuse "no ids" 1 'no token ids' ids ''

@@ -44,7 +44,7 @@ static bool make(const char *shape_name, const char *mix, arena *a, view *image_
 static bool compute(const model *m, float out[static VOCAB], err *e)
 {
     struct graph_settings set = { .chunk_tok = TOKENS, .logit_rows = 1, .ctx_tok = CTX_TOK };
-    struct kv_shape shape = { KV_F16, m->hyper.layers, m->hyper.kv_heads, m->hyper.key_dim, m->hyper.value_dim };
+    struct kv_shape shape = { KV_F16, m->hyper.layers, m->hyper.kv_heads, m->hyper.key_dim, m->hyper.value_dim, 1, 0 };
     struct step_token step[TOKENS];
     graph *g = NULL;
     kv_pool pool = { 0 };

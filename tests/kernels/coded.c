@@ -19,6 +19,7 @@ struct scene {
     uint64_t skip[PAGES_MAX];
     float *keys, *values; /* as coded_read gives them: [position][channel] */
     float q[ROWS_MAX][DIM_MAX], soft_cap, scale;
+    float turned[ROWS_MAX][DIM_MAX]; /* what the kernels get */
     size_t lo[ROWS_MAX], hi[ROWS_MAX], rows;
 };
 
@@ -101,6 +102,8 @@ static bool sees(size_t r, size_t i)
 static void run(const struct attention_kernels *k, size_t at_once, float out[][PART_MAX])
 {
     static float part[ROWS_MAX][PART_MAX];
+    memcpy(scene.turned, scene.q, sizeof scene.q);
+    for (size_t r = 0; kv_turns_keys(scene.type) && r < scene.rows; r++) coded_turn(scene.turned[r], scene.key_dim);
     struct attention_row rows[ROWS_MAX];
     for (size_t r = 0; r < scene.rows; r++) memset(out[r], 0, sizeof out[r]);
     for (size_t first = 0; first < scene.pages; first += SPAN_PAGES)
@@ -116,7 +119,7 @@ static void run(const struct attention_kernels *k, size_t at_once, float out[][P
             }
             for (size_t j = 0; j < n; j++) {
                 memset(part[j], 0x55, sizeof part[j]);
-                rows[j] = (struct attention_row){ scene.q[r + j], scene.lo[r + j], scene.hi[r + j], part[j] };
+                rows[j] = (struct attention_row){ scene.turned[r + j], scene.lo[r + j], scene.hi[r + j], part[j] };
             }
             k->coded_span(&(struct attention_span){ .k_pages = list, .v_pages = list, .skip = scene.skip + first,
                                                     .first_page = first, .pages = pages, .type = scene.type,
@@ -152,7 +155,7 @@ static double distance(float out[][PART_MAX])
         }
         if (max == -INFINITY) continue;
         for (size_t c = 0; c < scene.value_dim; c++) got[c] = out[r][c] / out[r][scene.value_dim + 1];
-        if (kv_is_log(scene.type)) coded_turn_back(got, scene.value_dim);
+        if (kv_turns_values(scene.type)) coded_turn_back(got, scene.value_dim);
         for (size_t c = 0; c < scene.value_dim; c++) {
             off += ((double)got[c] - want[c] / sum) * ((double)got[c] - want[c] / sum);
             length += want[c] / sum * want[c] / sum;

@@ -141,7 +141,7 @@ static inline uint32_t json_hex(struct json_reader *r)
     return value;
 }
 
-static inline view json_string(struct json_reader *r)
+static inline view line_string(struct json_reader *r)
 {
     static const char ESCAPES[] = "b\bf\fn\nr\rt\t";
     err e = { 0 };
@@ -182,7 +182,7 @@ static inline void json_skip(struct json_reader *r)
     int depth = 0;
     do {
         if (*r->at == '"') {
-            json_string(r);
+            line_string(r);
             continue;
         }
         depth += (*r->at == '[' || *r->at == '{') - (*r->at == ']' || *r->at == '}');
@@ -218,13 +218,13 @@ static inline bool json_line_next(view *text, arena *a, struct json_line *line)
     struct json_reader r = { text->ptr + 1, text->ptr + len, a };
     assert(text->ptr[0] == '{');
     for (json_space(&r); *r.at != '}'; json_space(&r)) {
-        view key = json_string(&r);
+        view key = line_string(&r);
         json_space(&r);
         assert(*r.at == ':');
         r.at++;
         json_space(&r);
-        if (view_is(key, "text")) line->text = json_string(&r);
-        else if (view_is(key, "pre")) line->pre = json_string(&r);
+        if (view_is(key, "text")) line->text = line_string(&r);
+        else if (view_is(key, "pre")) line->pre = line_string(&r);
         else if (view_is(key, "ids")) json_ints(&r, line);
         else if (view_is(key, "parse_special")) line->parse_special = *r.at == 't', json_skip(&r);
         else json_skip(&r);

@@ -1,7 +1,9 @@
 /* A whole run in a folder of its own: data, training, killed at random moments and resumed, the log replayed, a planted
  * change found, the model written; then what is refused, and that a refusal loses nothing. */
+#include "train/card.h"
 #include "train/curves.h"
 #include "train/export.h"
+#include "train/vocabulary.h"
 
 #include "base/file.h"
 #include "base/prng.h"
@@ -11,6 +13,7 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -252,7 +255,8 @@ enum { SAME_TOK = 32 };
 static double graph_loss(const model *m, team *t, const int32_t *tok, const int32_t *target, err *e)
 {
     struct kernels k;
-    struct graph_settings set = { SAME_TOK, SAME_TOK, SAME_TOK, true };
+    struct graph_settings set = { .chunk_tok = SAME_TOK, .logit_rows = SAME_TOK, .ctx_tok = SAME_TOK,
+                                  .activations_f32 = true };
     struct step_token step[SAME_TOK];
     graph *g = NULL;
     kv_seq seq = { 0 };
@@ -260,7 +264,7 @@ static double graph_loss(const model *m, team *t, const int32_t *tok, const int3
     arena a = { 0 };
     double loss = 0;
     const struct hyper *h = &m->hyper;
-    struct kv_shape shape = { KV_F32, h->layers, h->kv_heads, h->key_dim, h->value_dim };
+    struct kv_shape shape = { KV_F32, h->layers, h->kv_heads, h->key_dim, h->value_dim, 1, 0 };
     if (!arena_new(&a, 1 << 20, e) || !kernels_bind(&k, NULL, e) || !kv_pool_new(&pool, &shape, 1, &a, e) ||
         !kv_seq_new(&seq, &pool, PAGE_TOK, &a, e) || !graph_new(&g, m, &k, t, &set, e)) return -1;
     for (size_t i = 0; i < SAME_TOK; i++) step[i] = (struct step_token){ &seq, tok[i], true };
@@ -321,7 +325,7 @@ static void test_export(void)
     CHECK(!curves_write(in("none.svg"), &(const char *){ in("vocab.gguf") }, &legend, 1, &r.arena, &e) &&
               access(in("none.svg"), F_OK) != 0, "a log without steps: %s", e.text);
     e = (err){ 0 };
-    CHECK(export_card(&r, in("toy.md"), &e), "%s", e.text);
+    CHECK(card_write(&r, in("toy.md"), &e), "%s", e.text);
     CHECK(!export_gguf(&r, in("toy-q4k.gguf"), WEIGHT_Q4_K, &e) && access(in("toy-q4k.gguf"), F_OK) != 0,
           "rows of 32 are no block of 256: %s", e.text);
     e = (err){ 0 };
@@ -389,12 +393,38 @@ static void refused_data(const char *says, const char *content, size_t len, cons
     run_close(&r);
 }
 
+static bool replace_text(const char *name, const char *from, const char *to, err *e)
+{
+    arena a = { 0 };
+    view text;
+    char room[8192];
+    bool good = arena_new(&a, 1 << 20, e) && file_read(in(name), sizeof room - 1, &a, &text, e);
+    if (good) {
+        memcpy(room, text.ptr, text.len_bytes);
+        room[text.len_bytes] = 0;
+        char *at = strstr(room, from);
+        good = at != NULL && strlen(from) == strlen(to);
+        if (good) memcpy(at, to, strlen(to));
+        good = good && write_text(in(name), room, e);
+    }
+    arena_free(&a);
+    return good;
+}
+
 static void test_refusals(void)
 {
     err e = { 0 };
     CHECK(write_config("longer.conf", "longer", 13, &e), "%s", e.text);
-    refused_checkpoint("a checkpoint of another configuration", "longer.conf", in("run/last.check"),
+    refused_checkpoint("a longer run than the one whose rate has begun to fall", "longer.conf", in("run/last.check"),
+                       "falls from step 8");
+    CHECK(write_config("other.conf", "other", 12, &e) && replace_text("other.conf", "seed = 7", "seed = 8", &e), "%s",
+          e.text);
+    refused_checkpoint("a checkpoint of another configuration", "other.conf", in("run/last.check"),
                        "another configuration");
+    struct run longer;
+    CHECK(open_run(&longer, "longer.conf", 1, NULL, &e) && run_load(&longer, in("run/step-8.check"), &e) &&
+              longer.trainer.step == 8, "before the rate falls a run may become longer: %s", e.text);
+    run_close(&longer);
     for (size_t at = 0; at < 100000; at += 9999) {
         flip(in("run/last.check"), in("bad.check"), at, &e);
         refused_checkpoint("a flipped bit", "toy.conf", in("bad.check"), "");
@@ -414,6 +444,49 @@ static void test_refusals(void)
     refused_data("bytes that are no UTF-8", "\xff\xfe\x00\x01", 4, "no document is left");
 }
 
+/* A disk that is full in the middle of a checkpoint: the last good one stays. A limit on files' sizes stands for it. */
+static void test_full_disk(void)
+{
+    struct run r;
+    err e = { 0 };
+    bool found = false;
+    struct rlimit was, tight = { 5000, RLIM_INFINITY };
+    CHECK(open_run(&r, "toy.conf", 1, NULL, &e) && run_load_last(&r, &found, &e) && found, "%s", e.text);
+    if (!CHECK(getrlimit(RLIMIT_FSIZE, &was) == 0, "a limit")) return;
+    tight.rlim_max = was.rlim_max;
+    signal(SIGXFSZ, SIG_IGN);
+    CHECK(setrlimit(RLIMIT_FSIZE, &tight) == 0, "a limit");
+    CHECK(!run_checkpoint(&r, false, &e) && e.code == ERR_IO, "a full disk: \"%s\"", e.text);
+    CHECK(setrlimit(RLIMIT_FSIZE, &was) == 0, "a limit");
+    signal(SIGXFSZ, SIG_DFL);
+    e = (err){ 0 };
+    CHECK(run_load(&r, in("run/last.check"), &e), "the checkpoint before it: %s", e.text);
+    run_close(&r);
+}
+
+/* Texts too small for what is asked of them. */
+static void test_small_texts(void)
+{
+    err e = { 0 };
+    arena a = { 0 };
+    view text;
+    struct settings s;
+    struct vocabulary_report report;
+    CHECK(write_config("small.conf", "small", 12, &e) && arena_new(&a, 1 << 28, &e) &&
+              file_read(in("small.conf"), 1 << 20, &a, &text, &e) && settings_read(text, &a, &s, &e), "%s", e.text);
+    s.vocab = 100000;
+    CHECK(!vocabulary_make(&s, NULL, &a, &report, &e) && e.code == ERR_VALUE && strstr(e.text, "support") != NULL,
+          "a vocabulary larger than its text supports: \"%s\"", e.text);
+    arena_free(&a);
+    e = (err){ 0 };
+    struct run r;
+    CHECK(open_run(&r, "toy.conf", 1, NULL, &e), "%s", e.text);
+    struct stream tiny;
+    CHECK(!stream_make(&tiny, &r.shard, r.passes, r.settings.source_count + 1, 1 << 24, 1, &r.arena, &e) &&
+              strstr(e.text, "less than one row") != NULL, "text shorter than a context: \"%s\"", e.text);
+    run_close(&r);
+}
+
 int main(void)
 {
     err e = { 0 };
@@ -428,6 +501,8 @@ int main(void)
     test_kills();
     test_verify();
     test_export();
+    test_full_disk();
+    test_small_texts();
     test_refusals();
     char command[512];
     snprintf(command, sizeof command, "rm -rf '%s'", folder);

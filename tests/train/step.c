@@ -1,5 +1,6 @@
 /* One optimizer step: the same bits for any number of threads and every tier, a schedule without corners, gradients
  * that are not finite refused, and a model that learns what can be learnt. With an argument: how fast a step is. */
+#include "train/muon.h"
 #include "train/step.h"
 
 #include "base/prng.h"
@@ -27,6 +28,9 @@ static const struct shape EXPERTS = { .vocab = 97, .width = 40, .layers = 2, .he
 static const struct optimizer ADAMW = { .schedule = { 3e-3, 5, 1000, 100 }, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8,
                                         .weight_decay = 0.1, .clip = 1 };
 
+static const struct optimizer MUON = { .schedule = { 3e-3, 5, 1000, 100 }, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8,
+                                       .weight_decay = 0.1, .muon = 0.95, .clip = 1 };
+
 /* Text whose next token is a function of the last two, so there is something to learn. */
 static void fill(struct run *r, size_t vocab, uint64_t seed)
 {
@@ -42,14 +46,14 @@ static void fill(struct run *r, size_t vocab, uint64_t seed)
         r->target[t] = (t + 1) % row == 0 || r->starts[t + 1] != r->starts[t] ? -1 : r->tok[t + 1];
 }
 
-static bool run_make(struct run *r, const struct shape *s, size_t count, size_t rows, size_t row_tok, const char *tier,
-                     size_t threads, err *e)
+static bool run_make(struct run *r, const struct shape *s, const struct optimizer *o, size_t count, size_t rows,
+                     size_t row_tok, const char *tier, size_t threads, err *e)
 {
     size_t tokens = count * rows * row_tok;
     *r = (struct run){ .batch = { count, rows, row_tok, NULL, NULL, NULL } };
     if (!arena_new(&r->a, (size_t)1 << 34, e) || !team_new(&r->team, threads, NULL, 0, e)) return false;
     if (!layout_make(s, &r->a, &r->layout, e)) return false;
-    if (!trainer_make(&r->trainer, &r->layout, &ADAMW, count, rows * row_tok, row_tok, gemm_tier(tier), ops_tier(tier),
+    if (!trainer_make(&r->trainer, &r->layout, o, count, rows * row_tok, row_tok, gemm_tier(tier), ops_tier(tier),
                       r->team, &r->a, e))
         return false;
     r->batch.tok = r->tok = ARENA_ARRAY(&r->a, int32_t, tokens, "tokens", e);
@@ -67,12 +71,12 @@ static void run_free(struct run *r)
 }
 
 /* Three steps by the definition on one thread, then the same elsewhere: all state compared by its bytes. */
-static void test_bits(const char *says, const struct shape *s, size_t count)
+static void test_bits(const char *says, const struct shape *s, const struct optimizer *o, size_t count)
 {
     err e = { 0 };
     struct run want, got;
     struct step_result r;
-    if (!CHECK(run_make(&want, s, count, 2, 33, "ref", 1, &e), "%s: %s", says, e.text)) return;
+    if (!CHECK(run_make(&want, s, o, count, 2, 33, "ref", 1, &e), "%s: %s", says, e.text)) return;
     for (uint64_t i = 0; i < 3; i++) {
         fill(&want, s->vocab, i);
         CHECK(trainer_step(&want.trainer, &want.batch, &r, &e), "%s: %s", says, e.text);
@@ -83,7 +87,7 @@ static void test_bits(const char *says, const struct shape *s, size_t count)
             continue;
         }
         for (size_t threads = 1; threads <= 3; threads++) {
-            if (!CHECK(run_make(&got, s, count, 2, 33, TIERS[t], threads, &e), "%s: %s", says, e.text)) return;
+            if (!CHECK(run_make(&got, s, o, count, 2, 33, TIERS[t], threads, &e), "%s: %s", says, e.text)) return;
             for (uint64_t i = 0; i < 3; i++) {
                 fill(&got, s->vocab, i);
                 CHECK(trainer_step(&got.trainer, &got.batch, &r, &e), "%s: %s", says, e.text);
@@ -106,7 +110,7 @@ static void test_accumulation(void)
     err e = { 0 };
     struct run one, four;
     struct step_result a, b;
-    if (!CHECK(run_make(&one, &DENSE, 1, 12, 33, NULL, 1, &e) && run_make(&four, &DENSE, 6, 2, 33, NULL, 1, &e), "%s",
+    if (!CHECK(run_make(&one, &DENSE, &ADAMW, 1, 12, 33, NULL, 1, &e) && run_make(&four, &DENSE, &ADAMW, 6, 2, 33, NULL, 1, &e), "%s",
                e.text)) return;
     fill(&one, DENSE.vocab, 7);
     fill(&four, DENSE.vocab, 7);
@@ -118,12 +122,12 @@ static void test_accumulation(void)
     run_free(&four);
 }
 
-static void test_learning(const char *says, const struct shape *s)
+static void test_learning(const char *says, const struct shape *s, const struct optimizer *o)
 {
     err e = { 0 };
     struct run r;
     struct step_result first = { 0 }, last = { 0 };
-    if (!CHECK(run_make(&r, s, 2, 4, 64, NULL, 1, &e), "%s: %s", says, e.text)) return;
+    if (!CHECK(run_make(&r, s, o, 2, 4, 64, NULL, 1, &e), "%s: %s", says, e.text)) return;
     for (uint64_t i = 0; i < 150; i++) {
         fill(&r, s->vocab, i);
         if (!CHECK(trainer_step(&r.trainer, &r.batch, i == 0 ? &first : &last, &e), "%s: %s", says, e.text)) break;
@@ -139,7 +143,7 @@ static void test_refusal(void)
     err e = { 0 };
     struct run r;
     struct step_result out;
-    if (!CHECK(run_make(&r, &DENSE, 1, 1, 8, NULL, 1, &e), "%s", e.text)) return;
+    if (!CHECK(run_make(&r, &DENSE, &ADAMW, 1, 1, 8, NULL, 1, &e), "%s", e.text)) return;
     fill(&r, DENSE.vocab, 1);
     const struct tensor *down = layout_find(&r.layout, TENSOR_DOWN, 1);
     r.trainer.params[down->offset + 3] = (real)NAN;
@@ -151,6 +155,37 @@ static void test_refusal(void)
     for (size_t t = 0; t < 8; t++) r.target[t] = -1;
     CHECK(!trainer_step(&r.trainer, &r.batch, &out, &e) && strstr(e.text, "carries a loss") != NULL, "%s", e.text);
     run_free(&r);
+}
+
+/* A matrix times its own transpose is close to the unit matrix: every singular value lies in 0.68..1.14. */
+static void test_orthogonal(size_t rows, size_t cols)
+{
+    err e = { 0 };
+    arena a = { 0 };
+    if (!CHECK(arena_new(&a, 1 << 26, &e), "%s", e.text)) return;
+    const struct gemm_kernels *gemm = gemm_tier(NULL);
+    size_t n = rows * cols, side = rows < cols ? rows : cols, both = rows < cols ? cols : rows;
+    real *x = ARENA_ARRAY(&a, real, n, "x", &e);
+    real *scratch = arena_take(&a, muon_scratch(rows, cols), sizeof *scratch, 64, "scratch", &e);
+    real *products = arena_take(&a, gemm->scratch_reals, sizeof *products, 64, "scratch", &e);
+    if (!CHECK(x != NULL && scratch != NULL && products != NULL, "%s", e.text)) return;
+    for (size_t i = 0; i < n; i++) x[i] = (real)(prng_unit(rows, cols, i) - 0.5);
+    muon_orthogonal(x, rows, cols, gemm, ops_tier(NULL), scratch, products);
+    double squares = 0, worst = 0;
+    for (size_t i = 0; i < side; i++) {
+        for (size_t j = 0; j <= i; j++) {
+            double sum = 0;
+            for (size_t p = 0; p < both; p++)
+                sum += rows < cols ? (double)(x[i * cols + p] * x[j * cols + p])
+                                   : (double)(x[p * cols + i] * x[p * cols + j]);
+            if (i == j) squares += sum;
+            else if (fabs(sum) > worst) worst = fabs(sum);
+        }
+    }
+    squares /= (double)side;
+    CHECK(squares > 0.45 && squares < 1.3 && worst < 0.45, "%zu x %zu: mean square %.3f, largest product of two %.3f",
+          rows, cols, squares, worst);
+    arena_free(&a);
 }
 
 static void test_schedule(void)
@@ -181,7 +216,7 @@ static void show_speed(const struct shape *s, size_t count, size_t rows, size_t 
     err e = { 0 };
     struct run r;
     struct step_result out;
-    if (!CHECK(run_make(&r, s, count, rows, row_tok, NULL, threads, &e), "%s", e.text)) return;
+    if (!CHECK(run_make(&r, s, &ADAMW, count, rows, row_tok, NULL, threads, &e), "%s", e.text)) return;
     fill(&r, s->vocab, 1);
     double best = 1e9, tokens = (double)(count * rows * row_tok);
     for (int i = 0; i < 5; i++) {
@@ -214,13 +249,22 @@ int main(int argc, char **argv)
                            (size_t)strtoul(argv[2], NULL, 10));
         return check_done();
     }
+    test_orthogonal(8, 24);
+    test_orthogonal(24, 8);
+    test_orthogonal(1, 40);
+    test_orthogonal(40, 60);
     test_schedule();
-    test_bits("dense", &DENSE, 1);
-    test_bits("dense, five microbatches", &DENSE, 5);
-    test_bits("experts, three microbatches", &EXPERTS, 3);
+    test_bits("dense", &DENSE, &ADAMW, 1);
+    test_bits("dense, Muon", &DENSE, &MUON, 1);
+    test_bits("dense, five microbatches", &DENSE, &ADAMW, 5);
+    test_bits("dense, five microbatches, Muon", &DENSE, &MUON, 5);
+    test_bits("experts, three microbatches", &EXPERTS, &ADAMW, 3);
+    test_bits("experts, three microbatches, Muon", &EXPERTS, &MUON, 3);
     test_accumulation();
     test_refusal();
-    test_learning("dense", &DENSE);
-    test_learning("experts", &EXPERTS);
+    test_learning("dense", &DENSE, &ADAMW);
+    test_learning("dense, Muon", &DENSE, &MUON);
+    test_learning("experts", &EXPERTS, &ADAMW);
+    test_learning("experts, Muon", &EXPERTS, &MUON);
     return check_done();
 }

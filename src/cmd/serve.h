@@ -1,0 +1,43 @@
+/* hearth serve: what its files share. serve.c reads the command line and the configuration, serve_listen.c makes the
+ * sockets, serve_run.c starts the processes and looks after them. */
+#ifndef HEARTH_CMD_SERVE_H
+#define HEARTH_CMD_SERVE_H
+
+#include "cmd/open.h"
+#include "server/server.h"
+
+enum { SERVE_USERS_MAX = 24 };
+
+/* Values of the configuration, docs/config.md; options of the command line go before them. */
+struct serve_settings {
+    const char *models[WORDS_MAX];
+    size_t model_count;
+    const char *host;         /* address to listen on */
+    size_t port, ollama_port; /* 0: none */
+    const char *socket;       /* path of the Unix socket; "none" */
+    const char *keys;         /* path of the file of keys */
+    struct { const char *name, *path; } users[SERVE_USERS_MAX]; /* further Unix sockets, each of one user */
+    size_t user_count;
+    size_t parallel;          /* answers computed at once */
+    size_t requests;          /* that may wait, a model */
+    bool no_jail;
+    struct compute_options compute;
+    struct server_options server; /* limits and lists; listeners and backend come later */
+};
+
+/* The sockets, into set->server.listeners: those that systemd hands over, or those the settings name. A key file that
+ * holds no key keeps everything off loopback shut. Errors: ERR_IO, ERR_STATE (off loopback without a key). */
+bool serve_listen(struct serve_settings *set, err *e);
+void serve_listen_end(struct serve_settings *set); /* closes, and takes the Unix sockets' files away */
+
+/* Runs until a signal ends it. */
+bool serve_run(struct serve_settings *set, err *e);
+
+/* Where the Unix socket is without --socket: $XDG_RUNTIME_DIR/hearth.sock, /run/hearth/hearth.sock; false where there
+ * is neither folder. */
+bool serve_socket_path(char path[static PATH_BYTES_MAX]);
+
+/* The file of keys without --keys: $HEARTH_KEYS, ~/.local/share/hearth/keys. */
+bool serve_keys_path(const char *word, char path[static PATH_BYTES_MAX]);
+
+#endif

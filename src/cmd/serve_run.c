@@ -1,0 +1,317 @@
+/* The processes of hearth serve: a crew a model, one front door; started, watched, ended. This process reads no byte of
+ * a client: what comes to it from the front door is log lines and one word, through a pipe.
+ *
+ *   front door --pipe: lines--> here --eventfd: stop--> front door
+ *   front door <====rings====> text worker, engine of each model          (crew.h) */
+#include "cmd/serve.h"
+
+#include "jail/jail.h"
+#include "orchestrator/crew.h"
+#include "server/served.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    LOG_BYTES = 4096,
+    FRONT_DOOR_FILES_LEFT = 64,  /* of its descriptors, beside clients */
+    PLACES_BEHIND = 4,           /* asks an engine has beside those it computes: the next prompt is there at once */
+    ASKS_AT_ONCE = 2048,         /* of a service: counts and renderings beside answers */
+    TEND_MS = 200,
+    RESTARTS_MAX = 5             /* of a front door within a minute */
+};
+
+struct model_run {
+    char path[PATH_BYTES_MAX], name[ASK_NAME_BYTES_MAX + 1];
+    crew *crew;
+    struct served_setting setting;
+};
+
+struct serving {
+    struct serve_settings *set;
+    struct model_run *models;
+    size_t count;
+    struct served_setting *settings;
+    int stop_fd, bell_fd, epoll_fd, log_fd[2], signal_fd;
+    struct jail_process front;
+    served *backend;       /* in the front door */
+    server *server;
+    bool stopping;
+    double stop_at;
+};
+
+/* ---- in the front door ---- */
+
+static void log_from_inside(void *arg, view line)
+{
+    const struct serving *v = arg;
+    ssize_t ignored = write(v->log_fd[1], line.ptr, line.len_bytes < LOG_BYTES ? line.len_bytes : LOG_BYTES);
+    (void)ignored; /* a full pipe loses a line, never a client */
+}
+
+static bool front_prepare(void *arg, err *e)
+{
+    struct serving *v = arg;
+    struct server_options *o = &v->set->server;
+    signal(SIGPIPE, SIG_IGN);
+    if (!served_new(&v->backend, v->settings, v->count, v->bell_fd, o->zone_s, e)) return false;
+    o->backend = served_backend(v->backend);
+    return server_new(&v->server, o, e);
+}
+
+static void front_run(void *arg)
+{
+    struct serving *v = arg;
+    server_run(v->server);
+}
+
+/* Descriptors stand in the jail from JAIL_FD_FIRST on, in the order of this list. */
+static size_t list_descriptors(struct serving *v, int fds[static JAIL_FDS_MAX])
+{
+    struct server_options *o = &v->set->server;
+    size_t count = 0;
+    for (size_t i = 0; i < o->listener_count; i++) fds[count++] = o->listeners[i].fd;
+    fds[count++] = v->epoll_fd;
+    fds[count++] = v->bell_fd;
+    fds[count++] = v->stop_fd;
+    fds[count++] = v->log_fd[1];
+    return count;
+}
+
+/* The numbers those descriptors have in the jail. Changed here, before the start: the child is a copy. */
+static void number_descriptors(struct serving *v, struct serving *inside, struct serve_settings *set)
+{
+    *inside = *v;
+    *set = *v->set;
+    int next = JAIL_FD_FIRST;
+    for (size_t i = 0; i < set->server.listener_count; i++) set->server.listeners[i].fd = next++;
+    inside->set = set;
+    inside->epoll_fd = set->server.epoll_fd = next++;
+    inside->bell_fd = next++;
+    inside->stop_fd = set->server.stop_fd = next++;
+    inside->log_fd[1] = next++;
+    set->server.log = log_from_inside;
+    set->server.log_arg = inside;
+}
+
+/* ---- here ---- */
+
+static double now_s(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static void crew_log(void *arg, const char *line)
+{
+    (void)arg;
+    say("%s", line);
+}
+
+/* "qwen3.gguf" is asked for as "qwen3". */
+static void name_of(const char *path, char *out, size_t out_bytes)
+{
+    const char *slash = strrchr(path, '/'), *base = slash != NULL ? slash + 1 : path, *dot = strrchr(base, '.');
+    snprintf(out, out_bytes, "%.*s", (int)(dot != NULL && dot != base ? (size_t)(dot - base) : strlen(base)), base);
+}
+
+static bool start_crew(struct serving *v, struct model_run *m, const char *word, err *e)
+{
+    const struct serve_settings *set = v->set;
+    const struct compute_options *c = &set->compute;
+    struct stat st;
+    if (!model_find(word, m->path, e)) return false;
+    name_of(m->path, m->name, sizeof m->name);
+    struct crew_settings how = { .path = m->path, .require = JAIL_REQUIRED, .no_jail = set->no_jail, .log = crew_log };
+    how.engine = (struct hearth_settings){ .threads = (uint32_t)(c->threads > 0 ? c->threads : threads_default()),
+                                           .sequences = (uint32_t)set->parallel, .ctx_tok = (uint32_t)c->ctx,
+                                           .chunk_tok = (uint32_t)c->chunk, .memory_bytes = c->memory };
+    how.engine.activations_f32 = c->activations != NULL && strcmp(c->activations, "f32") == 0;
+    if (c->cpu != NULL) snprintf(how.engine.tier, sizeof how.engine.tier, "%s", c->cpu);
+    if (!crew_start(&m->crew, &how, e)) {
+        err_prefix(e, m->path);
+        return false;
+    }
+    m->setting = (struct served_setting){ .name = view_of(m->name), .format = view_of(""),
+                                          .created_s = stat(m->path, &st) == 0 ? (uint64_t)st.st_mtime : 0,
+                                          .places = (uint32_t)set->parallel + PLACES_BEHIND,
+                                          .waiting_max = (uint32_t)set->requests,
+                                          .service = { .asks = ASKS_AT_ONCE, .ctx_tok = 1 << 17 } };
+    return true;
+}
+
+static bool start_front(struct serving *v, err *e)
+{
+    struct serving inside; /* the child works on its copy of these, in this frame */
+    struct serve_settings set;
+    struct jail_ring rings[JAIL_RINGS_MAX];
+    struct jail_options o = { .require = v->set->no_jail ? 0 : JAIL_REQUIRED, .rings = rings };
+    int fds[JAIL_FDS_MAX];
+    if (v->count * CREW_CLIENT_RINGS > JAIL_RINGS_MAX)
+        return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "serve: %zu models, at most %d", v->count,
+                    JAIL_RINGS_MAX / CREW_CLIENT_RINGS);
+    for (size_t i = 0; i < v->count; i++) {
+        v->models[i].setting.rings = crew_lend(v->models[i].crew, rings + o.ring_count);
+        o.ring_count += CREW_CLIENT_RINGS;
+        v->settings[i] = v->models[i].setting;
+    }
+    if (v->set->no_jail) o.skip = JAIL_ALL & ~jail_bit(JAIL_DESCRIPTORS);
+    o.fds = fds;
+    o.fd_count = list_descriptors(v, fds);
+    number_descriptors(v, &inside, &set);
+    struct jail_job job = { front_prepare, front_run, &inside };
+    return jail_spawn(&JAIL_FRONT_DOOR, &o, &job, &v->front, e);
+}
+
+static bool make_descriptors(struct serving *v, err *e)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    v->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+    v->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    v->bell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    v->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    bool good = v->signal_fd >= 0 && v->stop_fd >= 0 && v->bell_fd >= 0 && v->epoll_fd >= 0 &&
+                pipe2(v->log_fd, O_CLOEXEC | O_NONBLOCK) == 0;
+    return good || fail(e, ERR_IO, ERR_NO_OFFSET, "serve: %s", strerror(errno));
+}
+
+/* Lines of the front door: printed as they are, but for what could steer a terminal. */
+static void read_log(struct serving *v)
+{
+    char text[LOG_BYTES + 1];
+    ssize_t got = read(v->log_fd[0], text, LOG_BYTES);
+    if (got <= 0) return;
+    for (ssize_t i = 0; i < got; i++)
+        if ((unsigned char)text[i] < ' ' && text[i] != '\n') text[i] = '?';
+    text[got] = '\0';
+    char *rest = text;
+    for (char *line = strsep(&rest, "\n"); line != NULL; line = strsep(&rest, "\n"))
+        if (line[0] != '\0') say("%s", line);
+}
+
+static void begin_stop(struct serving *v)
+{
+    uint64_t one = 1;
+    if (v->stopping) return;
+    v->stopping = true;
+    v->stop_at = now_s();
+    say("stopping: answers have %u s to end", v->set->server.drain_s);
+    if (write(v->stop_fd, &one, sizeof one) < 0) v->stop_at = 0;
+}
+
+/* The front door has ended. True where it is over; else another one stands in its place. */
+static bool front_ended(struct serving *v, const struct jail_end *end, unsigned *restarts, double *since, bool *good,
+                        err *e)
+{
+    jail_free(&v->front);
+    if (v->stopping || (!end->crashed && end->code == 0)) return true; /* it ends by itself where a client asks */
+    say("front door: %s", end->text[0] != '\0' ? end->text : "it ended");
+    if (now_s() - *since > 60.0) {
+        *since = now_s();
+        *restarts = 0;
+    }
+    *good = ++*restarts <= RESTARTS_MAX;
+    for (size_t i = 0; i < v->count && *good; i++) *good = crew_client_gone(v->models[i].crew, e);
+    if (*good) {
+        close(v->epoll_fd); /* the dead one's watches are of descriptors that are gone */
+        v->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+        *good = start_front(v, e);
+    } else if (e->code == ERR_NONE) {
+        err_set(e, ERR_STATE, ERR_NO_OFFSET, "front door: it ended %u times within a minute", *restarts);
+    }
+    return !*good;
+}
+
+/* Waits for what may happen: a signal, a line, an end; and looks at the crews. */
+static void wait_for_something(struct serving *v)
+{
+    struct pollfd wait[3 + SERVICE_PEERS * (JAIL_RINGS_MAX / CREW_CLIENT_RINGS)] = {
+        { .fd = v->signal_fd, .events = POLLIN },
+        { .fd = v->log_fd[0], .events = POLLIN },
+        { .fd = v->front.pidfd, .events = POLLIN },
+    };
+    size_t count = 3;
+    for (size_t i = 0; i < v->count; i++) {
+        int fds[SERVICE_PEERS];
+        crew_watch(v->models[i].crew, fds);
+        for (size_t j = 0; j < SERVICE_PEERS; j++) wait[count++] = (struct pollfd){ .fd = fds[j], .events = POLLIN };
+    }
+    poll(wait, count, TEND_MS);
+    struct signalfd_siginfo info;
+    if ((wait[0].revents & POLLIN) != 0 && read(v->signal_fd, &info, sizeof info) == sizeof info) {
+        if (info.ssi_signo != SIGHUP) begin_stop(v);
+    }
+    if ((wait[1].revents & POLLIN) != 0) read_log(v);
+}
+
+static bool tend(struct serving *v, err *e)
+{
+    unsigned restarts = 0;
+    double since = now_s();
+    bool good = true;
+    for (;;) {
+        struct jail_end end;
+        wait_for_something(v);
+        for (size_t i = 0; i < v->count && good && !v->stopping; i++) good = crew_tend(v->models[i].crew, e);
+        if (!good) begin_stop(v);
+        if (jail_wait(&v->front, 0, &end) && front_ended(v, &end, &restarts, &since, &good, e)) return good;
+        if (v->stopping && now_s() - v->stop_at > v->set->server.drain_s + 2) return good;
+    }
+}
+
+static void say_places(const struct serving *v)
+{
+    const struct serve_settings *set = v->set;
+    for (size_t i = 0; i < v->count; i++) say("model %s: %s", v->models[i].name, v->models[i].path);
+    if (set->port > 0) say("listening on http://%s:%zu", set->host, set->port);
+    if (set->ollama_port > 0) say("listening on http://%s:%zu for Ollama's clients", set->host, set->ollama_port);
+    say(set->server.keys.count > 0 ? "a key is needed (%zu known)"
+                                   : "no key is needed: everybody on this machine may ask",
+        set->server.keys.count);
+}
+
+static bool start_all(struct serving *v, err *e)
+{
+    struct serve_settings *set = v->set;
+    v->count = set->model_count > 0 ? set->model_count : 1;
+    v->models = calloc(v->count, sizeof *v->models);
+    v->settings = calloc(v->count, sizeof *v->settings);
+    if (v->models == NULL || v->settings == NULL) return fail(e, ERR_MEMORY, ERR_NO_OFFSET, "serve: no memory");
+    for (size_t i = 0; i < v->count; i++)
+        if (!start_crew(v, &v->models[i], set->models[i], e)) return false;
+    set->server.clients_max = (size_t)JAIL_FRONT_DOOR.files - FRONT_DOOR_FILES_LEFT;
+    return serve_listen(set, e) && start_front(v, e);
+}
+
+bool serve_run(struct serve_settings *set, err *e)
+{
+    struct serving v = { .set = set, .stop_fd = -1, .bell_fd = -1, .epoll_fd = -1, .signal_fd = -1 };
+    bool good = make_descriptors(&v, e) && start_all(&v, e);
+    if (good) {
+        say_places(&v);
+        good = tend(&v, e);
+    }
+    jail_free(&v.front);
+    for (size_t i = 0; v.models != NULL && i < v.count; i++) crew_stop(v.models[i].crew);
+    serve_listen_end(set);
+    free(v.models);
+    free(v.settings);
+    return good;
+}

@@ -1,0 +1,116 @@
+/* The products of one stage on the team: see graph_part.h.
+ *
+ * All tiles of the stage's matrices, one matrix after the other, are cut into tasks of a few neighbouring tiles, and the
+ * tasks into one stretch a thread. A thread takes its own stretch in order, so that it reads memory in order and what is
+ * fetched ahead is its own; then it helps with the others'. A thread that the system has taken away holds nobody up.
+ *
+ * With one token a stage lasts some 50 us, and memory rests between two of them: a thread that has nothing left to take
+ * asks for the first bytes of its stretch of the next stage. */
+#include "model/graph_part.h"
+
+#include "base/checked.h"
+
+#include <assert.h>
+
+enum {
+    TASK_BYTES = 16 * 1024,   /* of weights, least, with few tokens: what a shared counter costs disappears in it */
+    STRETCH_TASKS = 8,        /* of each thread, with many tokens */
+    SOON_BYTES = 24 * 1024,   /* asked for before the next stage */
+    FEW_TOKENS = 8            /* memory is the limit */
+};
+
+struct products_job {
+    graph *g;
+    const activations *input; /* FORMS of them */
+    struct product_list list;
+    float *out[PRODUCTS_MAX];
+    size_t first_task[PRODUCTS_MAX + 1];
+    size_t task_tiles, threads;
+};
+
+/* Fills first_task; returns the tiles of a task. */
+static size_t cut(const struct product_list *l, size_t threads, size_t tokens, size_t first_task[PRODUCTS_MAX + 1])
+{
+    size_t tiles = 0;
+    for (size_t i = 0; i < l->count; i++) tiles += tile_count(l->w[i]->rows);
+    size_t share = min_size(tiles / (threads * STRETCH_TASKS), 64);
+    if (tokens <= FEW_TOKENS) share = min_size(share, ceil_div(TASK_BYTES, l->w[0]->tile_bytes));
+    share = max_size(share & ~(size_t)1, 2); /* kernels take tiles by two */
+    first_task[0] = 0;
+    for (size_t i = 0; i < l->count; i++)
+        first_task[i + 1] = first_task[i] + ceil_div(tile_count(l->w[i]->rows), share);
+    return share;
+}
+
+static size_t stretch_begin(size_t tasks, size_t threads, size_t thread)
+{
+    return tasks * thread / threads;
+}
+
+static void one_task(const struct products_job *job, size_t task)
+{
+    size_t i = 0;
+    while (task >= job->first_task[i + 1]) i++;
+    const matrix *w = job->list.w[i];
+    enum activation_form form =
+        job->g->set.activations_f32 ? ACTIVATION_F32 : weight_kind(w->type)->activations;
+    size_t begin = (task - job->first_task[i]) * job->task_tiles;
+    size_t end = min_size(begin + job->task_tiles, tile_count(w->rows));
+    matmul(job->g->k, w, &job->input[form], job->out[i], w->rows, begin, end);
+}
+
+static void ask(const uint8_t *at, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(at + i, 0, 2);
+}
+
+/* The first two tiles of the thread's stretch of the next stage: what a kernel begins with before its own asking ahead
+ * reaches it. */
+static void ask_soon(const graph *g, size_t threads, size_t thread)
+{
+    size_t first_task[PRODUCTS_MAX + 1], i = 0;
+    if (g->soon.count == 0) return;
+    size_t tiles = cut(&g->soon, threads, g->token_count, first_task);
+    size_t task = stretch_begin(first_task[g->soon.count], threads, thread);
+    if (task >= first_task[g->soon.count]) return;
+    while (task >= first_task[i + 1]) i++;
+    const matrix *w = g->soon.w[i];
+    const uint8_t *at = w->tiles + (task - first_task[i]) * tiles * w->tile_bytes;
+    size_t left = (size_t)(w->tiles + tile_count(w->rows) * w->tile_bytes - at);
+    if (w->tile_bytes >= SOON_BYTES / 2 && left >= 2 * w->tile_bytes) {
+        ask(at, SOON_BYTES / 2);
+        ask(at + w->tile_bytes, SOON_BYTES / 2);
+    } else {
+        ask(at, min_size(SOON_BYTES, left));
+    }
+}
+
+static void stretch_task(void *arg, size_t slot, size_t thread)
+{
+    const struct products_job *job = arg;
+    (void)slot;
+    for (size_t i = 0; i < job->threads; i++) {
+        struct stretch *s = &job->g->stretches[(thread + i) % job->threads];
+        for (size_t task; (task = atomic_fetch_add_explicit(&s->next, 1, memory_order_relaxed)) < s->end;)
+            one_task(job, task);
+    }
+    if (job->g->token_count <= FEW_TOKENS) ask_soon(job->g, job->threads, thread);
+}
+
+void graph_products(graph *g, const activations *input, const matrix *const *w, float *const *out, size_t count)
+{
+    struct products_job job = { .g = g, .input = input, .list = { .count = count }, .threads = team_threads(g->team) };
+    assert(count <= PRODUCTS_MAX);
+    for (size_t i = 0; i < count; i++) {
+        job.list.w[i] = w[i];
+        job.out[i] = out[i];
+    }
+    job.task_tiles = cut(&job.list, job.threads, g->token_count, job.first_task);
+    for (size_t i = 0; i < job.threads; i++) {
+        struct stretch *s = &g->stretches[i];
+        atomic_store_explicit(&s->next, stretch_begin(job.first_task[count], job.threads, i), memory_order_relaxed);
+        s->end = stretch_begin(job.first_task[count], job.threads, i + 1);
+    }
+    team_run(g->team, job.threads, stretch_task, &job); /* publishes the stretches */
+    g->soon.count = 0;
+}

@@ -1,0 +1,42 @@
+/* Where asks go: the service that the orchestrator keeps (service.c), or a script in tests. All calls come from the one
+ * thread of the server, none blocks. */
+#ifndef HEARTH_SERVER_BACKEND_H
+#define HEARTH_SERVER_BACKEND_H
+
+#include "base/err.h"
+#include "server/ask.h"
+
+/* What a model is, for lists and limits. Texts live as long as the backend. */
+struct model_facts {
+    view name;
+    view architecture;  /* "llama" */
+    view format;        /* of the weights: "Q4_0" */
+    view identity;      /* hash over the model, hex; may be empty */
+    view chat_template; /* may be empty: then there is no chat */
+    uint64_t parameters, weights_bytes, created_s;
+    uint64_t ctx_tok, ctx_train_tok, width, vocab;
+    bool can_chat, can_call, can_think, can_embed, can_shape;
+    bool loaded;
+};
+
+struct backend {
+    void *self;
+    int bell_fd; /* readable where there may be events; -1: ask poll */
+
+    /* The models, in a fixed order; *facts is valid until the next call of any of these functions. */
+    size_t (*models)(void *self, const struct model_facts **facts);
+
+    /* Hands an ask over; what it points to is copied. False: *why and e say it, nothing was taken. */
+    bool (*submit)(void *self, uint64_t ticket, const struct ask *ask, enum ask_error *why, err *e);
+
+    /* Nobody wants the answer any more. No event of that ticket comes after it. */
+    void (*cancel)(void *self, uint64_t ticket);
+
+    /* The next event; its views are valid until the next call. False: there is none now. */
+    bool (*poll)(void *self, struct ask_event *out);
+
+    /* May be NULL. Puts a model into memory (or lets it go) without an ask. */
+    bool (*load)(void *self, uint32_t model, bool wanted, err *e);
+};
+
+#endif

@@ -1,0 +1,172 @@
+#!/usr/bin/env python3
+"""What a new user would try with `hearth serve`, in its jails, with a real small model: serve.py HEARTH MODEL
+
+Each row is a sentence; the last line counts them.
+"""
+import http.client, json, os, re, signal, socket, subprocess, sys, tempfile, threading, time
+
+hearth, model = sys.argv[1], sys.argv[2]
+tmp = tempfile.mkdtemp(prefix="hearth-serve-")
+os.environ["HEARTH_KEYS"] = tmp + "/keys"
+passed = failed = 0
+
+
+def check(good, says, found=""):
+    global passed, failed
+    if good:
+        passed += 1
+        return
+    failed += 1
+    print(f"FAILED {says}: {str(found)[:400]}")
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Server:
+    def __init__(self, *args, wait=True):
+        self.port, self.path = free_port(), tmp + "/hearth.sock"
+        self.log = open(tmp + "/log", "w+")
+        self.p = subprocess.Popen([hearth, "serve", model, "--port", str(self.port), "--socket", self.path, *args],
+                                  stderr=self.log)
+        for _ in range(300 if wait else 0):
+            if self.ask("GET", "/health")[0] == 200 or self.p.poll() is not None:
+                break
+            time.sleep(0.1)
+
+    def ask(self, method, path, body=None, headers={}, unix=False):
+        try:
+            c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+            if unix:
+                c.sock = socket.socket(socket.AF_UNIX)
+                c.sock.connect(self.path)
+            c.request(method, path, json.dumps(body) if body is not None else None, headers)
+            r = c.getresponse()
+            text = r.read().decode()
+            c.close()
+            return r.status, json.loads(text) if text[:1] == "{" else text
+        except OSError as e:
+            return 0, str(e)
+
+    def complete(self, **more):
+        return self.ask("POST", "/v1/completions", {"prompt": "Once upon a time", "max_tokens": 24, "seed": 7, **more})
+
+    def children(self):
+        return [int(c) for c in open(f"/proc/{self.p.pid}/task/{self.p.pid}/children").read().split()]
+
+    def stop(self):
+        self.p.send_signal(signal.SIGTERM)
+        try:
+            return self.p.wait(20)
+        except subprocess.TimeoutExpired:
+            self.p.kill()
+            return "it did not end"
+
+    def said(self):
+        self.log.seek(0)
+        return self.log.read()
+
+
+def text_of(answer):
+    return answer[1]["choices"][0]["text"] if answer[0] == 200 else answer
+
+
+# ---- one server: answers, bits, limits, leaving ----
+s = Server()
+if s.p.poll() is not None and "wall" in s.said():
+    print("skipped: no walls on this machine: " + s.said()[-200:])
+    print("0 passed, 0 failed, 1 skipped")
+    sys.exit(0)
+check(s.ask("GET", "/health")[0] == 200, "the server is healthy", s.said())
+alone = text_of(s.complete())
+check(isinstance(alone, str) and len(alone) > 10, "an answer", alone)
+check(text_of(s.complete()) == alone, "the same seed, the same text")
+check(s.ask("POST", "/v1/completions", {"prompt": "Once upon a time", "max_tokens": 24, "seed": 7}, unix=True)[0] == 200,
+      "the Unix socket answers")
+crowd = {}
+threads = [threading.Thread(target=lambda i=i: crowd.update({i: text_of(s.complete(seed=7 + i % 3))})) for i in range(9)]
+[t.start() for t in threads]
+[t.join() for t in threads]
+check(all(crowd[i] == alone for i in (0, 3, 6)), "the same text beside eight others", crowd)
+several = s.complete(n=3)
+check(several[0] == 200 and [c["text"] for c in several[1]["choices"]] == [crowd[0], crowd[1], crowd[2]],
+      "n answers are those of seed, seed + 1, ...", several)
+words = "the cat sat on the mat and " * 20
+first, second = s.complete(prompt=words), s.complete(prompt=words)
+cached = [a[1]["usage"]["prompt_tokens_details"]["cached_tokens"] for a in (first, second) if a[0] == 200]
+check(len(cached) == 2 and cached[1] >= first[1]["usage"]["prompt_tokens"] - 64 and text_of(first) == text_of(second),
+      "a prompt seen before is not computed again, and the bits stay", (cached, first, second))
+long = s.complete(prompt="word " * 4000)
+check(long[0] == 400 and len(re.findall(r"\d+", long[1]["error"]["message"])) >= 2 and
+      long[1]["error"]["code"] == "context_length_exceeded", "a prompt over the context: 400 with both numbers", long)
+check(s.ask("POST", "/v1/embeddings", {"input": "a dog"})[0] == 200, "an embedding")
+ids = s.ask("POST", "/tokenize", {"content": "a little dog"})[1]["tokens"]
+check(s.ask("POST", "/detokenize", {"tokens": ids})[1]["content"].strip() == "a little dog", "tokens there and back", ids)
+probs = s.complete(logprobs=2, max_tokens=4)
+check(probs[0] == 200 and len(probs[1]["choices"][0]["logprobs"]["content"]) == 4, "log-probabilities", probs)
+check(s.ask("GET", "/v1/models", headers={"Host": "evil.example"})[0] == 421, "a rebound name")
+check(s.ask("GET", "/v1/models", headers={"Origin": "https://evil.example"})[0] == 403, "a foreign page")
+
+c = socket.create_connection(("127.0.0.1", s.port))
+body = json.dumps({"prompt": "Once", "stream": True, "max_tokens": 400, "n": 4}).encode()
+c.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+c.recv(1000)
+c.close()
+time.sleep(0.5)
+inside = re.search(r"^hearth_requests_inside (\d+)", s.ask("GET", "/metrics")[1], re.M)
+check(inside and inside[1] == "0", "who leaves in the middle ends the work", inside)
+
+for pid in s.children():
+    status = open(f"/proc/{pid}/status").read()
+    check(re.search(r"^Seccomp:\s+2$", status, re.M) and re.search(r"^CapEff:\s+0+$", status, re.M),
+          f"process {pid} stands behind its filter, without capabilities", status[-300:])
+workers = s.children()
+os.kill(workers[1], signal.SIGKILL)
+time.sleep(1.5)
+after = text_of(s.complete())
+check(after == alone, "the engine killed: the next answer has the same bits", (after, s.said()[-200:]))
+os.kill(s.children()[0], signal.SIGKILL)
+time.sleep(1.5)
+check(text_of(s.complete()) == alone, "the text worker killed: the same", s.said()[-300:])
+check(subprocess.run([hearth, "ps", "--port", str(s.port)], capture_output=True).returncode == 0, "hearth ps")
+check(subprocess.run([hearth, "stop", "--port", str(s.port)], capture_output=True).returncode == 0, "hearth stop")
+try:
+    check(s.p.wait(10) == 0, "the server ends, and says 0", s.said()[-300:])
+except subprocess.TimeoutExpired:
+    check(False, "hearth stop ends the server", s.said()[-300:])
+    s.p.kill()
+check(not os.path.exists(s.path), "its socket is taken away")
+
+# ---- after a restart, with other numbers of threads and answers at once ----
+s = Server("--threads", "1", "--parallel", "2", "--chunk", "7")
+check(text_of(s.complete()) == alone, "the same text after a restart, with one thread and other chunks")
+check(s.stop() == 0, "SIGTERM ends it with 0", s.said()[-300:])
+
+# ---- keys ----
+key = subprocess.run([hearth, "key", "add", "ann", "--at-once", "2"], capture_output=True, text=True).stdout.strip()
+check(key.startswith("hk-") and key not in open(tmp + "/keys").read(), "a key is shown and not written", key)
+check(os.stat(tmp + "/keys").st_mode & 0o077 == 0, "the file of keys is its owner's alone")
+s = Server("--host", "0.0.0.0")
+check(s.ask("GET", "/v1/models")[0] == 401, "a key is needed now", s.said())
+check(s.ask("GET", "/v1/models", headers={"Authorization": "Bearer " + key})[0] == 200, "a bearer's key")
+check(s.ask("GET", "/v1/models", headers={"x-api-key": key})[0] == 200, "the other header")
+check(s.ask("GET", "/v1/models", headers={"x-api-key": key[:-1]})[0] == 401, "a part of a key is none")
+check(s.ask("GET", "/metrics", headers={"x-api-key": key})[0] == 403, "a user reads no metrics")
+check(key not in s.said(), "no key in the log")
+check(s.stop() == 0, "and it ends", s.said()[-300:])
+subprocess.run([hearth, "key", "revoke", "ann"], capture_output=True)
+s = Server("--host", "0.0.0.0", wait=False)
+check(s.p.wait(20) == 1 and "key" in s.said(), "off loopback without a key: no start", s.said())
+
+# ---- a hostile model ----
+data = bytearray(open(model, "rb").read())
+data[40:60] = b"\xff" * 20
+open(tmp + "/bad.gguf", "wb").write(data)
+bad = subprocess.run([hearth, "serve", tmp + "/bad.gguf", "--port", str(free_port())], capture_output=True, text=True,
+                     timeout=30)
+check(bad.returncode == 1 and bad.stderr.count("\n") <= 2, "a broken model file: one line, exit 1", bad.stderr)
+print(f"{passed} passed, {failed} failed, 0 skipped")
+sys.exit(failed > 0)

@@ -1,0 +1,25 @@
+#!/bin/sh
+# hearth serve as a new user meets it, then under load: 10 seconds, HEARTH_LOAD_S of them where that is set.
+hearth=${HEARTH:-build/release/hearth}
+model=${HEARTH_SHARED:-../shared}/reference/models/stories260K.gguf
+skip() { echo "skipped: $*"; echo "0 passed, 0 failed, 1 skipped"; exit 0; }
+[ -z "$HEARTH_QUICK" ] || skip "serve: the release build runs it"
+[ -e "$model" ] || skip "serve: no $model"
+command -v python3 > /dev/null || skip "serve: no python3"
+dir=$(dirname "$0")
+said=$(python3 "$dir/serve.py" "$hearth" "$model")
+first=$?
+echo "$said"
+case $said in *"1 skipped") exit $first ;; esac
+tmp=$(mktemp -d) || exit 1
+port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+HEARTH_KEYS=$tmp/keys "$hearth" serve "$model" --port "$port" --socket "$tmp/sock" --parallel 8 2> "$tmp/log" &
+pid=$!
+trap 'kill $pid; rm -rf "$tmp"' EXIT
+for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do grep -q listening "$tmp/log" && break; sleep 0.2; done
+front=$(cat "/proc/$pid/task/$pid/children" | awk '{ print $NF }')
+loaded=$(python3 "$dir/load.py" "$port" "${HEARTH_LOAD_S:-10}" 32 $([ -n "$HEARTH_LOAD_S" ] && echo "$front"))
+second=$?
+echo "$loaded"
+printf '%s\n%s\n' "$said" "$loaded" | awk '/^[0-9]+ passed/ { p += $1; f += $3; s += $5 } END { printf "%d passed, %d failed, %d skipped\n", p, f, s }'
+[ $first = 0 ] && [ $second = 0 ]
