@@ -71,6 +71,13 @@ bool jail_wall_named(view name, enum jail_wall *wall)
     return false;
 }
 
+extern void __asan_init(void) __attribute__((weak));
+
+uint32_t jail_unfit(void)
+{
+    return __asan_init != NULL ? jail_bit(JAIL_CLOCK) : 0;
+}
+
 void jail_explain(const struct jail_report *r, enum jail_wall wall, char *line, size_t line_bytes)
 {
     const struct jail_wall_text *text = jail_wall_text(wall);

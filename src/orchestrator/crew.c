@@ -75,7 +75,7 @@ static bool open_image(crew *c, err *e)
     }
     close(fd);
     struct pack_settings set = { .require = c->set.no_jail ? 0 : c->set.require,
-                                 .skip = c->set.no_jail ? JAIL_ALL & ~jail_bit(JAIL_DESCRIPTORS) : 0,
+                                 .skip = c->set.no_jail ? JAIL_ALL & ~jail_bit(JAIL_DESCRIPTORS) : jail_unfit(),
                                  .threads = max_size(1, c->set.engine.threads), .progress = c->set.progress,
                                  .arg = c->set.arg };
     c->in_memory = true;
@@ -110,7 +110,7 @@ static bool spawn(crew *c, enum service_peer peer, err *e)
                                                            [SERVICE_ENGINE] = &JAIL_ENGINE };
     struct jail_ring ends[] = { { &c->rings.to[peer], RING_READER }, { &c->rings.from[peer], RING_WRITER } };
     struct jail_options o = { .require = c->set.no_jail ? 0 : c->set.require,
-                              .skip = c->set.no_jail ? JAIL_ALL & ~jail_bit(JAIL_DESCRIPTORS) : 0,
+                              .skip = c->set.no_jail ? JAIL_ALL & ~jail_bit(JAIL_DESCRIPTORS) : jail_unfit(),
                               .fds = &c->image_fd, .fd_count = 1, .rings = ends, .ring_count = 2 };
     struct jail_job job = job_of(c, peer);
     c->started[peer] = now_s();
