@@ -27,6 +27,11 @@ void arena_free(arena *a)
     *a = (arena){ 0 };
 }
 
+void arena_huge(arena *a)
+{
+    madvise(a->base, a->size_bytes, MADV_HUGEPAGE);
+}
+
 void *arena_take(arena *a, size_t count, size_t each_bytes, size_t align, const char *what, err *e)
 {
     assert(align != 0 && (align & (align - 1)) == 0 && align <= 4096);

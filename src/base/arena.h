@@ -21,6 +21,10 @@ typedef struct arena {
 bool arena_new(arena *a, size_t size_bytes, err *e);
 void arena_free(arena *a); /* an arena of all zeros is free already */
 
+/* Advises the system to back the arena with huge pages: for one that is filled whole and walked across pages, as the
+ * rows of a product's output are. Nothing is lost where there are none. */
+void arena_huge(arena *a);
+
 /* `count` objects of `each_bytes`, zeroed, aligned to `align` (a power of two up to 4096). NULL and ERR_MEMORY where
  * the arena has no room; `what` names the thing. A count of 0 gives a valid pointer. */
 void *arena_take(arena *a, size_t count, size_t each_bytes, size_t align, const char *what, err *e);

@@ -76,4 +76,24 @@ enum {
         512 /* instructions of one seccomp filter: the widest profile makes under 100, the kernel takes 4096 */
 };
 
+/* Answers to a form. Over a limit a schema is refused; while an answer is made a way that would pass one is not taken. */
+enum {
+    GRAMMAR_TABLE_BYTES_MAX = 1 << 25, /* bytes of one table; 100 tools of a client make under 2 MB */
+    GRAMMAR_STATES_MAX = 1 << 20,      /* states of all spans of a table; an enum of 10,000 names makes 80,000 */
+    GRAMMAR_NODES_MAX = 1 << 18,       /* nodes of a table's network */
+    GRAMMAR_DFA_STATES_MAX = 8192,     /* states of one automaton while it is made: a pattern, a number's range */
+    GRAMMAR_NFA_STATES_MAX = 1 << 16,  /* states of one regular expression before that; a{1,5000} makes 10,000 */
+    GRAMMAR_PATTERN_BYTES_MAX = 4096,  /* bytes of one regular expression */
+    GRAMMAR_GOALS_MAX = 1 << 15,       /* different conjunctions of schemas that values of one answer must meet */
+    GRAMMAR_SHAPES_MAX = 256,          /* alternatives of one of them, written out: anyOf of anyOf multiplies */
+    GRAMMAR_STEPS_MAX = 1 << 21,       /* parts of a schema looked at while compiling: about a second */
+    GRAMMAR_MEMBERS_MAX = 256,         /* listed members of one object: a bit each in a frame of the walk */
+    GRAMMAR_ITEMS_MAX = 1 << 14,       /* positions of an array that are told apart: prefixItems, minItems, maxItems */
+    GRAMMAR_ENUM_MAX = 1 << 16,        /* values of one enum */
+    GRAMMAR_DEPTH_MAX = 120,           /* frames inside each other: nested values of an answer, calls of rules */
+    GRAMMAR_NAME_BYTES_MAX = 64,       /* bytes of a rule's name in a grammar */
+    GRAMMAR_TEXT_BYTES_MAX = 1 << 20,  /* bytes of a grammar's text */
+    GRAMMAR_TOOLS_MAX = 1024           /* tools of one request */
+};
+
 #endif

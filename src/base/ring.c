@@ -107,7 +107,8 @@ void ring_free(ring *r)
 {
     if (r->page_bytes == 0) return; /* all zeros: descriptor 0 is not ours */
     for (int side = RING_WRITER; side <= RING_READER; side++)
-        if (r->page[side] != NULL) munmap(r->page[side], side_bytes(r, (enum ring_role)side));
+        if (r->page[side] != NULL && !(r->borrows && side == (int)r->role))
+            munmap(r->page[side], side_bytes(r, (enum ring_role)side));
     close_fds(r);
     *r = (ring){ 0 };
 }
@@ -143,6 +144,23 @@ bool ring_take(ring *r, enum ring_role role, err *e)
     r->role = role;
     r->owner = false;
     adopt_own(r);
+    return true;
+}
+
+bool ring_attach(const ring *owner, enum ring_role role, ring *end, err *e)
+{
+    assert(owner->owner && owner->fd[RING_WRITER] >= 0);
+    enum ring_role other = role == RING_WRITER ? RING_READER : RING_WRITER;
+    size_t bytes = side_bytes(owner, other);
+    *end = (ring){ .fd = { -1, -1 }, .data_bytes = owner->data_bytes, .page_bytes = owner->page_bytes, .role = role,
+                   .message_bytes_max = owner->message_bytes_max, .borrows = true };
+    end->page[role] = owner->page[role];
+    void *map = mmap(NULL, bytes, PROT_READ, MAP_SHARED, owner->fd[other], 0);
+    if (map == MAP_FAILED || madvise(map, bytes, MADV_DONTFORK) != 0)
+        return fail(e, ERR_IO, ERR_NO_OFFSET, "ring: cannot map %zu bytes read-only: %s", bytes, strerror(errno));
+    end->page[other] = map;
+    end->data = (uint8_t *)end->page[RING_WRITER] + end->page_bytes;
+    adopt_own(end);
     return true;
 }
 

@@ -52,6 +52,7 @@ typedef struct ring {
     uint64_t count; /* units this side has written or read; never loaded from shared memory */
     uint64_t epoch;
     bool owner;     /* holds both writable maps: the process that made it, and may restart it */
+    bool borrows;   /* of ring_attach: the own side's map is the owner's */
     bool broken;
 } ring;
 
@@ -69,6 +70,11 @@ bool ring_lend(ring *r, bool inherit, err *e);
 /* In the process that is `role` from now on: keeps the writable map of its own memfd, exchanges the other for one that
  * can not be written, closes both descriptors. Done before the jail closes. Errors: ERR_IO. */
 bool ring_take(ring *r, enum ring_role role, err *e);
+
+/* An end for the owner itself, which stays the owner: `end` writes through the owner's map and has one of its own that
+ * can not be written. The owner must outlive it, and lends that side to nobody. Free it with ring_free. Errors: ERR_IO.
+ */
+bool ring_attach(const ring *owner, enum ring_role role, ring *end, err *e);
 
 /* The owner, when the process that held `dead` is gone and before its successor takes that end. */
 void ring_restart(ring *r, enum ring_role dead);

@@ -24,7 +24,8 @@ bool kv_block_bytes(const struct kv_shape *s, size_t *out)
            add_size(key, value, &head) && mul_size(head, s->kv_heads, &layer) && mul_size(layer, s->layers, out);
 }
 
-bool kv_pool_new(kv_pool *p, const struct kv_shape *shape, size_t blocks, arena *a, err *e)
+/* Everything but the pages' memory. */
+static bool pool_plan(kv_pool *p, const struct kv_shape *shape, size_t blocks, arena *a, size_t *bytes, err *e)
 {
     *p = (kv_pool){ .shape = *shape };
     size_t all_bytes;
@@ -40,6 +41,23 @@ bool kv_pool_new(kv_pool *p, const struct kv_shape *shape, size_t blocks, arena 
     if (p->free_blocks == NULL) return false;
     for (size_t i = 0; i < blocks; i++) p->free_blocks[i] = (uint32_t)(blocks - 1 - i);
     p->blocks = p->free_count = blocks;
+    *bytes = all_bytes;
+    return true;
+}
+
+bool kv_pool_new_in(kv_pool *p, const struct kv_shape *shape, size_t blocks, arena *a, err *e)
+{
+    size_t bytes;
+    if (!pool_plan(p, shape, blocks, a, &bytes, e)) return false;
+    p->base = arena_take(a, bytes, 1, 4096, "cache", e);
+    p->borrowed = true;
+    return p->base != NULL;
+}
+
+bool kv_pool_new(kv_pool *p, const struct kv_shape *shape, size_t blocks, arena *a, err *e)
+{
+    size_t all_bytes;
+    if (!pool_plan(p, shape, blocks, a, &all_bytes, e)) return false;
     void *base = mmap(NULL, all_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED) return fail(e, ERR_MEMORY, ERR_NO_OFFSET, "cache: no room for %zu bytes", all_bytes);
     madvise(base, all_bytes, MADV_HUGEPAGE); /* advice: where the kernel has none to give, nothing is lost */
@@ -49,7 +67,7 @@ bool kv_pool_new(kv_pool *p, const struct kv_shape *shape, size_t blocks, arena 
 
 void kv_pool_free(kv_pool *p)
 {
-    if (p->base != NULL) munmap(p->base, p->block_bytes * p->blocks);
+    if (p->base != NULL && !p->borrowed) munmap(p->base, p->block_bytes * p->blocks);
     *p = (kv_pool){ 0 };
 }
 
@@ -94,4 +112,15 @@ void *kv_keys(const kv_seq *s, size_t page, size_t layer, size_t head)
 void *kv_values(const kv_seq *s, size_t page, size_t layer, size_t head)
 {
     return (uint8_t *)kv_keys(s, page, layer, head) + s->pool->key_bytes;
+}
+
+bool kv_seq_copy(kv_seq *to, const kv_seq *from, size_t len_tok, err *e)
+{
+    assert(to->pool == from->pool && to->len_tok == 0 && len_tok <= from->len_tok);
+    if (!kv_seq_reserve(to, len_tok, e)) return false;
+    size_t bytes = to->pool->block_bytes;
+    for (size_t i = 0; i < ceil_div(len_tok, PAGE_TOK); i++)
+        memcpy(to->pool->base + to->blocks[i] * bytes, from->pool->base + from->blocks[i] * bytes, bytes);
+    to->len_tok = len_tok;
+    return true;
 }

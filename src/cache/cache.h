@@ -25,6 +25,7 @@ typedef struct kv_pool {
     uint32_t *free_blocks;             /* a stack: the lowest number is taken first from a fresh pool */
     size_t free_count;
     uint8_t *base;
+    bool borrowed;                     /* of kv_pool_new_in */
 } kv_pool;
 
 /* One sequence's page table. Positions 0..len_tok-1 are stored. */
@@ -42,6 +43,9 @@ bool kv_block_bytes(const struct kv_shape *shape, size_t *out);
 bool kv_pool_new(kv_pool *p, const struct kv_shape *shape, size_t blocks, arena *a, err *e);
 void kv_pool_free(kv_pool *p);
 
+/* The same with the pages in the arena, and no call to the system. */
+bool kv_pool_new_in(kv_pool *p, const struct kv_shape *shape, size_t blocks, arena *a, err *e);
+
 /* An empty sequence of at most `ctx_tok` positions. */
 bool kv_seq_new(kv_seq *s, kv_pool *p, size_t ctx_tok, arena *a, err *e);
 
@@ -51,6 +55,10 @@ bool kv_seq_reserve(kv_seq *s, size_t len_tok, err *e);
 
 /* Forgets every position from `len_tok` on and returns the blocks that held only those. */
 void kv_seq_rewind(kv_seq *s, size_t len_tok);
+
+/* Makes `to`, empty and of the same pool, hold the first `len_tok` positions of `from` too. Errors: those of
+ * kv_seq_reserve. */
+bool kv_seq_copy(kv_seq *to, const kv_seq *from, size_t len_tok, err *e);
 
 /* The key and value pages of block index `page` of a sequence, for one layer and head. */
 void *kv_keys(const kv_seq *s, size_t page, size_t layer, size_t head);

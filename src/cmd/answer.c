@@ -6,99 +6,111 @@
 
 #include <stdio.h>
 
+enum { LOOK_MS = 50 }; /* how often somebody who may stop the answer is asked */
+
 struct answering {
-    session *s;
-    const model *m;
-    const struct answer_hooks *hooks;
+    struct served *s;
+    struct hearing *h;
     struct progress progress;
     arena *a;
-    uint8_t *text; /* grows at the arena's end, piece behind piece */
+    uint64_t id;
+    double start, first; /* first: when the prompt was computed */
+    bool stopping;
 };
 
-static bool tick(void *arg, size_t done_tok, size_t all_tok)
+/* Rooms for as many tokens as the context has. */
+static bool plan_rooms(const struct answering *job, const struct service_ask *ask, struct answer *out, err *e)
 {
-    struct answering *job = arg;
-    if (all_tok > 1) progress_show(&job->progress, done_tok, all_tok);
-    return job->hooks->stopped == NULL || !job->hooks->stopped(job->hooks->arg);
-}
-
-static bool add_piece(struct answering *job, view piece, struct answer *out, err *e)
-{
-    if (piece.len_bytes == 0) return true;
-    uint8_t *place = arena_take(job->a, piece.len_bytes, 1, 1, "answer", e);
-    if (place == NULL) return false;
-    if (out->text.len_bytes == 0) out->text.ptr = place;
-    memcpy(place, piece.ptr, piece.len_bytes);
-    out->text.len_bytes += piece.len_bytes;
-    if (job->hooks->piece != NULL) job->hooks->piece(job->hooks->arg, piece);
-    return true;
-}
-
-static void give_control(const struct answering *job, int32_t token)
-{
-    const tokenizer *t = job->m->tokenizer;
-    if (job->hooks->control == NULL || token < 0 || (size_t)token >= tokenizer_count(t)) return;
-    if (tokenizer_kind(t, token) == TOKEN_CONTROL && !model_ends(job->m, token))
-        job->hooks->control(job->hooks->arg, tokenizer_text(t, token));
-}
-
-/* Tokens until something ends it. The log-probabilities' arrays are planned by the caller. */
-static bool make_tokens(struct answering *job, size_t max_tok, struct answer *out, err *e)
-{
-    for (out->finish = FINISH_NONE; out->finish == FINISH_NONE;) {
-        view piece;
-        int32_t token;
-        size_t at = out->token_count;
-        if (job->hooks->stopped != NULL && job->hooks->stopped(job->hooks->arg)) {
-            out->finish = FINISH_CANCELLED;
-            return add_piece(job, session_cancel(job->s), out, e);
-        }
-        float *logprob = out->logprobs != NULL ? &out->logprobs[at] : NULL;
-        if (!session_next(job->s, max_tok, &piece, &token, logprob, &out->finish, e)) return false;
-        if (token >= 0) {
-            out->token_count++;
-            if (out->top_count > 0)
-                sample_top(graph_logits(session_graph(job->s), 0), job->m->hyper.vocab, out->top_count,
-                           out->tops + at * out->top_count);
-        }
-        if (!add_piece(job, piece, out, e)) return false;
-        give_control(job, token);
-    }
-    return true;
-}
-
-static bool plan_logprobs(const session *s, size_t vocab, size_t max_tok, size_t top_count, arena *a,
-                          struct answer *out, err *e)
-{
-    size_t most = max_tok > 0 ? max_tok : session_ctx_tok(s);
-    if (top_count == 0) return true;
-    out->top_count = min_size(top_count, vocab);
-    out->logprobs = ARENA_ARRAY(a, float, most, "log-probabilities", e);
-    out->tops = ARENA_ARRAY(a, struct token_logprob, most * out->top_count, "log-probabilities", e);
+    size_t ctx = job->s->engine.ctx_tok, most = ask->max_tok > 0 ? min_size(ask->max_tok, ctx) : ctx;
+    *out = (struct answer){ .text = view_of(""), .reasoning = view_of(""), .top_count = ask->top_count };
+    out->tokens = ARENA_ARRAY(job->a, int32_t, most, "tokens", e);
+    if (out->tokens == NULL || ask->top_count == 0) return out->tokens != NULL;
+    out->logprobs = ARENA_ARRAY(job->a, float, most, "log-probabilities", e);
+    out->tops = ARENA_ARRAY(job->a, struct token_logprob, most * out->top_count, "log-probabilities", e);
     return out->logprobs != NULL && out->tops != NULL;
 }
 
-bool answer_make(session *s, const model *m, const int32_t *ids, size_t count, size_t max_tok, size_t top_count,
-                 const struct answer_hooks *hooks, arena *a, struct answer *out, err *e)
+static void take_token(const struct service_event *event, struct answer *out)
 {
-    struct answering job = { .s = s, .m = m, .hooks = hooks, .progress.what = "reading the prompt", .a = a };
-    *out = (struct answer){ .prompt_tok = count, .text = view_of(""), .reasoning = view_of("") };
-    if (!plan_logprobs(s, m->hyper.vocab, max_tok, top_count, a, out, e)) return false;
-    double start = clock_seconds();
-    bool good = session_prompt(s, ids, count, tick, &job, e);
-    progress_end(&job.progress);
-    if (!good && e->code == ERR_CANCELLED) {
-        out->finish = FINISH_CANCELLED;
+    size_t at = out->token_count++;
+    out->tokens[at] = event->token.token;
+    if (out->top_count == 0) return;
+    out->logprobs[at] = event->token.logprob;
+    memcpy(out->tops + at * out->top_count, event->rivals, out->top_count * sizeof *out->tops);
+}
+
+static bool take_ids(const struct answering *job, const struct service_event *event, struct answer *out, err *e)
+{
+    int32_t *ids = ARENA_ARRAY(job->a, int32_t, event->id_count, "token ids", e);
+    if (ids == NULL) return false;
+    memcpy(ids, event->ids, event->id_count * sizeof *ids);
+    out->prompt = ids;
+    out->prompt_tok = event->id_count;
+    return true;
+}
+
+static void first_token(struct answering *job)
+{
+    if (job->first != 0) return;
+    job->first = clock_seconds();
+    progress_end(&job->progress);
+}
+
+/* One event of ours. *done where it was the last. */
+static bool take_event(struct answering *job, const struct service_event *event, struct answer *out, bool *done, err *e)
+{
+    switch (event->kind) {
+    case SERVICE_EVENT_IDS: return take_ids(job, event, out, e);
+    case SERVICE_EVENT_PROGRESS:
+        progress_show(&job->progress, event->progress.done_tok, event->progress.all_tok);
         return true;
+    case SERVICE_EVENT_DELTA:
+        first_token(job);
+        hearing_take(job->h, event);
+        return true;
+    case SERVICE_EVENT_TOKEN:
+        first_token(job);
+        take_token(event, out);
+        return true;
+    case SERVICE_EVENT_FINISHED:
+        out->finish = event->finish;
+        out->prompt_tok = event->prompt_tok;
+        out->cached_tok = event->cached_tok;
+        *done = true;
+        return true;
+    case SERVICE_EVENT_ERROR:
+        return fail(e, event->code, ERR_NO_OFFSET, "%.*s", (int)event->text.len_bytes, (const char *)event->text.ptr);
+    case SERVICE_EVENT_NONE:
+    case SERVICE_EVENT_EMBEDDING:
+    case SERVICE_EVENT_BYTES:
+    case SERVICE_EVENT_MASK:
+    case SERVICE_EVENT_CHANGED: break;
     }
-    if (!good) return false;
-    double middle = clock_seconds();
-    good = make_tokens(&job, max_tok, out, e);
-    size_t all;
-    out->tokens = session_tokens(s, &all) + count;
-    out->cached_tok = session_prompt_stats(s).cached_tok;
-    out->prompt_seconds = middle - start;
-    out->made_seconds = clock_seconds() - middle;
+    return true;
+}
+
+bool answer_make(struct served *s, const struct service_ask *ask, struct hearing *h, answer_stopped *stopped, void *arg,
+                 arena *a, struct answer *out, err *e)
+{
+    struct answering job = { .s = s, .h = h, .progress.what = "reading the prompt", .a = a, .start = clock_seconds() };
+    struct service_event event;
+    if (!plan_rooms(&job, ask, out, e) || !service_ask(s->service, ask, &job.id, e)) return false;
+    bool good = true;
+    for (bool done = false; good && !done;) {
+        if (served_next(s, stopped != NULL ? LOOK_MS : -1, &event, e)) {
+            if (event.id == job.id) good = take_event(&job, &event, out, &done, e);
+        } else {
+            good = e->code == ERR_NONE;
+        }
+        if (stopped == NULL || job.stopping || !stopped(arg)) continue;
+        job.stopping = true;
+        service_cancel(s->service, job.id);
+    }
+    progress_end(&job.progress);
+    double end = clock_seconds();
+    if (job.first == 0) job.first = end;
+    out->prompt_seconds = job.first - job.start;
+    out->made_seconds = end - job.first;
     return good;
 }
 
@@ -114,10 +126,11 @@ void answer_say(const struct answer *answer)
     size_t computed = answer->prompt_tok - answer->cached_tok;
     say("prompt %zu tokens, %zu of them cached, %.1f tokens/s; answer %zu tokens, %.1f tokens/s; end: %s",
         answer->prompt_tok, answer->cached_tok, rate(computed, answer->prompt_seconds), answer->token_count,
-        rate(answer->token_count, answer->made_seconds), finish_name(answer->finish));
+        rate(answer->token_count, answer->made_seconds), service_finish_name(answer->finish));
 }
 
-static void write_logprobs(json_writer *w, const struct answer *answer, const model *m)
+/* What every rival reads as stands in `texts`, in their order. */
+static void write_logprobs(json_writer *w, const struct answer *answer, view texts, const uint32_t *lengths)
 {
     json_key(w, "logprobs");
     json_begin_array(w);
@@ -129,17 +142,16 @@ static void write_logprobs(json_writer *w, const struct answer *answer, const mo
         json_double(w, (double)answer->logprobs[i]);
         json_key(w, "top");
         json_begin_array(w);
-        for (size_t j = 0; j < answer->top_count; j++) {
-            const struct token_logprob *top = &answer->tops[i * answer->top_count + j];
+        for (size_t j = i * answer->top_count; j < (i + 1) * answer->top_count; j++) {
             json_begin_object(w);
             json_key(w, "token");
-            json_int(w, top->token);
+            json_int(w, answer->tops[j].token);
             json_key(w, "text");
-            json_string(w, (size_t)top->token < tokenizer_count(m->tokenizer) ? tokenizer_text(m->tokenizer, top->token)
-                                                                               : view_of(""));
+            json_string(w, (view){ texts.ptr, lengths[j] });
             json_key(w, "logprob");
-            json_double(w, (double)top->logprob);
+            json_double(w, (double)answer->tops[j].logprob);
             json_end_object(w);
+            texts = view_after(texts, lengths[j]);
         }
         json_end_array(w);
         json_end_object(w);
@@ -147,15 +159,27 @@ static void write_logprobs(json_writer *w, const struct answer *answer, const mo
     json_end_array(w);
 }
 
-bool answer_write(const struct answer *answer, const model *m, const char *path, uint64_t seed, arena *a, view *out,
-                  err *e)
+static bool top_texts(const struct answer *answer, struct served *s, arena *a, view *texts, const uint32_t **lengths,
+                      err *e)
+{
+    size_t count = answer->token_count * answer->top_count;
+    int32_t *ids = ARENA_ARRAY(a, int32_t, count, "token ids", e);
+    if (ids == NULL) return false;
+    for (size_t i = 0; i < count; i++) ids[i] = answer->tops[i].token;
+    return served_pieces(s, ids, count, a, texts, lengths, e);
+}
+
+bool answer_write(const struct answer *answer, struct served *s, uint64_t seed, arena *a, view *out, err *e)
 {
     json_writer w;
+    view texts;
+    const uint32_t *lengths;
+    if (answer->logprobs != NULL && !top_texts(answer, s, a, &texts, &lengths, e)) return false;
     json_writer_start(&w, a, JSON_BYTES_MAX, e);
     w.spaced = true;
     json_begin_object(&w);
     json_key(&w, "model");
-    json_text(&w, path);
+    json_text(&w, s->path);
     json_key(&w, "text");
     json_string(&w, answer->text);
     if (answer->reasoning.len_bytes > 0) {
@@ -175,14 +199,14 @@ bool answer_write(const struct answer *answer, const model *m, const char *path,
     json_key(&w, "cached_tokens");
     json_uint(&w, answer->cached_tok);
     json_key(&w, "finish");
-    json_text(&w, finish_name(answer->finish));
+    json_text(&w, service_finish_name(answer->finish));
     json_key(&w, "seed");
     json_uint(&w, seed);
     json_key(&w, "prefill_tok_s");
     json_double(&w, rate(answer->prompt_tok - answer->cached_tok, answer->prompt_seconds));
     json_key(&w, "decode_tok_s");
     json_double(&w, rate(answer->token_count, answer->made_seconds));
-    if (answer->logprobs != NULL) write_logprobs(&w, answer, m);
+    if (answer->logprobs != NULL) write_logprobs(&w, answer, texts, lengths);
     json_end_object(&w);
     return json_done(&w, out);
 }

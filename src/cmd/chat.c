@@ -39,9 +39,9 @@ static void said(struct chatting *c, const struct answer *answer)
     c->last.text = view_of(""); /* its memory goes with the turn */
     c->has_last = true;
     if (c->r->set->stats) answer_say(answer);
-    if (answer->finish == FINISH_CONTEXT)
-        say("context: all %zu tokens are used; start anew with /clear, or give more with --ctx",
-            session_ctx_tok(c->r->s));
+    if (answer->finish == SERVICE_CONTEXT)
+        say("context: all %llu tokens are used; start anew with /clear, or give more with --ctx",
+            (unsigned long long)c->r->o.engine.ctx_tok);
 }
 
 /* On an error the conversation is as it was before. */
@@ -123,7 +123,7 @@ static void slash_retry(struct chatting *c, view rest)
     view text;
     (void)rest;
     if (!take_back(c, &text)) return;
-    session_seed(c->r->s, ++c->r->seed); /* the same seed would give the same answer */
+    c->r->ask.sampling.seed++; /* the same seed would give the same answer */
     answer_entry(c, text);
 }
 
@@ -137,10 +137,9 @@ static void slash_edit(struct chatting *c, view rest)
 static void slash_stats(struct chatting *c, view rest)
 {
     (void)rest;
-    size_t count;
-    session_tokens(c->r->s, &count);
     if (c->has_last) answer_say(&c->last);
-    say("conversation: %zu of %zu tokens, seed %llu", count, session_ctx_tok(c->r->s), (unsigned long long)c->r->seed);
+    say("conversation: %zu of %llu tokens, seed %llu", c->r->id_count, (unsigned long long)c->r->o.engine.ctx_tok,
+        (unsigned long long)c->r->ask.sampling.seed);
 }
 
 /* The next prompt has nothing in common with what is computed, so nothing else is to be done. */
@@ -149,7 +148,7 @@ static void slash_clear(struct chatting *c, view rest)
     (void)rest;
     bool keeps_system = c->r->templated && c->r->talk.message_count > 0 && c->r->talk.messages[0].role == ROLE_SYSTEM;
     if (c->r->templated) talk_cut(&c->r->talk, keeps_system ? 1 : 0);
-    session_clear(c->r->s);
+    c->r->id_count = 0;
 }
 
 static void slash_quit(struct chatting *c, view rest)

@@ -1,11 +1,11 @@
 /* Replies: see hearing.h. */
 #include "cmd/hearing.h"
 
+#include "base/limits.h"
 #include "base/utf8.h"
+#include "format/json.h"
 
-/* Addresses, not memory. */
-#define HEARD_BYTES ((size_t)TEMPLATE_OUTPUT_MAX)
-#define PARSER_BYTES ((size_t)1 << 28)
+#define HEARD_BYTES ((size_t)TEMPLATE_OUTPUT_MAX) /* addresses, not memory */
 
 static view heard_text(const struct heard *heard)
 {
@@ -53,74 +53,58 @@ static void show_call(struct hearing *h)
     h->show(h->arg, view_of("\n"), false);
 }
 
-static void take_event(void *arg, const struct reply_event *event)
+static void add_line_end(struct hearing *h)
 {
-    struct hearing *h = arg;
-    switch (event->type) {
-    case REPLY_REASONING: add(h, &h->reasoning, event->text); break;
-    case REPLY_CONTENT: add(h, &h->content, event->text); break;
-    case REPLY_BLOCK: add(h, &h->content, view_of(h->content.arena.used_bytes > 0 ? "\n" : "")); break;
-    case REPLY_CALL_BEGIN:
-        add(h, &h->calls, view_of(event->call == 0 ? "[" : ", "));
-        add(h, &h->calls, view_of("{\"type\": \"function\", \"function\": "));
-        h->calls.shown_bytes = h->calls.arena.used_bytes; /* what is shown begins here */
-        add(h, &h->calls, view_of("{\"name\": "));
-        add_name(h, event->name);
-        add(h, &h->calls, view_of(", \"arguments\": "));
-        break;
-    case REPLY_CALL_ARGS: add(h, &h->calls, event->text); break;
-    case REPLY_CALL_END:
+    if (h->content.arena.used_bytes > 0) add(h, &h->content, view_of("\n"));
+}
+
+static void begin_call(struct hearing *h, view name)
+{
+    add(h, &h->calls, view_of(h->calls.arena.used_bytes == 0 ? "[" : ", "));
+    add(h, &h->calls, view_of("{\"type\": \"function\", \"function\": "));
+    h->calls.shown_bytes = h->calls.arena.used_bytes; /* what is shown begins here */
+    add(h, &h->calls, view_of("{\"name\": "));
+    add_name(h, name);
+    add(h, &h->calls, view_of(", \"arguments\": "));
+}
+
+void hearing_take(struct hearing *h, const struct service_event *delta)
+{
+    switch (delta->part) {
+    case TEXT_REASONING: add(h, &h->reasoning, delta->text); break;
+    case TEXT_CONTENT: add(h, &h->content, delta->text); break;
+    case TEXT_BLOCK: add_line_end(h); break;
+    case TEXT_CALL_BEGIN: begin_call(h, delta->name); break;
+    case TEXT_CALL_ARGS: add(h, &h->calls, delta->text); break;
+    case TEXT_CALL_END:
         add(h, &h->calls, view_of("}"));
         show_call(h);
         break;
-    case REPLY_ERROR:
-    case REPLY_END: break;
+    case TEXT_CALL_BAD:
+    case TEXT_CALL_CUT: break;
     }
 }
 
-/* The texts of the vocabulary's control tokens: markers among them count only as tokens. */
-static bool find_control(struct hearing *h, const tokenizer *t, err *e)
-{
-    size_t count = tokenizer_count(t), used = 0;
-    for (size_t id = 0; id < count; id++) used += tokenizer_kind(t, (int32_t)id) == TOKEN_CONTROL;
-    view *texts = ARENA_ARRAY(&h->arena, view, used, "control tokens", e);
-    if (texts == NULL) return false;
-    h->setup.control = texts;
-    for (size_t id = 0; id < count; id++)
-        if (tokenizer_kind(t, (int32_t)id) == TOKEN_CONTROL)
-            texts[h->setup.control_count++] = tokenizer_text(t, (int32_t)id);
-    return true;
-}
-
-bool hearing_new(struct hearing *h, const model *m, struct renderer *r, err *e)
+bool hearing_new(struct hearing *h, err *e)
 {
     *h = (struct hearing){ 0 };
-    if (!arena_new(&h->arena, ((size_t)1 << 20) + tokenizer_count(m->tokenizer) * sizeof(view), e) ||
-        !arena_new(&h->parser_arena, PARSER_BYTES, e) || !arena_new(&h->content.arena, HEARD_BYTES, e) ||
-        !arena_new(&h->reasoning.arena, HEARD_BYTES, e) || !arena_new(&h->calls.arena, HEARD_BYTES, e) ||
-        !find_control(h, m->tokenizer, e)) {
-        hearing_free(h);
-        return false;
-    }
-    arena_rewind(&r->scratch, 0);
-    reply_derive(r->t, &r->options, &r->scratch, &h->setup.format);
-    /* What it found may lie in the scratch memory, which the next rendering takes. */
-    return arena_copy(&h->arena, h->setup.format.turn_end, &h->setup.format.turn_end, "end of turn", e);
+    if (arena_new(&h->content.arena, HEARD_BYTES, e) && arena_new(&h->reasoning.arena, HEARD_BYTES, e) &&
+        arena_new(&h->calls.arena, HEARD_BYTES, e))
+        return true;
+    hearing_free(h);
+    return false;
 }
 
 void hearing_free(struct hearing *h)
 {
-    arena_free(&h->arena);
-    arena_free(&h->parser_arena);
     arena_free(&h->content.arena);
     arena_free(&h->reasoning.arena);
     arena_free(&h->calls.arena);
     *h = (struct hearing){ 0 };
 }
 
-bool hearing_begin(struct hearing *h, view prompt, hearing_show *show, void *arg, err *e)
+void hearing_begin(struct hearing *h, hearing_show *show, void *arg)
 {
-    arena_rewind(&h->parser_arena, 0);
     arena_rewind(&h->content.arena, 0);
     arena_rewind(&h->reasoning.arena, 0);
     arena_rewind(&h->calls.arena, 0);
@@ -128,22 +112,10 @@ bool hearing_begin(struct hearing *h, view prompt, hearing_show *show, void *arg
     h->show = show;
     h->arg = arg;
     h->failed = false;
-    h->parser = NULL;
-    if (h->setup.format.family == NULL) return true;
-    h->setup.in_reasoning = reply_starts_in_reasoning(&h->setup.format, prompt);
-    return reply_new(&h->setup, take_event, h, &h->parser_arena, &h->parser, e);
 }
 
-void hearing_feed(struct hearing *h, view text, bool is_control)
+bool hearing_end(struct hearing *h, err *e)
 {
-    if (h->parser != NULL) reply_feed(h->parser, text, is_control);
-    else if (!is_control) add(h, &h->content, text);
-}
-
-bool hearing_end(struct hearing *h, bool cut, err *e)
-{
-    if (h->parser != NULL) reply_finish(h->parser, cut);
-    h->parser = NULL;
     if (h->calls.arena.used_bytes > 0) add(h, &h->calls, view_of("]"));
     show_new(h, &h->reasoning, true);
     show_new(h, &h->content, true);

@@ -55,13 +55,6 @@ struct opened {
 bool open_model(struct opened *o, const char *word, const struct compute_options *c, err *e);
 void close_model(struct opened *o);
 
-/* The planned context: --ctx, or what the model and the memory allow; a remark says where memory cut it.
- * Errors: ERR_MEMORY, naming what is needed and what there is. */
-bool plan_session(const struct opened *o, const struct compute_options *c, struct session_settings *set, err *e);
-
-/* Fills set->sample and set->stops from the options; what they point at is in o->arena. */
-bool plan_draws(struct opened *o, const struct draw_options *d, struct session_settings *set, err *e);
-
 /* A whole text or list of ids: a file, or "-" for standard input. */
 bool text_read(const char *path, arena *a, view *out, err *e);
 

@@ -2,7 +2,7 @@
 #include "base/file.h"
 #include "cmd/open.h"
 #include "cmd/out.h"
-#include "cmd/rendering.h"
+#include "orchestrator/rendering.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -4,26 +4,16 @@
 #include "base/checked.h"
 #include "base/limits.h"
 
-enum { CHUNK_DEFAULT_TOK = 512 };
-#define LOGIT_BYTES_MAX ((size_t)256 << 20) /* of one chunk's rows, where the chunk is ours to choose */
-
-static size_t chunk_of(const struct opened *o, size_t ctx_tok, size_t chunk_tok)
-{
-    if (chunk_tok == 0) {
-        size_t rows = LOGIT_BYTES_MAX / (o->model.hyper.vocab * sizeof(float));
-        chunk_tok = min_size(CHUNK_DEFAULT_TOK, max_size(1, rows));
-    }
-    return min_size(chunk_tok, ctx_tok);
-}
+enum { CHUNK_DEFAULT_TOK = 512, LOGIT_ROWS = 32 /* at once: 20 MB of a vocabulary of 152 thousand */ };
 
 bool rows_new(struct rows *r, const struct opened *o, size_t ctx_tok, size_t chunk_tok, err *e)
 {
     const struct hyper *h = &o->model.hyper;
-    *r = (struct rows){ .o = o, .chunk_tok = chunk_of(o, ctx_tok, chunk_tok) };
+    *r = (struct rows){ .o = o, .chunk_tok = min_size(chunk_tok > 0 ? chunk_tok : CHUNK_DEFAULT_TOK, ctx_tok) };
     struct kv_shape shape = { .type = o->kv, .layers = h->layers, .kv_heads = h->kv_heads, .key_dim = h->key_dim,
                               .value_dim = h->value_dim };
-    struct graph_settings set = { .chunk_tok = r->chunk_tok, .logit_rows = r->chunk_tok, .ctx_tok = ctx_tok,
-                                  .activations_f32 = o->activations_f32 };
+    struct graph_settings set = { .chunk_tok = r->chunk_tok, .logit_rows = min_size(LOGIT_ROWS, r->chunk_tok),
+                                  .ctx_tok = ctx_tok, .activations_f32 = o->activations_f32 };
     bool good = arena_new(&r->arena, ((size_t)1 << 20) + ctx_tok * 8 + r->chunk_tok * sizeof *r->step, e) &&
                 kv_pool_new(&r->pool, &shape, ceil_div(ctx_tok, PAGE_TOK), &r->arena, e) &&
                 kv_seq_new(&r->seq, &r->pool, ctx_tok, &r->arena, e) &&
@@ -50,7 +40,8 @@ bool rows_compute(struct rows *r, const int32_t *ids, size_t count, size_t wante
         for (size_t i = 0; i < step; i++) r->step[i] = (struct step_token){ &r->seq, ids[at + i], at + i >= wanted };
         if (!graph_step(r->graph, r->step, step, e)) return false;
         at += step;
-        if (first < at && !fn(arg, r->graph, first, at - first, e)) return false;
+        for (size_t rows; (rows = graph_logit_rows(r->graph)) > 0; first += rows)
+            if (!fn(arg, r->graph, first, rows, e) || !graph_more_logits(r->graph, e)) return false;
     }
     return true;
 }

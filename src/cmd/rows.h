@@ -15,12 +15,12 @@ struct rows {
     struct step_token *step;
 };
 
-/* Plans `ctx_tok` positions and chunks of `chunk_tok` (0: as many as keep the rows of logits under a named bound).
+/* Plans `ctx_tok` positions and chunks of `chunk_tok` (0: 512).
  * Undo with rows_free. */
 bool rows_new(struct rows *r, const struct opened *o, size_t ctx_tok, size_t chunk_tok, err *e);
 void rows_free(struct rows *r);
 
-/* Called after each chunk: rows 0..count-1 of the graph belong to positions first..first+count-1. */
+/* Called in order of positions: rows 0..count-1 of the graph belong to positions first..first+count-1. */
 typedef bool rows_fn(void *arg, const graph *g, size_t first, size_t count, err *e);
 
 /* Forgets what was computed, computes `ids`, and hands out the rows of positions from `wanted` on. */

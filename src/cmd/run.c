@@ -1,6 +1,7 @@
 /* hearth run: one answer, or a chat where there is no prompt and a terminal. */
 #include "cmd/run.h"
 
+#include "base/checked.h"
 #include "base/file.h"
 #include "base/limits.h"
 #include "cmd/out.h"
@@ -8,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/signalfd.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { RAW_TOKENS = 256 }; /* a text that is only carried on has no end of its own */
@@ -17,7 +19,7 @@ enum { RAW_TOKENS = 256 }; /* a text that is only carried on has no end of its o
 static const struct option ROWS[] = {
     { "-p", "TEXT", OPTION_TEXT, AT(prompt), 0, 0, NULL, NULL, "the prompt; - reads it from input" },
     { "--file", "FILE", OPTION_TEXT, AT(file), 0, 0, NULL, NULL, NULL },
-    { "--system", "TEXT", OPTION_TEXT, AT(system), 0, 0, NULL, NULL, "the system message" },
+    { "--system", "TEXT", OPTION_TEXT, AT(system), 0, 0, NULL, NULL, NULL },
     { "-n", "N", OPTION_COUNT, AT(made), 1, CTX_TOK_MAX, NULL, NULL,
       "tokens to make at most (raw: 256; else the context)" },
     { "--raw", NULL, OPTION_FLAG, AT(raw), 0, 0, NULL, NULL, "carry on the text as it is, no chat template" },
@@ -30,6 +32,7 @@ static const struct option ROWS[] = {
     { "--messages", "FILE", OPTION_TEXT, AT(messages), 0, 0, NULL, NULL, NULL },
     { "--tools", "FILE", OPTION_TEXT, AT(tools), 0, 0, NULL, NULL, NULL },
     { "--logprobs", "N", OPTION_COUNT, AT(logprobs), 0, 100, NULL, NULL, NULL },
+    { "--no-jail", NULL, OPTION_FLAG, AT(no_jail), 0, 0, NULL, NULL, NULL },
 };
 
 /* Where the words leave it open: one word is a model if it names one, else a prompt for the model that ships. */
@@ -52,79 +55,63 @@ static void take_words(const struct command_line *line, const char **model_word,
 
 /* ---- turns ---- */
 
-/* The tokens so far and the ids of `text` behind them. */
-static bool raw_ids(struct running *r, view text, int32_t **out, size_t *count, err *e)
+/* The conversation's ids, for text that is carried on and for /stats. */
+static bool keep_ids(struct running *r, const struct answer *answer)
 {
-    size_t old, added;
-    int32_t *ids;
-    const int32_t *so_far = session_tokens(r->s, &old);
-    arena *a = &r->o.arena;
-    bool good = old == 0 ? ids_of_prompt(r->o.model.tokenizer, text, r->set->special, a, &ids, &added, e)
-                         : ids_of_text(r->o.model.tokenizer, text, r->set->special, a, &ids, &added, e);
-    if (!good) return false;
-    *out = ARENA_ARRAY(a, int32_t, old + added, "token ids", e);
-    if (*out == NULL) return false;
-    memcpy(*out, so_far, old * sizeof *ids);
-    memcpy(*out + old, ids, added * sizeof *ids);
-    *count = old + added;
+    size_t count = answer->prompt != NULL ? answer->prompt_tok : 0;
+    if (count + answer->token_count > r->o.engine.ctx_tok) return false;
+    if (count > 0) memcpy(r->ids, answer->prompt, count * sizeof *r->ids);
+    memcpy(r->ids + count, answer->tokens, answer->token_count * sizeof *r->ids);
+    r->id_count = count + answer->token_count;
     return true;
 }
 
-/* Between the loop over tokens and the listener. */
-struct relay {
-    struct running *r;
-    const struct listener *listener;
-};
-
-static void relay_text(void *arg, view text)
+static bool make(struct running *r, struct service_ask *ask, const struct listener *listener, struct answer *out,
+                 err *e)
 {
-    const struct relay *relay = arg;
-    if (relay->r->templated) hearing_feed(&relay->r->hearing, text, false);
-    else if (relay->listener->show != NULL) relay->listener->show(relay->listener->arg, text, false);
-}
-
-static void relay_control(void *arg, view text)
-{
-    const struct relay *relay = arg;
-    if (relay->r->templated) hearing_feed(&relay->r->hearing, text, true);
-}
-
-static bool relay_stopped(void *arg)
-{
-    const struct relay *relay = arg;
-    return relay->listener->stopped != NULL && relay->listener->stopped(relay->listener->arg);
-}
-
-static bool answer_ids(struct running *r, const int32_t *ids, size_t count, const struct listener *listener,
-                       struct answer *out, err *e)
-{
-    struct relay relay = { r, listener };
-    struct answer_hooks hooks = { relay_text, relay_control, relay_stopped, &relay };
-    return answer_make(r->s, &r->o.model, ids, count, r->made, r->set->logprobs, &hooks, &r->o.arena, out, e);
-}
-
-bool run_answer(struct running *r, const struct listener *listener, struct answer *out, err *e)
-{
-    const int32_t *ids;
-    size_t count;
     struct hearing *h = &r->hearing;
-    if (!talk_prompt(&r->talk, &ids, &count, e) ||
-        !hearing_begin(h, talk_rendered(&r->talk), listener->show, listener->arg, e) ||
-        !answer_ids(r, ids, count, listener, out, e) || !hearing_end(h, out->finish != FINISH_END, e))
+    ask->max_tok = (uint32_t)r->made;
+    ask->logprobs = r->set->logprobs > 0;
+    ask->top_count = (uint32_t)min_size(r->set->logprobs, r->o.engine.vocab);
+    hearing_begin(h, listener->show, listener->arg);
+    if (!answer_make(&r->o, ask, h, listener->stopped, listener->arg, &r->o.arena, out, e) || !hearing_end(h, e))
         return false;
     out->text = hearing_content(h);
     out->reasoning = hearing_reasoning(h);
     out->calls = hearing_calls(h);
-    return talk_answer(&r->talk, out->tokens, out->token_count, e) &&
+    keep_ids(r, out);
+    return true;
+}
+
+/* The time as people here read it: seconds since 1970 of the local clock, for templates that print the date. */
+static int64_t local_clock(void)
+{
+    time_t now = time(NULL);
+    struct tm local;
+    return (int64_t)now + (localtime_r(&now, &local) != NULL ? local.tm_gmtoff : 0);
+}
+
+bool run_answer(struct running *r, const struct listener *listener, struct answer *out, err *e)
+{
+    struct service_ask ask = r->ask;
+    ask.kind = SERVICE_CHAT;
+    ask.talk = 1;
+    ask.clock_s = local_clock();
+    ask.tools = r->talk.tools;
+    return talk_messages(&r->talk, &r->o.arena, &ask.messages, &ask.variables, e) && make(r, &ask, listener, out, e) &&
            talk_add(&r->talk, ROLE_ASSISTANT, out->text, out->reasoning, e) && talk_add_calls(&r->talk, out->calls, e);
 }
 
 bool run_turn(struct running *r, view text, const struct listener *listener, struct answer *out, err *e)
 {
-    int32_t *ids;
-    size_t count;
+    struct service_ask ask = r->ask;
     if (r->templated) return talk_add(&r->talk, ROLE_USER, text, view_of(""), e) && run_answer(r, listener, out, e);
-    return raw_ids(r, text, &ids, &count, e) && answer_ids(r, ids, count, listener, out, e);
+    ask.kind = SERVICE_PLAIN;
+    ask.text = text;
+    ask.ids = r->ids;
+    ask.id_count = r->id_count;
+    ask.plain_flags = r->set->special ? TEXT_SPECIAL : 0;
+    return make(r, &ask, listener, out, e);
 }
 
 /* Reasoning is not the answer: it does not go where results go. */
@@ -153,12 +140,13 @@ static bool one_shot(struct running *r, const char *prompt, err *e)
                     : prompt_text(r, prompt, &text, e) && run_turn(r, text, &listener, &answer, e);
     if (!good) return false;
     if (set->json) {
-        if (!answer_write(&answer, &r->o.model, r->o.path, r->seed, &r->o.arena, &json, e)) return false;
+        if (!answer_write(&answer, &r->o, r->ask.sampling.seed, &r->o.arena, &json, e)) return false;
         fwrite(json.ptr, 1, json.len_bytes, stdout);
     }
     printf("\n");
     if (set->stats) answer_say(&answer);
-    if (answer.finish == FINISH_CONTEXT) say("context: all %zu tokens are used (--ctx)", session_ctx_tok(r->s));
+    if (answer.finish == SERVICE_CONTEXT)
+        say("context: all %llu tokens are used (--ctx)", (unsigned long long)r->o.engine.ctx_tok);
     return true;
 }
 
@@ -168,35 +156,32 @@ static bool one_shot(struct running *r, const char *prompt, err *e)
 static bool open_talk(struct running *r, err *e)
 {
     const struct run_options *set = r->set;
-    view source = r->o.model.chat_template;
-    if (set->template_file != NULL && !file_read(set->template_file, TEMPLATE_BYTES_MAX, &r->o.arena, &source, e))
-        return false;
-    r->templated = !set->raw && source.len_bytes > 0;
     const char *needs = set->system != NULL ? "--system" : set->messages != NULL ? "--messages" : "--tools";
+    r->templated = !set->raw && r->o.text.has_template;
     if (!r->templated && (set->system != NULL || set->messages != NULL || set->tools != NULL))
         return fail(e, ERR_MISSING, ERR_NO_OFFSET, "%s: %s has no chat template (--template FILE)", needs,
                     set->raw ? "raw text" : r->o.path);
     r->made = set->made > 0 || r->templated ? set->made : RAW_TOKENS;
+    if (!hearing_new(&r->hearing, e)) return false;
     if (!r->templated) return true;
-    if (!talk_new(&r->talk, &r->o.model, source, session_ctx_tok(r->s), e) ||
-        !hearing_new(&r->hearing, &r->o.model, &r->talk.renderer, e))
-        return false;
+    if (!talk_new(&r->talk, e)) return false;
     r->talk.think = set->think ? THINK_YES : set->no_think ? THINK_NO : THINK_UNSET;
     if (set->tools != NULL && !talk_tools(&r->talk, set->tools, e)) return false;
-    r->hearing.setup.tools = r->talk.reply_tools;
-    r->hearing.setup.tool_count = r->talk.tool_count;
     return (set->messages == NULL || talk_load(&r->talk, set->messages, e)) &&
            (set->system == NULL || talk_add(&r->talk, ROLE_SYSTEM, view_of(set->system), view_of(""), e));
 }
 
-static bool open_session(struct running *r, const struct compute_options *c, const struct draw_options *d,
-                         const char *model_word, err *e)
+/* A template of the user's own is read here and parsed in the text worker. */
+static bool open_all(struct running *r, const struct compute_options *c, const struct draw_options *d,
+                     const char *model_word, arena *a, err *e)
 {
-    struct session_settings set = { 0 };
-    if (!open_model(&r->o, model_word, c, e)) return false;
-    if (r->o.model.tokenizer == NULL) return fail(e, ERR_MISSING, ERR_NO_OFFSET, "%s: holds no vocabulary", r->o.path);
-    return plan_session(&r->o, c, &set, e) && plan_draws(&r->o, d, &set, e) &&
-           session_new(&r->s, &r->o.model, &r->o.kernels, r->o.team, &set, e) && open_talk(r, e);
+    const struct run_options *set = r->set;
+    struct jail_choice jail = { .no_jail = set->no_jail, .policy = set->policy };
+    view source = { 0 };
+    if (set->template_file != NULL && !file_read(set->template_file, TEMPLATE_BYTES_MAX, a, &source, e)) return false;
+    if (!served_open(&r->o, model_word, c, &jail, source, e)) return false;
+    r->ids = ARENA_ARRAY(&r->o.arena, int32_t, r->o.engine.ctx_tok, "token ids", e);
+    return r->ids != NULL && served_draws(&r->o, d, &r->ask, e) && open_talk(r, e);
 }
 
 /* Ctrl-C as something to read. Blocked before any thread is made: each takes the mask of its maker. */
@@ -229,13 +214,16 @@ int cmd_run(int argc, char **argv)
     const char *model_word, *prompt = set.prompt;
     take_words(&line, &model_word, &prompt);
     bool chats = prompt == NULL && set.file == NULL && set.messages == NULL && !set.json && isatty(STDIN_FILENO);
-    struct running r = { .set = &set, .seed = draws.seed, .interrupts = chats ? take_interrupts() : -1 };
+    struct running r = { .set = &set, .interrupts = chats ? take_interrupts() : -1 };
+    arena files = { 0 };
     err e = { 0 };
-    bool good = open_session(&r, &compute, &draws, model_word, &e) && (chats ? chat(&r, &e) : one_shot(&r, prompt, &e));
+    bool good = arena_new(&files, TEMPLATE_BYTES_MAX * 2, &e) &&
+                open_all(&r, &compute, &draws, model_word, &files, &e) &&
+                (chats ? chat(&r, &e) : one_shot(&r, prompt, &e));
     hearing_free(&r.hearing);
     talk_free(&r.talk);
-    session_free(r.s);
-    close_model(&r.o);
+    served_close(&r.o);
+    arena_free(&files);
     if (r.interrupts >= 0) close(r.interrupts);
     return good ? EXIT_GOOD : say_error(&e);
 }

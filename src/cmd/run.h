@@ -3,25 +3,24 @@
 #define HEARTH_CMD_RUN_H
 
 #include "cmd/answer.h"
-#include "cmd/hearing.h"
-#include "cmd/open.h"
 #include "cmd/talk.h"
 
 struct run_options {
-    bool raw, json, stats, special, think, no_think;
+    bool raw, json, stats, special, think, no_think, no_jail;
     size_t made, logprobs;
-    const char *prompt, *file, *system, *template_file, *messages, *tools;
+    const char *prompt, *file, *system, *template_file, *messages, *tools, *policy;
 };
 
 /* A model that is ready to answer. */
 struct running {
-    struct opened o;
-    session *s;
+    struct served o;
     struct talk talk;
     struct hearing hearing;
-    bool templated; /* talk and hearing are open: the model's chat template is used */
+    bool templated;         /* talk is open: the model's chat template is used */
     const struct run_options *set;
-    uint64_t seed;
+    struct service_ask ask; /* what every answer has in common: drawing, stop texts; the seed is in it */
+    int32_t *ids;           /* of the conversation so far: raw text is carried on behind them */
+    size_t id_count;
     size_t made;    /* tokens of one answer at most; 0: up to the context */
     int interrupts; /* a descriptor that becomes readable with Ctrl-C; -1: Ctrl-C ends the program */
 };
@@ -29,7 +28,7 @@ struct running {
 /* Who listens to an answer; both may be NULL. */
 struct listener {
     hearing_show *show;
-    bool (*stopped)(void *arg); /* true ends it */
+    answer_stopped *stopped;
     void *arg;
 };
 

@@ -3,21 +3,19 @@
 
 #include "base/checked.h"
 #include "base/file.h"
+#include "base/limits.h"
+#include "format/json.h"
 
 static const char *const ROLES[] = { "system", "user", "assistant" };
 
-bool talk_new(struct talk *t, const model *m, view source, size_t ctx_tok, err *e)
+/* Addresses: messages of the longest prompts, many times over. */
+#define TALK_BYTES (MESSAGES_MAX * sizeof(struct message) + (size_t)4 * JSON_BYTES_MAX + ((size_t)1 << 34))
+
+bool talk_new(struct talk *t, err *e)
 {
-    *t = (struct talk){ .m = m, .ids_room = ctx_tok };
-    /* Addresses: no text that fits the context is longer than its tokens can be, or than a template may print. */
-    t->text_room = TEMPLATE_OUTPUT_MAX;
-    size_t tables = MESSAGES_MAX * sizeof *t->messages + MARKS_MAX * sizeof *t->marks + ctx_tok * sizeof *t->ids;
-    if (renderer_new(&t->renderer, source, m->tokenizer, e) &&
-        arena_new(&t->arena, tables + t->text_room + (size_t)4 * JSON_BYTES_MAX + ((size_t)1 << 34), e) &&
-        (t->messages = ARENA_ARRAY(&t->arena, struct message, MESSAGES_MAX, "messages", e)) != NULL &&
-        (t->marks = ARENA_ARRAY(&t->arena, struct mark, MARKS_MAX, "marks", e)) != NULL &&
-        (t->ids = ARENA_ARRAY(&t->arena, int32_t, ctx_tok, "token ids", e)) != NULL &&
-        (t->text = ARENA_ARRAY(&t->arena, uint8_t, t->text_room, "text", e)) != NULL)
+    *t = (struct talk){ 0 };
+    if (arena_new(&t->arena, TALK_BYTES, e) &&
+        (t->messages = ARENA_ARRAY(&t->arena, struct message, MESSAGES_MAX, "messages", e)) != NULL)
         return true;
     talk_free(t);
     return false;
@@ -25,7 +23,6 @@ bool talk_new(struct talk *t, const model *m, view source, size_t ctx_tok, err *
 
 void talk_free(struct talk *t)
 {
-    renderer_free(&t->renderer);
     arena_free(&t->arena);
     *t = (struct talk){ 0 };
 }
@@ -55,8 +52,8 @@ bool talk_add_calls(struct talk *t, view calls, err *e)
     return arena_copy(&t->arena, calls, &t->messages[t->message_count - 1].calls, "tool calls", e);
 }
 
-/* One schema of the list, as the parser of replies wants it. */
-static bool read_tool(const json_value *item, size_t number, struct reply_tool *out, err *e)
+/* One schema of the list: the text worker would refuse it too, but not say where it stands. */
+static bool check_tool(const json_value *item, size_t number, err *e)
 {
     const json_value *function = json_get(item, "function");
     if (function == NULL) function = item;
@@ -66,7 +63,6 @@ static bool read_tool(const json_value *item, size_t number, struct reply_tool *
     if (parameters != NULL && parameters->type != JSON_OBJECT && parameters->type != JSON_NULL)
         return fail(e, ERR_VALUE, parameters->offset, "tool %zu, %.*s: the parameters are no object", number,
                     (int)min_size(name->text.len_bytes, 60), (const char *)name->text.ptr);
-    *out = (struct reply_tool){ name->text, parameters != NULL && parameters->type == JSON_OBJECT ? parameters : NULL };
     return true;
 }
 
@@ -74,19 +70,14 @@ bool talk_tools(struct talk *t, const char *path, err *e)
 {
     view text;
     const json_value *list;
+    size_t number = 0;
     if (!file_read(path, JSON_BYTES_MAX, &t->arena, &text, e)) return false;
     bool good = json_parse(text, &t->arena, &list, e) &&
                 (list->type == JSON_ARRAY || fail(e, ERR_VALUE, list->offset, "not a list of tools")) &&
-                (list->count <= TOOLS_MAX || fail(e, ERR_LIMIT, 0, "%u tools, at most %d", list->count, TOOLS_MAX)) &&
-                (t->reply_tools = ARENA_ARRAY(&t->arena, struct reply_tool, list->count, "tools", e)) != NULL;
-    t->tool_count = 0;
-    if (good) JSON_EACH(item, list)
-    {
-        good = good && read_tool(item, t->tool_count + 1, &t->reply_tools[t->tool_count], e);
-        t->tool_count++;
-    }
+                (list->count <= TOOLS_MAX || fail(e, ERR_LIMIT, 0, "%u tools, at most %d", list->count, TOOLS_MAX));
+    if (good) JSON_EACH(item, list) good = good && check_tool(item, ++number, e);
     if (!good) err_prefix(e, path);
-    else t->tools = list;
+    else t->tools = text;
     return good;
 }
 
@@ -97,7 +88,6 @@ void talk_cut(struct talk *t, size_t count)
 
 static void write_messages(const struct talk *t, json_writer *w)
 {
-    json_key(w, "messages");
     json_begin_array(w);
     for (size_t i = 0; i < t->message_count; i++) {
         const struct message *message = &t->messages[i];
@@ -119,123 +109,15 @@ static void write_messages(const struct talk *t, json_writer *w)
     json_end_array(w);
 }
 
-static void write_token(const struct talk *t, json_writer *w, const char *name, int32_t id)
+bool talk_messages(const struct talk *t, arena *a, view *messages, view *variables, err *e)
 {
-    json_key(w, name);
-    json_string(w, id >= 0 ? tokenizer_text(t->m->tokenizer, id) : view_of(""));
-}
-
-/* What Hugging Face's apply_chat_template passes, and the switch of the templates that have one. */
-static bool write_vars(struct talk *t, arena *a, view *out, err *e)
-{
-    const struct tokenizer_facts *facts = tokenizer_facts(t->m->tokenizer);
     json_writer w;
     json_writer_start(&w, a, JSON_BYTES_MAX, e);
-    json_begin_object(&w);
     write_messages(t, &w);
-    json_key(&w, "tools");
-    if (t->tools != NULL) json_copy(&w, t->tools);
-    else json_null(&w);
-    json_key(&w, "documents");
-    json_null(&w);
-    json_key(&w, "add_generation_prompt");
-    json_bool(&w, true);
-    write_token(t, &w, "bos_token", facts->bos);
-    write_token(t, &w, "eos_token", facts->eos);
-    if (t->think != THINK_UNSET) {
-        json_key(&w, "enable_thinking");
-        json_bool(&w, t->think == THINK_YES);
-        json_key(&w, "thinking");
-        json_bool(&w, t->think == THINK_YES);
-    }
-    json_end_object(&w);
-    return json_done(&w, out);
-}
-
-/* ---- ids ---- */
-
-static void add_mark(struct talk *t)
-{
-    if (t->mark_count == MARKS_MAX) { /* the oldest half goes: it only costs computing again */
-        t->mark_count /= 2;
-        memmove(t->marks, t->marks + t->mark_count, t->mark_count * sizeof *t->marks);
-    }
-    t->marks[t->mark_count++] = (struct mark){ t->text_bytes, t->ids_count };
-}
-
-/* Goes back to the last mark whose text the new rendering begins with. */
-static void keep_prefix(struct talk *t, view text)
-{
-    while (t->mark_count > 0) {
-        const struct mark *mark = &t->marks[t->mark_count - 1];
-        if (mark->text_bytes <= text.len_bytes && memcmp(t->text, text.ptr, mark->text_bytes) == 0) {
-            t->text_bytes = mark->text_bytes;
-            t->ids_count = mark->ids_count;
-            return;
-        }
-        t->mark_count--;
-    }
-    t->text_bytes = t->ids_count = 0;
-}
-
-static bool add_ids(struct talk *t, const int32_t *ids, size_t count, err *e)
-{
-    if (count > t->ids_room - t->ids_count)
-        return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "conversation: %zu tokens, the context holds %zu (--ctx)",
-                    t->ids_count + count, t->ids_room);
-    memcpy(t->ids + t->ids_count, ids, count * sizeof *ids);
-    t->ids_count += count;
-    return true;
-}
-
-static bool add_text(struct talk *t, view text, err *e)
-{
-    if (text.len_bytes > t->text_room - t->text_bytes)
-        return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "conversation: over %zu bytes", t->text_room);
-    memcpy(t->text + t->text_bytes, text.ptr, text.len_bytes);
-    t->text_bytes += text.len_bytes;
-    return true;
-}
-
-bool talk_prompt(struct talk *t, const int32_t **ids, size_t *count, err *e)
-{
-    const struct tokenizer_facts *facts = tokenizer_facts(t->m->tokenizer);
-    struct rendered text;
-    view json;
-    int32_t *added;
-    size_t added_count, mark = t->arena.used_bytes;
-    if (!write_vars(t, &t->arena, &json, e) || !renderer_text(&t->renderer, json, &text, e)) return false;
-    keep_prefix(t, text.text);
-    if (!renderer_ids(&t->renderer, &text, t->text_bytes, &t->arena, &added, &added_count, e)) return false;
-    bool begins = t->ids_count == 0 && facts->add_bos && facts->bos >= 0 &&
-                  (added_count == 0 || added[0] != facts->bos);
-    bool good = (!begins || add_ids(t, &facts->bos, 1, e)) && add_ids(t, added, added_count, e) &&
-                add_text(t, view_after(text.text, t->text_bytes), e);
-    arena_rewind(&t->arena, mark);
-    if (!good) return false;
-    add_mark(t);
-    *ids = t->ids;
-    *count = t->ids_count;
-    return true;
-}
-
-view talk_rendered(const struct talk *t)
-{
-    return (view){ t->text, t->text_bytes };
-}
-
-bool talk_answer(struct talk *t, const int32_t *ids, size_t count, err *e)
-{
-    uint8_t piece[TOKEN_BYTES_MAX];
-    decoder d = { .inside = true };
-    for (size_t i = 0; i < count; i++) {
-        size_t len = 0;
-        bool known = (size_t)ids[i] < tokenizer_count(t->m->tokenizer);
-        if (i + 1 == count && model_ends(t->m, ids[i])) add_mark(t); /* templates may end a turn in another way */
-        if (known && !decoder_next(&d, t->m->tokenizer, ids[i], true, piece, &len, e)) return false;
-        if (!add_ids(t, &ids[i], 1, e) || !add_text(t, (view){ piece, len }, e)) return false;
-    }
-    add_mark(t);
+    if (!json_done(&w, messages)) return false;
+    *variables = view_of(t->think == THINK_UNSET ? ""
+                         : t->think == THINK_YES ? "{\"enable_thinking\": true, \"thinking\": true}"
+                                                 : "{\"enable_thinking\": false, \"thinking\": false}");
     return true;
 }
 
@@ -249,6 +131,7 @@ bool talk_save(struct talk *t, const char *path, err *e)
     json_writer_start(&w, &t->arena, JSON_BYTES_MAX, e);
     w.spaced = true;
     json_begin_object(&w);
+    json_key(&w, "messages");
     write_messages(t, &w);
     json_key(&w, "add_generation_prompt");
     json_bool(&w, true);

@@ -92,12 +92,31 @@ static double megabytes(size_t bytes)
     return (double)bytes * 1e-6;
 }
 
-/* The time estimate is a step really made: weights are thrown away with the process. */
+enum { DRY_STEPS = 5 };
+
+/* The median time of some steps; one before them touches the memory. */
+static bool time_steps(struct run *r, double *took, err *e)
+{
+    double times[DRY_STEPS];
+    struct step_result out;
+    if (!run_step(r, &out, e)) return false;
+    for (size_t i = 0; i < DRY_STEPS; i++) {
+        double start = clock_seconds();
+        if (!run_step(r, &out, e)) return false;
+        double t = clock_seconds() - start;
+        size_t at = i;
+        for (; at > 0 && times[at - 1] > t; at--) times[at] = times[at - 1];
+        times[at] = t;
+    }
+    *took = times[DRY_STEPS / 2];
+    return true;
+}
+
+/* The time estimate is of steps really made: weights are thrown away with the process. */
 static bool dry_run(struct run *r, err *e)
 {
-    double peak = peak_rate(r);
+    double peak = peak_rate(r), took;
     const struct settings *s = &r->settings;
-    struct step_result out;
     uint64_t steps = s->optimizer.schedule.steps;
     printf("parameters          %zu (%zu active)\n", r->layout.values, r->layout.active_values);
     printf("memory              %.0f MB planned for %zu tokens a microbatch, %zu microbatches a step\n",
@@ -106,9 +125,7 @@ static bool dry_run(struct run *r, err *e)
            r->shard.doc_count, r->shard.token_count, r->stream.row_count,
            (double)steps * (double)(s->step_tok / s->row_tok) / (double)r->stream.row_count);
     layout_init(&r->layout, r->trainer.params, s->seed);
-    double start = clock_seconds();
-    if (!run_step(r, &out, e)) return false;
-    double took = clock_seconds() - start;
+    if (!time_steps(r, &took, e)) return false;
     double rate = 6 * (double)r->layout.active_values * (double)s->step_tok / took;
     printf(
         "a step              %.2f s, %.0f tokens/s, %.1f GFLOP/s, %.0f %% of the %.1f that %zu threads of %s can do\n",

@@ -10,7 +10,7 @@
 
 #include "base/checked.h"
 #include "base/limits.h"
-#include "base/utf8.h"
+#include "engine/held.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -33,8 +33,7 @@ struct session {
 
     size_t answer_begin; /* index of the answer's first token */
     decoder decoder;
-    uint8_t *text;       /* text_room: bytes of the answer that are not gone yet */
-    size_t text_room, text_len, given;
+    struct held held;
     enum finish finish;
 };
 
@@ -71,14 +70,6 @@ static struct kv_shape shape_of(const model *m, enum kv_type type)
                               .key_dim = m->hyper.key_dim, .value_dim = m->hyper.value_dim };
 }
 
-/* The longest text a token can add, and the longest that may be held back before it. */
-static size_t text_room_of(const struct session_settings *set)
-{
-    size_t longest_stop = 0;
-    for (size_t i = 0; i < set->stop_count; i++) longest_stop = max_size(longest_stop, set->stops[i].len_bytes);
-    return TOKEN_BYTES_MAX + longest_stop + UTF8_BYTES_MAX;
-}
-
 static bool stops_copy(session *s, err *e)
 {
     if (s->set.stop_count > STOPS_MAX)
@@ -92,7 +83,8 @@ static bool stops_copy(session *s, err *e)
                         STOP_BYTES_MAX);
         if (!arena_copy(&s->arena, s->set.stops[i], &copies[i], "stop text", e)) return false;
     }
-    s->set.stops = copies;
+    s->set.stops = s->held.stops = copies;
+    s->held.stop_count = s->set.stop_count;
     return true;
 }
 
@@ -101,9 +93,9 @@ static bool session_plan(session *s, const struct kernels *k, team *t, err *e)
     const struct session_settings *set = &s->set;
     struct graph_settings graph_set = graph_settings_of(set);
     struct kv_shape shape = shape_of(s->m, set->kv);
-    s->text_room = text_room_of(set);
+    s->held.room = held_room(set->stops, set->stop_count, TOKEN_BYTES_MAX);
     /* Addresses, not memory: tables of the context, the sampler's arrays over the vocabulary, stop texts. */
-    size_t arena_bytes = ((size_t)1 << 20) + set->ctx_tok * 64 + s->m->hyper.vocab * 64 + s->text_room +
+    size_t arena_bytes = ((size_t)1 << 20) + set->ctx_tok * 64 + s->m->hyper.vocab * 64 + s->held.room +
                          set->sample.bias_count * sizeof(struct logit_bias) + STOPS_MAX * (STOP_BYTES_MAX + 64);
     return arena_new(&s->arena, arena_bytes, e) && stops_copy(s, e) &&
            kv_pool_new(&s->pool, &shape, ceil_div(set->ctx_tok, PAGE_TOK), &s->arena, e) &&
@@ -111,7 +103,7 @@ static bool session_plan(session *s, const struct kernels *k, team *t, err *e)
            sampler_new(&s->sampler, &set->sample, s->m->hyper.vocab, &s->arena, e) &&
            (s->tokens = ARENA_ARRAY(&s->arena, int32_t, set->ctx_tok, "tokens", e)) != NULL &&
            (s->step = ARENA_ARRAY(&s->arena, struct step_token, graph_set.chunk_tok, "step", e)) != NULL &&
-           (s->text = ARENA_ARRAY(&s->arena, uint8_t, s->text_room, "text", e)) != NULL &&
+           (s->held.text = ARENA_ARRAY(&s->arena, uint8_t, s->held.room, "text", e)) != NULL &&
            graph_new(&s->graph, s->m, k, t, &graph_set, e);
 }
 
@@ -219,72 +211,25 @@ struct prompt_stats session_prompt_stats(const session *s)
 
 /* ---- text ---- */
 
-/* The earliest place where a stop text stands; the longer one of two at the same place makes no difference. */
-static bool find_stop(const session *s, size_t *at)
-{
-    bool found = false;
-    for (size_t i = 0; i < s->set.stop_count; i++) {
-        view stop = s->set.stops[i];
-        const uint8_t *place = memmem(s->text, s->text_len, stop.ptr, stop.len_bytes);
-        if (place == NULL || (found && (size_t)(place - s->text) >= *at)) continue;
-        *at = (size_t)(place - s->text);
-        found = true;
-    }
-    return found;
-}
-
-/* How many bytes can go: nothing behind them may begin a stop text, and no character may be cut. */
-static size_t final_bytes(const session *s)
-{
-    size_t final = s->text_len;
-    for (size_t i = 0; i < s->set.stop_count; i++) {
-        view stop = s->set.stops[i];
-        size_t longest = min_size(stop.len_bytes - 1, s->text_len);
-        for (size_t n = longest; n > 0; n--) /* the text's last n bytes against the stop's first n */
-            if (memcmp(s->text + s->text_len - n, stop.ptr, n) == 0) {
-                final = min_size(final, s->text_len - n);
-                break;
-            }
-    }
-    return final - utf8_tail_bytes((view){ s->text, final });
-}
-
-/* Takes what the last call gave out away, so that `text` holds only what is still held. */
-static void drop_given(session *s)
-{
-    s->text_len -= s->given;
-    memmove(s->text, s->text + s->given, s->text_len);
-    s->given = 0;
-}
-
 /* Rows of a padded vocabulary have no token: they read as nothing. */
 static bool add_token_text(session *s, int32_t token, err *e)
 {
     size_t len = 0;
-    assert(s->text_room - s->text_len >= TOKEN_BYTES_MAX); /* what is held is shorter than the longest stop text */
+    assert(s->held.room - s->held.len >= TOKEN_BYTES_MAX); /* what is held is shorter than the longest stop text */
     if ((size_t)token < tokenizer_count(s->m->tokenizer) &&
-        !decoder_next(&s->decoder, s->m->tokenizer, token, false, s->text + s->text_len, &len, e))
+        !decoder_next(&s->decoder, s->m->tokenizer, token, false, s->held.text + s->held.len, &len, e))
         return false;
-    s->text_len += len;
+    s->held.len += len;
     return true;
 }
 
 /* Decides what goes out now, and whether a stop text ends the answer. */
 static view give_text(session *s, bool border)
 {
-    size_t at = 0;
-    if (find_stop(s, &at)) {
-        s->finish = FINISH_STOP;
-        s->text_len = at;
-        s->given = at;
-    } else if (s->finish != FINISH_NONE || border) {
-        /* What was held goes too, but for a character that was never completed. */
-        s->text_len -= utf8_tail_bytes((view){ s->text, s->text_len });
-        s->given = s->text_len;
-    } else {
-        s->given = final_bytes(s);
-    }
-    return (view){ s->text, s->given };
+    size_t stop;
+    view out = held_give(&s->held, s->finish != FINISH_NONE || border, &stop);
+    if (stop != SIZE_MAX) s->finish = FINISH_STOP;
+    return out;
 }
 
 static bool is_control(const session *s, int32_t token)
@@ -311,7 +256,7 @@ void session_seed(session *s, uint64_t seed)
 void session_begin_answer(session *s)
 {
     s->answer_begin = s->count;
-    s->text_len = s->given = 0;
+    s->held.len = s->held.given = 0;
     s->finish = FINISH_NONE;
     /* An answer that carries on a text keeps its first blank; one behind a control token begins a text. */
     int32_t last = s->count > 0 ? s->tokens[s->count - 1] : -1;
@@ -320,8 +265,8 @@ void session_begin_answer(session *s)
 
 bool session_next(session *s, size_t max_tok, view *text, int32_t *token, float *logprob, enum finish *finish, err *e)
 {
-    drop_given(s);
-    *text = (view){ s->text, 0 };
+    held_drop(&s->held);
+    *text = (view){ s->held.text, 0 };
     *token = -1;
     *finish = s->finish;
     if (s->finish != FINISH_NONE) return fail(e, ERR_STATE, ERR_NO_OFFSET, "answer: it has ended already");
@@ -349,7 +294,7 @@ bool session_next(session *s, size_t max_tok, view *text, int32_t *token, float 
 
 view session_cancel(session *s)
 {
-    drop_given(s);
+    held_drop(&s->held);
     if (s->finish == FINISH_NONE) s->finish = FINISH_CANCELLED;
     return give_text(s, true);
 }

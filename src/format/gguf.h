@@ -162,6 +162,7 @@ typedef struct gguf_files {
     gguf_dir dir;     /* metadata of the first file, tensors of all */
     view *files;      /* files[tensor.shard]; in the arena */
     size_t file_count;
+    bool borrowed;    /* of gguf_read_files: the maps are somebody else's */
 } gguf_files;
 
 /* Maps a model. A split one (split.count over 1) is opened by its first file, NAME-00001-of-000NN.gguf; the others are
@@ -170,6 +171,9 @@ typedef struct gguf_files {
  * never a bound.  Errors: ERR_IO and those of gguf_read_dir, the text naming the file. The owner calls gguf_close. */
 bool gguf_open(const char *path, arena *a, gguf_files *out, err *e);
 void gguf_close(gguf_files *f);
+
+/* The same of files that somebody else mapped, all of a model in order; they must outlive *out. Names no file. */
+bool gguf_read_files(const view *files, size_t count, arena *a, gguf_files *out, err *e);
 
 /* The tensor's bytes in its file's map. */
 view gguf_tensor_bytes(const gguf_files *f, const gguf_tensor *t);

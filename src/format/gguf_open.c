@@ -12,17 +12,22 @@ typedef struct split {
     uint64_t no, count, tensors;
 } split;
 
-/* Maps one file and reads its directory from a copy of its head: the map can change under us, the copy cannot. The
+/* Reads a file's directory from a copy of its head: the map can change under us, the copy cannot. The
  * first reading finds out how long the head is; nothing of it is kept. */
+static bool read_one(view file, arena *a, gguf_dir *dir, err *e)
+{
+    size_t mark = a->used_bytes;
+    view head;
+    bool good = gguf_read_dir(file, a, dir, e);
+    arena_rewind(a, mark);
+    return good && arena_copy(a, (view){ file.ptr, dir->head_bytes }, &head, "GGUF head", e) &&
+           gguf_read_head(head, file.len_bytes, a, dir, e);
+}
+
 static bool open_one(const char *path, arena *a, view *file, gguf_dir *dir, err *e)
 {
     if (!file_map(path, file, e)) return false;
-    size_t mark = a->used_bytes;
-    view head;
-    bool good = gguf_read_dir(*file, a, dir, e);
-    arena_rewind(a, mark);
-    good = good && arena_copy(a, (view){ file->ptr, dir->head_bytes }, &head, "GGUF head", e) &&
-           gguf_read_head(head, file->len_bytes, a, dir, e);
+    bool good = read_one(*file, a, dir, e);
     if (!good) {
         err_prefix(e, path);
         file_unmap(file);
@@ -128,9 +133,40 @@ bool gguf_open(const char *path, arena *a, gguf_files *out, err *e)
     return good;
 }
 
+/* Like open_rest, of files that somebody else found and mapped. */
+static bool read_rest(const view *files, const split *model, arena *a, gguf_files *f, err *e)
+{
+    gguf_dir *dirs = ARENA_ARRAY(a, gguf_dir, model->count, "GGUF directories", e);
+    if (dirs == NULL) return false;
+    dirs[0] = f->dir;
+    for (size_t i = 1; i < model->count; i++) {
+        split s;
+        if (!read_one(files[i], a, &dirs[i], e) || !read_split(&dirs[i], &s, e)) return false;
+        if (s.no != i || s.count != model->count || s.tensors != model->tensors)
+            return fail(e, ERR_VALUE, ERR_NO_OFFSET, "file %zu says it is %llu of %llu, must be %zu of %llu", i + 1,
+                        (unsigned long long)s.no + 1, (unsigned long long)s.count, i + 1,
+                        (unsigned long long)model->count);
+    }
+    return merge("the model", dirs, model, a, f, e);
+}
+
+bool gguf_read_files(const view *files, size_t count, arena *a, gguf_files *out, err *e)
+{
+    split model;
+    *out = (gguf_files){ .borrowed = true };
+    out->files = ARENA_ARRAY(a, view, count, "GGUF files", e);
+    if (out->files == NULL || !read_one(files[0], a, &out->dir, e) || !read_split(&out->dir, &model, e)) return false;
+    memcpy(out->files, files, count * sizeof *files);
+    out->file_count = count;
+    if (model.no != 0 || (model.count < 1 ? 1 : model.count) != count)
+        return fail(e, ERR_VALUE, ERR_NO_OFFSET, "file %llu of a model in %llu; %zu files are here, named as the first "
+                    "one is", (unsigned long long)model.no + 1, (unsigned long long)model.count, count);
+    return count == 1 || read_rest(files, &model, a, out, e);
+}
+
 void gguf_close(gguf_files *f)
 {
-    for (size_t i = 0; i < f->file_count; i++) file_unmap(&f->files[i]);
+    for (size_t i = 0; i < f->file_count && !f->borrowed; i++) file_unmap(&f->files[i]);
     *f = (gguf_files){ 0 };
 }
 

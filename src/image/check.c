@@ -38,7 +38,7 @@ static const struct section_row {
 /* ---- header ---- */
 
 /* What can be said before anything is copied; the numbers are read again from the copy. */
-static bool read_header(view bytes, struct checker *c)
+static bool read_header(view bytes, bool head_alone, struct checker *c)
 {
     const uint8_t *p = bytes.ptr;
     if (bytes.len_bytes < IMAGE_HEADER_BYTES)
@@ -52,11 +52,12 @@ static bool read_header(view bytes, struct checker *c)
     if (le_u32(p + IMAGE_AT_HEADER) != IMAGE_HEADER_BYTES)
         return fail(c->e, ERR_VALUE, IMAGE_AT_HEADER, "image: a header of %u bytes, must be %d",
                     le_u32(p + IMAGE_AT_HEADER), IMAGE_HEADER_BYTES);
-    if (le_u64(p + IMAGE_AT_BYTES) != bytes.len_bytes)
+    uint64_t says = le_u64(p + IMAGE_AT_BYTES);
+    if (head_alone ? says < bytes.len_bytes || says > SIZE_MAX / 2 : says != bytes.len_bytes)
         return fail(c->e, le_u64(p + IMAGE_AT_BYTES) > bytes.len_bytes ? ERR_TRUNCATED : ERR_VALUE, IMAGE_AT_BYTES,
                     "image: says it has %llu bytes, there are %zu", (unsigned long long)le_u64(p + IMAGE_AT_BYTES),
                     bytes.len_bytes);
-    c->image_bytes = bytes.len_bytes;
+    c->image_bytes = (size_t)says;
     c->tensors = le_u32(p + IMAGE_AT_TENSORS);
     c->extents = le_u32(p + IMAGE_AT_EXTENTS);
     return true;
@@ -276,8 +277,19 @@ static bool take_numbers(const struct checker *c, size_t row, struct image_tenso
     uint32_t layer = le_u32(p + 4), type = le_u32(p + 8), count = le_u32(p + 12);
     uint64_t rows = le_u64(p + 16), cols = le_u64(p + 24), at = le_u64(p + 32), bytes = le_u64(p + 40),
              stride = le_u64(p + 48);
+    struct route_shape route = { 0 };
+    if (p[2] == IMAGE_ROUTE) {
+        if (type < ROUTE_BF16 || type >= ROUTE_FORMS || count < 1 || count > rows || rows > EXPERTS_MAX ||
+            cols > WIDTH_MAX || (type != ROUTE_FACTOR && count != 1) || layer == IMAGE_OUTSIDE)
+            return fail(c->e, ERR_VALUE, offset,
+                        "tensor %zu: layer %u: a router of %llu x %llu in form %u of rank %u cannot be", row, layer,
+                        (unsigned long long)rows, (unsigned long long)cols, type, count);
+        route = (struct route_shape){ (enum route_form)type, (size_t)rows, (size_t)cols, count };
+        type = WEIGHT_F32;
+        count = 1;
+    }
     const struct weight_kind *kind = weight_kind(type);
-    if (p[2] > IMAGE_EXPERT || p[3] != 0 || (layer != IMAGE_OUTSIDE && layer >= LAYERS_MAX) || le_u64(p + 56) != 0)
+    if (p[2] > IMAGE_ROUTE || p[3] != 0 || (layer != IMAGE_OUTSIDE && layer >= LAYERS_MAX) || le_u64(p + 56) != 0)
         return fail(c->e, ERR_VALUE, offset, "tensor %zu: kind %u of layer %u is not known", row, p[2], layer);
     if (kind == NULL || (p[2] == IMAGE_ROWS && type != WEIGHT_F32))
         return fail(c->e, ERR_UNSUPPORTED, offset + 8, "tensor %zu: weights of type %u are not computed here", row,
@@ -293,6 +305,7 @@ static bool take_numbers(const struct checker *c, size_t row, struct image_tenso
                                 .slot = le_u16(p),
                                 .layer = layer,
                                 .type = kind->type,
+                                .route = route,
                                 .count = count,
                                 .rows = (size_t)rows,
                                 .cols = (size_t)cols,
@@ -303,12 +316,29 @@ static bool take_numbers(const struct checker *c, size_t row, struct image_tenso
     return true;
 }
 
+/* The bytes of a router's second form, as docs/format/image.md adds them up; every term is under 2^30. */
+static size_t route_bytes_wanted(const struct route_shape *s)
+{
+    size_t groups = (s->cols + 63) / 64, codes = s->experts * groups * 64;
+    size_t scales = s->experts * ((groups + 31) / 32 * 64);
+    size_t facts = (s->experts * 16 + 63) / 64 * 64, rows = (s->experts * s->cols * 2 + 63) / 64 * 64;
+    switch (s->form) {
+    case ROUTE_BF16: return rows;
+    case ROUTE_PLANES: return facts + scales + 2 * codes;
+    case ROUTE_PLANES_BF16: return facts + scales + codes + rows;
+    case ROUTE_FACTOR:
+        return facts + (s->rank * s->cols * 2 + 63) / 64 * 64 + (s->experts * s->rank * 2 + 63) / 64 * 64;
+    default: return 0;
+    }
+}
+
 /* The bytes a matrix must have: 16 rows of whole blocks side by side, each such tile a multiple of 64 bytes. At most
  * 2^21 rows of 2^21 values of 4 bytes: no step wraps. */
 static size_t bytes_wanted(const struct image_tensor *t)
 {
     const struct weight_kind *kind = weight_kind(t->type);
     if (t->kind == IMAGE_ROWS) return t->rows * t->cols * 4;
+    if (t->kind == IMAGE_ROUTE) return route_bytes_wanted(&t->route);
     size_t tile = t->cols / kind->block_values * kind->block_bytes * 16;
     return (t->rows + 15) / 16 * ((tile + 63) / 64 * 64);
 }
@@ -388,6 +418,27 @@ static bool check_order(const struct checker *c, const struct image_tensor *tens
     return true;
 }
 
+size_t image_router_of(const struct image_tensor *tensors, size_t count, size_t route)
+{
+    const struct image_tensor *t = &tensors[route];
+    for (size_t i = 0; i < count; i++)
+        if (tensors[i].kind == IMAGE_ROWS && tensors[i].layer == t->layer && tensors[i].rows == t->rows &&
+            tensors[i].cols == t->cols)
+            return i;
+    return SIZE_MAX;
+}
+
+/* A second form of no first one has nothing to be a form of. */
+static bool check_routes(const struct checker *c, const struct image_tensor *tensors)
+{
+    for (size_t i = 0; i < c->tensors; i++)
+        if (tensors[i].kind == IMAGE_ROUTE && image_router_of(tensors, c->tensors, i) == SIZE_MAX)
+            return fail(c->e, ERR_VALUE, c->sections[IMAGE_TENSORS_SECTION].offset + i * IMAGE_TENSOR_BYTES,
+                        "tensor %zu: layer %u has no rows of %zu x %zu that it could be a form of", i,
+                        tensors[i].layer, tensors[i].rows, tensors[i].cols);
+    return true;
+}
+
 /* The order is checked before the places: places are walked in the order of the table. */
 static bool take_tensors(const struct checker *c, image *out)
 {
@@ -396,7 +447,7 @@ static bool take_tensors(const struct checker *c, image *out)
     if (out->tensors == NULL) return false;
     for (size_t i = 0; i < c->tensors; i++)
         if (!take_numbers(c, i, &out->tensors[i])) return false;
-    return check_order(c, out->tensors) && check_places(c, out->tensors);
+    return check_order(c, out->tensors) && check_places(c, out->tensors) && check_routes(c, out->tensors);
 }
 
 /* ---- extents ---- */
@@ -435,22 +486,40 @@ static bool take_extents(const struct checker *c, image *out)
 
 /* ---- all ---- */
 
-bool image_check(view bytes, arena *a, image *out, err *e)
+bool image_check_parts(view bytes, unsigned parts, arena *a, image *out, err *e)
 {
     struct checker c = { .arena = a, .e = e };
     assert((uintptr_t)bytes.ptr % IMAGE_ALIGN == 0);
+    bool head_alone = !(parts & IMAGE_WEIGHTS);
     uint8_t header[IMAGE_HEADER_BYTES];
     *out = (image){ .bytes = bytes };
-    if (!read_header(bytes, &c)) return false;
+    if (!read_header(bytes, head_alone, &c)) return false;
     memcpy(header, bytes.ptr, sizeof header);
     /* From here on the header is the copy, and with the data's place the rest of the head is copied too. */
-    if (!read_header((view){ header, bytes.len_bytes }, &c) || !read_sections(header, &c) || !check_counts(&c) ||
-        !arena_copy(a, (view){ bytes.ptr, c.sections[IMAGE_DATA_SECTION].offset }, &c.head, "image head", e))
+    if (!read_header((view){ header, bytes.len_bytes }, head_alone, &c) || !read_sections(header, &c) ||
+        !check_counts(&c))
         return false;
+    size_t head_bytes = c.sections[IMAGE_DATA_SECTION].offset;
+    if (head_bytes > bytes.len_bytes)
+        return fail(e, ERR_TRUNCATED, bytes.len_bytes, "image: its head has %zu bytes, here are %zu", head_bytes,
+                    bytes.len_bytes);
+    if (!arena_copy(a, (view){ bytes.ptr, head_bytes }, &c.head, "image head", e)) return false;
     memcpy((void *)(uintptr_t)c.head.ptr, header, sizeof header);
-    out->data_offset = c.sections[IMAGE_DATA_SECTION].offset;
+    out->data_offset = head_bytes;
     memcpy(out->identity, header + IMAGE_AT_IDENTITY, IMAGE_HASH_BYTES);
     out->chat_template = section(&c, IMAGE_TEMPLATE_SECTION);
-    return check_gaps(&c) && take_fields(&c, out) && take_vocab(&c, out) && take_tensors(&c, out) &&
-           take_extents(&c, out);
+    if (!check_gaps(&c) || !take_fields(&c, out) || ((parts & IMAGE_TEXTS) && !take_vocab(&c, out))) return false;
+    return head_alone || (take_tensors(&c, out) && take_extents(&c, out));
+}
+
+bool image_check(view bytes, arena *a, image *out, err *e)
+{
+    return image_check_parts(bytes, IMAGE_TEXTS | IMAGE_WEIGHTS, a, out, e);
+}
+
+size_t image_head_bytes(view first)
+{
+    if (first.len_bytes < IMAGE_HEADER_BYTES || !image_is(first)) return 0;
+    uint64_t bytes = le_u64(first.ptr + IMAGE_AT_SECTIONS + 16 * IMAGE_DATA_SECTION);
+    return bytes > SIZE_MAX / 2 ? 0 : (size_t)bytes;
 }

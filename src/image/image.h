@@ -25,10 +25,11 @@
 
 #include "base/arena.h"
 #include "base/team.h"
+#include "kernels/route_pack.h"
 #include "kernels/tile.h"
 
 enum {
-    IMAGE_VERSION = 1, /* of the layout: another one is refused, and the model file is packed again */
+    IMAGE_VERSION = 2, /* of the layout: another one is refused, and the model file is packed again */
     IMAGE_MAGIC_BYTES = 8,
     IMAGE_HEADER_BYTES = 256,
     IMAGE_ARCH_BYTES = 32,
@@ -145,15 +146,18 @@ enum image_kind {
     IMAGE_ROWS,   /* rows x cols f32, row-major */
     IMAGE_MATRIX, /* tiles of one matrix */
     IMAGE_STACK,  /* `count` matrices, one after the other: one a head */
-    IMAGE_EXPERT  /* `count` matrices, one in each expert's extent; three rows of the table (gate, up, down) share the
+    IMAGE_EXPERT, /* `count` matrices, one in each expert's extent; three rows of the table (gate, up, down) share the
                      extents */
+    IMAGE_ROUTE   /* a router's second form (kernels/route_pack.h), made from the first f32 rows of its layer that have
+                     its rows and columns. No part of the model's identity: it holds nothing that those do not say */
 };
 
 /* A row of the tensor table. */
 struct image_tensor {
     enum image_kind kind;
     uint32_t slot, layer;
-    enum weight_type type; /* IMAGE_ROWS: F32 */
+    enum weight_type type; /* IMAGE_ROWS, IMAGE_ROUTE: F32 */
+    struct route_shape route; /* IMAGE_ROUTE; its experts and cols are rows and cols */
     size_t count, rows, cols;
     size_t offset;                  /* of the first matrix, from the image's first byte */
     size_t bytes, stride;           /* of one matrix; from one to the next */
@@ -175,9 +179,11 @@ struct image_tensor_source {
     uint32_t slot, layer;
     enum weight_type type; /* the file's */
     size_t count, rows, cols;
-    const uint8_t *bytes;
+    const uint8_t *bytes; /* NULL for IMAGE_ROUTE, whose rows are those of `router` */
     view name;        /* for errors */
     size_t first_row; /* of `bytes` in the named tensor, for errors */
+    struct route_shape route; /* IMAGE_ROUTE */
+    size_t router;            /* IMAGE_ROUTE: which source before it holds the rows */
 };
 
 /* Everything an image is made of. Borrowed; needs to live until image_write returns. */
@@ -254,6 +260,15 @@ static inline bool image_is(view bytes)
  * Costs time and memory by the size of vocabulary and tables alone: a mapped file of any size starts at once. */
 bool image_check(view bytes, arena *a, image *out, err *e);
 
+/* Half of it, for a process that has no use for the other: without IMAGE_WEIGHTS there are no tensors, and `bytes` may
+ * be the head alone; without IMAGE_TEXTS there is no vocabulary. Hyperparameters and template are always there. */
+enum image_part { IMAGE_TEXTS = 1, IMAGE_WEIGHTS = 2 };
+bool image_check_parts(view bytes, unsigned parts, arena *a, image *out, err *e);
+
+/* How long the head of an image says it is (everything before the data), from its first IMAGE_HEADER_BYTES; 0 where it
+ * is none. Nothing is checked: it is how much to map. */
+size_t image_head_bytes(view first);
+
 /* One number of the fields. */
 static inline size_t image_count(const image *i, enum image_field f)
 {
@@ -276,6 +291,15 @@ static inline const uint8_t *image_data(const image *i, const struct image_tenso
 
 /* Every field in its range, and the ones that must fit each other do. */
 bool image_check_fields(const uint64_t fields[static IMAGE_FIELDS], size_t offset, err *e);
+
+/* The f32 rows that a row of kind IMAGE_ROUTE was made from: SIZE_MAX where the layer has none. */
+size_t image_router_of(const struct image_tensor *tensors, size_t count, size_t route);
+
+/* ---- verify_route.c ---- */
+
+/* What the second form of a router says of its rows holds: bf16 rows are the rows, distances and norms are not larger
+ * than their bounds. Shares no code with the packer. Returns the first expert of which it does not, or t->rows. */
+size_t image_route_wrong(const image *i, const struct image_tensor *t, const struct image_tensor *rows);
 
 /* ---- verify.c ---- */
 

@@ -141,6 +141,38 @@ static bool verify_tensor(const image *i, size_t at, team *t, const struct image
     return true;
 }
 
+/* The first 32 bytes of a tensor's row. */
+static void put_row(const struct image_tensor *t, uint32_t type, size_t count, uint8_t out[static 32])
+{
+    le_put_u16(out, (uint16_t)t->slot);
+    le_put_u16(out + 2, (uint16_t)t->kind);
+    le_put_u32(out + 4, t->layer);
+    le_put_u32(out + 8, type);
+    le_put_u32(out + 12, (uint32_t)count);
+    le_put_u64(out + 16, t->rows);
+    le_put_u64(out + 24, t->cols);
+}
+
+/* Of a router's second form: its bytes are those that were packed, and what they say of the rows is true. */
+static bool verify_route(const image *i, size_t at, const struct image_hasher *hasher, err *e)
+{
+    const struct image_tensor *t = &i->tensors[at];
+    size_t wrong = image_route_wrong(i, t, &i->tensors[image_router_of(i->tensors, i->tensor_count, at)]);
+    if (wrong != t->rows)
+        return fail(e, ERR_VALUE, t->offset,
+                    "tensor %zu: layer %u: the router's second form does not match its row %zu", at, t->layer, wrong);
+    if (hasher == NULL) return true;
+    _Alignas(64) uint8_t state[IMAGE_HASH_STATE_BYTES];
+    uint8_t hash[IMAGE_HASH_BYTES], row[32];
+    put_row(t, (uint32_t)t->route.form, t->route.rank, row);
+    hasher->begin(state);
+    hasher->add(state, row, sizeof row);
+    hasher->add(state, image_data(i, t), t->bytes);
+    hasher->end(state, hash);
+    return memcmp(hash, t->hash, sizeof hash) == 0 ||
+           fail(e, ERR_VALUE, t->offset, "tensor %zu: its contents are not those that were packed", at);
+}
+
 static bool verify_extents(const image *i, team *t, const struct image_hasher *hasher, err *e)
 {
     struct verify_job job = { .i = i, .extents = i->extents, .hasher = hasher };
@@ -169,13 +201,8 @@ static bool verify_identity(const image *i, const struct image_hasher *hasher, e
     }
     for (size_t at = 0; at < i->tensor_count; at++) {
         const struct image_tensor *t = &i->tensors[at];
-        le_put_u16(number, (uint16_t)t->slot);
-        le_put_u16(number + 2, (uint16_t)t->kind);
-        le_put_u32(number + 4, t->layer);
-        le_put_u32(number + 8, t->type);
-        le_put_u32(number + 12, (uint32_t)t->count);
-        le_put_u64(number + 16, t->rows);
-        le_put_u64(number + 24, t->cols);
+        if (t->kind == IMAGE_ROUTE) continue;
+        put_row(t, (uint32_t)t->type, t->count, number);
         hasher->add(state, number, sizeof number);
         hasher->add(state, t->hash, IMAGE_HASH_BYTES);
     }
@@ -207,6 +234,7 @@ bool image_verify(const image *i, team *t, const struct image_hasher *hasher, er
     if (all_zero(i->identity, IMAGE_HASH_BYTES)) hasher = NULL;
     if (hasher != NULL && !verify_identity(i, hasher, e)) return false;
     for (size_t at = 0; at < i->tensor_count; at++)
-        if (!verify_tensor(i, at, t, hasher, e)) return false;
+        if (i->tensors[at].kind == IMAGE_ROUTE ? !verify_route(i, at, hasher, e) : !verify_tensor(i, at, t, hasher, e))
+            return false;
     return verify_gaps(i, e) && (hasher == NULL || verify_extents(i, t, hasher, e));
 }

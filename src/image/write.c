@@ -12,6 +12,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#define ROUTE_SCRATCH_BYTES ((size_t)1 << 34) /* addresses, not memory: a router at its limits in f64, twice */
+
 /* ---- the plan ---- */
 
 /* Lengths are stored in 16 bits, so each has to fit before any is written. */
@@ -54,16 +56,19 @@ static bool plan_tensor(const struct image_tensor_source *s, struct image_tensor
 {
     const struct weight_kind *kind = weight_kind(s->type);
     assert(kind != NULL && s->cols % kind->block_values == 0 && s->rows > 0 && s->count > 0);
+    bool f32 = s->kind == IMAGE_ROWS || s->kind == IMAGE_ROUTE;
     *t = (struct image_tensor){ .kind = s->kind,
                                 .slot = s->slot,
                                 .layer = s->layer,
                                 .count = s->count,
                                 .rows = s->rows,
                                 .cols = s->cols,
-                                .type = s->kind == IMAGE_ROWS ? WEIGHT_F32 : s->type };
+                                .route = s->route,
+                                .type = f32 ? WEIGHT_F32 : s->type };
     size_t values;
     bool fits = mul_size(s->rows, s->cols, &values) && values <= SIZE_MAX / 64;
     t->bytes = !fits ? 0 : s->kind == IMAGE_ROWS ? 4 * values : tile_count(s->rows) * tile_bytes_of(s->type, s->cols);
+    if (s->kind == IMAGE_ROUTE && fits) t->bytes = route_bytes(&s->route);
     t->stride = t->bytes;
     return fits || fail(e, ERR_LIMIT, ERR_NO_OFFSET, "%.*s: %zu x %zu values", (int)s->name.len_bytes,
                         (const char *)s->name.ptr, s->rows, s->cols);
@@ -225,8 +230,8 @@ static void write_tensor_row(const struct image_tensor *t, uint8_t *row)
     le_put_u16(row, (uint16_t)t->slot);
     row[2] = (uint8_t)t->kind;
     le_put_u32(row + 4, t->layer);
-    le_put_u32(row + 8, t->type);
-    le_put_u32(row + 12, (uint32_t)t->count);
+    le_put_u32(row + 8, t->kind == IMAGE_ROUTE ? (uint32_t)t->route.form : (uint32_t)t->type);
+    le_put_u32(row + 12, (uint32_t)(t->kind == IMAGE_ROUTE ? t->route.rank : t->count));
     const uint64_t numbers[] = { t->rows, t->cols, t->offset, t->bytes, t->stride };
     for (size_t i = 0; i < 5; i++) le_put_u64(row + 16 + 8 * i, numbers[i]);
 }
@@ -336,6 +341,25 @@ static bool pack_rows(struct pack_job *job, err *e)
     return true;
 }
 
+/* A router's second form, from the rows that stand in the image already. Its hash is that of its row of the table
+ * and of its bytes: it has no form in a file. */
+static bool pack_route(const struct image_tensor *t, const struct image_tensor *rows, uint8_t *out, team *team_,
+                       const struct image_hasher *hasher, uint8_t *table_row, err *e)
+{
+    arena scratch;
+    const float *w = (const float *)(const void *)(out + rows->offset);
+    if (!arena_new(&scratch, ROUTE_SCRATCH_BYTES, e)) return false;
+    bool good = route_pack(&t->route, w, out + t->offset, team_, &scratch, e);
+    arena_free(&scratch);
+    if (!good || hasher == NULL) return good;
+    _Alignas(64) uint8_t state[IMAGE_HASH_STATE_BYTES];
+    hasher->begin(state);
+    hasher->add(state, table_row, 32); /* no identity covers these */
+    hasher->add(state, out + t->offset, t->bytes);
+    hasher->end(state, table_row + 64);
+    return true;
+}
+
 /* The tensor's hash from its leaves', on all threads. */
 static bool hash_tensor(struct pack_job *job, team *t, uint8_t *out, err *e)
 {
@@ -390,6 +414,7 @@ static void write_identity(const struct image_source *src, const struct image_la
         hasher->add(state, out + l->sections[i].offset, l->sections[i].bytes);
     }
     for (size_t i = 0; i < src->tensor_count; i++) {
+        if (l->tensors[i].kind == IMAGE_ROUTE) continue;
         const uint8_t *row = out + l->sections[IMAGE_TENSORS_SECTION].offset + i * IMAGE_TENSOR_BYTES;
         hasher->add(state, row, 32);
         hasher->add(state, row + 64, IMAGE_HASH_BYTES);
@@ -415,7 +440,12 @@ bool image_write(const struct image_source *src, const struct image_layout *layo
     write_tables(src, layout, out);
     for (size_t i = 0; i < src->tensor_count; i++) {
         const struct image_tensor *planned = &layout->tensors[i];
-        if (!pack_tensor(&src->tensors[i], planned, out, t, hasher, rows + i * IMAGE_TENSOR_BYTES, e)) return false;
+        uint8_t *row = rows + i * IMAGE_TENSOR_BYTES;
+        if (planned->kind == IMAGE_ROUTE) {
+            if (!pack_route(planned, &layout->tensors[src->tensors[i].router], out, t, hasher, row, e)) return false;
+        } else if (!pack_tensor(&src->tensors[i], planned, out, t, hasher, row, e)) {
+            return false;
+        }
         part = planned->kind == IMAGE_EXPERT ? part + 1 : 0;
         if (part == 3) {
             if (hasher != NULL) hash_extents(planned - 2, out, extents, t, hasher);

@@ -119,5 +119,6 @@ static void store_c(enum kv_type type, const float *k, const float *v, size_t ke
 
 void attention_bind_c(struct attention_kernels *k)
 {
-    *k = (struct attention_kernels){ .span = span_c, .combine = combine_c, .finish = finish_c, .store = store_c };
+    *k = (struct attention_kernels){ .span = span_c, .coded_span = coded_span_c, .combine = combine_c,
+                                     .finish = finish_c, .store = store_c };
 }

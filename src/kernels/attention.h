@@ -22,7 +22,15 @@
 
 enum { PAGE_TOK = 64, SPAN_PAGES = 16, SPAN_TOK = PAGE_TOK * SPAN_PAGES };
 
-enum kv_type { KV_F32, KV_F16 };
+/* How keys and values are kept. From KV_Q8 on in codes: coded.h. ORDER of coded.c's table and of kv_type_name. */
+enum kv_type {
+    KV_F32, KV_F16, KV_Q8, KV_Q4,
+    KV_K2V2, KV_K2V3, KV_K2V4, KV_K3V2, KV_K3V3, KV_K3V4, KV_K4V2, KV_K4V3, KV_K4V4,
+    KV_TYPES
+};
+
+static inline bool kv_is_coded(enum kv_type type) { return type >= KV_Q8; }
+static inline bool kv_is_log(enum kv_type type) { return type >= KV_K2V2; }
 
 /* One query head of one token against one span. */
 struct attention_row {
@@ -34,8 +42,10 @@ struct attention_row {
 /* A span of one key/value head and every query row that shares it (tokens x query heads of the group). */
 struct attention_span {
     const void *const *k_pages, *const *v_pages; /* the span's pages, in order; only those some row can see are read */
+    const uint64_t *skip;                        /* coded: per page, positions that are seen elsewhere; NULL: none */
     size_t first_page;                           /* absolute index of k_pages[0]: a multiple of SPAN_PAGES */
     size_t pages;                                /* 1..SPAN_PAGES */
+    size_t ahead;                                /* coded: pages in k_pages behind those: read next, fetched meanwhile */
     enum kv_type type;
     size_t key_dim, value_dim;
     float scale, soft_cap;                       /* soft_cap 0: none */
@@ -45,6 +55,9 @@ struct attention_span {
 
 struct attention_kernels {
     void (*span)(const struct attention_span *s);
+    /* The same for types in codes (coded.h), in the arithmetic of attention_coded.c; only k_pages is read. Outputs of the
+     * log tiers are turned: coded_turn_back once, after all spans are combined. */
+    void (*coded_span)(const struct attention_span *s);
     /* part a = combine(a, b), for parts of value_dim + 2 floats; a part with sum 0 is empty. */
     void (*combine)(float *a, const float *b, size_t value_dim);
     /* Joins the sink (NULL: none) and divides: out[c], c < value_dim. */

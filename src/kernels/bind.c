@@ -18,6 +18,7 @@ static void bind_ref(struct kernels *k)
     quantize_bind_c(k);
     vector_bind_c(&k->vector);
     attention_bind_c(&k->attention);
+    route_bind_c(&k->route);
 }
 
 #if defined(__x86_64__) && !defined(HEARTH_REF_ONLY)
@@ -56,6 +57,8 @@ static void bind_avx2(struct kernels *k)
     quantize_bind_avx2(k);
     vector_bind_avx2(&k->vector);
     attention_bind_avx2(&k->attention);
+    route_bind_avx2(&k->route);
+    coded_bind_avx2(&k->attention);
 }
 
 static void bind_avxvnni(struct kernels *k)
@@ -71,6 +74,8 @@ static void bind_avx512(struct kernels *k)
     quantize_bind_avx512(k);
     vector_bind_avx512(&k->vector);
     attention_bind_avx512(&k->attention);
+    route_bind_avx512(&k->route);
+    coded_bind_avx512(&k->attention);
 }
 #endif
 
@@ -91,6 +96,8 @@ static void bind_neon(struct kernels *k)
     quantize_bind_neon(k);
     vector_bind_neon(&k->vector);
     attention_bind_neon(&k->attention);
+    route_bind_neon(&k->route);
+    coded_bind_neon(&k->attention);
 }
 #endif
 

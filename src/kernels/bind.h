@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "kernels/attention.h"
 #include "kernels/matmul.h"
+#include "kernels/route.h"
 #include "kernels/vector.h"
 
 /* Rows of tiles tile_begin..tile_end-1 for every token of x: see matmul.h. */
@@ -21,6 +22,7 @@ struct kernels {
     quantize_fn *quantize_32, *quantize_256;
     struct vector_kernels vector;
     struct attention_kernels attention;
+    struct route_kernels route;
 };
 
 /* Binds the named tier, or with NULL the fastest this CPU has. Errors: ERR_UNSUPPORTED (an unknown name, or a tier that

@@ -466,4 +466,6 @@ INLINE void any_tokens_float(f32v (*load)(const uint8_t *at, size_t part, size_t
     else product_float(load, k, UNITS, 1);
 }
 
+#include "kernels/matmul_panel.h"
+
 #include "kernels/matmul_formats.h"

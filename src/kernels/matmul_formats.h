@@ -19,9 +19,48 @@ static const struct shape_256 Q5_K = { 2816, 32, 2752, 2784, 0, false, false, co
 static const struct shape_256 Q6_K = { 3360, 16, 3328, 0, 32, false, false, codes_q6_k, scale_q6_k, NULL };
 static const struct shape_256 IQ4_XS = { 2176, 32, 2144, 0, WIDE_ZERO, true, false, codes_iq4_xs, scale_iq4_xs, NULL };
 
+/* ---- groups of tokens against a panel: group values, zero, wide, short dots, minima ---- */
+
+static void group_q2_k(const struct panel_256 *p, const struct work *k, const struct panel_part *part,
+                       struct panel_sums *sums)
+{
+    group_supers(p, k, part, sums, 16, 0, false, true, true);
+}
+
+static void group_q3_k(const struct panel_256 *p, const struct work *k, const struct panel_part *part,
+                       struct panel_sums *sums)
+{
+    group_supers(p, k, part, sums, 16, 4, false, true, false);
+}
+
+static void group_q4_k(const struct panel_256 *p, const struct work *k, const struct panel_part *part,
+                       struct panel_sums *sums)
+{
+    group_supers(p, k, part, sums, 32, 0, false, false, true);
+}
+
+static void group_q6_k(const struct panel_256 *p, const struct work *k, const struct panel_part *part,
+                       struct panel_sums *sums)
+{
+    group_supers(p, k, part, sums, 16, 32, false, false, false);
+}
+
+static void group_iq4_xs(const struct panel_256 *p, const struct work *k, const struct panel_part *part,
+                       struct panel_sums *sums)
+{
+    group_supers(p, k, part, sums, 32, WIDE_ZERO, true, false, false);
+}
+
+/* ---- a product, a panel and a widening a format ---- */
+
 static void product_q4_0(const struct work *k, size_t tokens)
 {
     any_tokens_32(&Q4_0, k, tokens);
+}
+
+static void panel_q4_0(const struct work *k, size_t end)
+{
+    panel_32(&Q4_0, k, end);
 }
 
 static void widen_q4_0_tile(const uint8_t *block, size_t part, float *out)
@@ -34,6 +73,11 @@ static void product_q4_1(const struct work *k, size_t tokens)
     any_tokens_32(&Q4_1, k, tokens);
 }
 
+static void panel_q4_1(const struct work *k, size_t end)
+{
+    panel_32(&Q4_1, k, end);
+}
+
 static void widen_q4_1_tile(const uint8_t *block, size_t part, float *out)
 {
     widen_block_32(&Q4_1, block, part, out);
@@ -42,6 +86,11 @@ static void widen_q4_1_tile(const uint8_t *block, size_t part, float *out)
 static void product_q5_0(const struct work *k, size_t tokens)
 {
     any_tokens_32(&Q5_0, k, tokens);
+}
+
+static void panel_q5_0(const struct work *k, size_t end)
+{
+    panel_32(&Q5_0, k, end);
 }
 
 static void widen_q5_0_tile(const uint8_t *block, size_t part, float *out)
@@ -54,6 +103,11 @@ static void product_q5_1(const struct work *k, size_t tokens)
     any_tokens_32(&Q5_1, k, tokens);
 }
 
+static void panel_q5_1(const struct work *k, size_t end)
+{
+    panel_32(&Q5_1, k, end);
+}
+
 static void widen_q5_1_tile(const uint8_t *block, size_t part, float *out)
 {
     widen_block_32(&Q5_1, block, part, out);
@@ -62,6 +116,11 @@ static void widen_q5_1_tile(const uint8_t *block, size_t part, float *out)
 static void product_q8_0(const struct work *k, size_t tokens)
 {
     any_tokens_32(&Q8_0, k, tokens);
+}
+
+static void panel_q8_0(const struct work *k, size_t end)
+{
+    panel_32(&Q8_0, k, end);
 }
 
 static void widen_q8_0_tile(const uint8_t *block, size_t part, float *out)
@@ -74,6 +133,11 @@ static void product_iq4_nl(const struct work *k, size_t tokens)
     any_tokens_32(&IQ4_NL, k, tokens);
 }
 
+static void panel_iq4_nl(const struct work *k, size_t end)
+{
+    panel_32(&IQ4_NL, k, end);
+}
+
 static void widen_iq4_nl_tile(const uint8_t *block, size_t part, float *out)
 {
     widen_block_32(&IQ4_NL, block, part, out);
@@ -82,6 +146,11 @@ static void widen_iq4_nl_tile(const uint8_t *block, size_t part, float *out)
 static void product_mxfp4(const struct work *k, size_t tokens)
 {
     any_tokens_32(&MXFP4, k, tokens);
+}
+
+static void panel_mxfp4(const struct work *k, size_t end)
+{
+    panel_32(&MXFP4, k, end);
 }
 
 static void widen_mxfp4_tile(const uint8_t *block, size_t part, float *out)
@@ -94,6 +163,11 @@ static void product_q2_k(const struct work *k, size_t tokens)
     any_tokens_256(&Q2_K, k, tokens);
 }
 
+static void panel_q2_k(const struct work *k, size_t end)
+{
+    panel_256(&Q2_K, group_q2_k, k, end);
+}
+
 static void widen_q2_k_tile(const uint8_t *block, size_t part, float *out)
 {
     widen_block_256(&Q2_K, block, part, out);
@@ -102,6 +176,11 @@ static void widen_q2_k_tile(const uint8_t *block, size_t part, float *out)
 static void product_q3_k(const struct work *k, size_t tokens)
 {
     any_tokens_256(&Q3_K, k, tokens);
+}
+
+static void panel_q3_k(const struct work *k, size_t end)
+{
+    panel_256(&Q3_K, group_q3_k, k, end);
 }
 
 static void widen_q3_k_tile(const uint8_t *block, size_t part, float *out)
@@ -114,6 +193,11 @@ static void product_q4_k(const struct work *k, size_t tokens)
     any_tokens_256(&Q4_K, k, tokens);
 }
 
+static void panel_q4_k(const struct work *k, size_t end)
+{
+    panel_256(&Q4_K, group_q4_k, k, end);
+}
+
 static void widen_q4_k_tile(const uint8_t *block, size_t part, float *out)
 {
     widen_block_256(&Q4_K, block, part, out);
@@ -122,6 +206,11 @@ static void widen_q4_k_tile(const uint8_t *block, size_t part, float *out)
 static void product_q5_k(const struct work *k, size_t tokens)
 {
     any_tokens_256(&Q5_K, k, tokens);
+}
+
+static void panel_q5_k(const struct work *k, size_t end)
+{
+    panel_256(&Q5_K, group_q4_k, k, end);
 }
 
 static void widen_q5_k_tile(const uint8_t *block, size_t part, float *out)
@@ -134,6 +223,11 @@ static void product_q6_k(const struct work *k, size_t tokens)
     any_tokens_256(&Q6_K, k, tokens);
 }
 
+static void panel_q6_k(const struct work *k, size_t end)
+{
+    panel_256(&Q6_K, group_q6_k, k, end);
+}
+
 static void widen_q6_k_tile(const uint8_t *block, size_t part, float *out)
 {
     widen_block_256(&Q6_K, block, part, out);
@@ -142,6 +236,11 @@ static void widen_q6_k_tile(const uint8_t *block, size_t part, float *out)
 static void product_iq4_xs(const struct work *k, size_t tokens)
 {
     any_tokens_256(&IQ4_XS, k, tokens);
+}
+
+static void panel_iq4_xs(const struct work *k, size_t end)
+{
+    panel_256(&IQ4_XS, group_iq4_xs, k, end);
 }
 
 static void widen_iq4_xs_tile(const uint8_t *block, size_t part, float *out)
@@ -164,27 +263,30 @@ static void product_bf16(const struct work *k, size_t tokens)
     any_tokens_float(row_bf16, k, tokens);
 }
 
+typedef void panel_fn(const struct work *k, size_t end);
+
 /* Indexed by weight type. Float types have no `widen`: their product is the float path itself. */
 static const struct {
     product_fn *product;
+    panel_fn *panel;
     widen_tile_fn *widen;
 } PRODUCTS[WEIGHT_TYPES] = {
-    [WEIGHT_F32] = { product_f32, NULL },
-    [WEIGHT_F16] = { product_f16, NULL },
-    [WEIGHT_BF16] = { product_bf16, NULL },
-    [WEIGHT_Q4_0] = { product_q4_0, widen_q4_0_tile },
-    [WEIGHT_Q4_1] = { product_q4_1, widen_q4_1_tile },
-    [WEIGHT_Q5_0] = { product_q5_0, widen_q5_0_tile },
-    [WEIGHT_Q5_1] = { product_q5_1, widen_q5_1_tile },
-    [WEIGHT_Q8_0] = { product_q8_0, widen_q8_0_tile },
-    [WEIGHT_IQ4_NL] = { product_iq4_nl, widen_iq4_nl_tile },
-    [WEIGHT_MXFP4] = { product_mxfp4, widen_mxfp4_tile },
-    [WEIGHT_Q2_K] = { product_q2_k, widen_q2_k_tile },
-    [WEIGHT_Q3_K] = { product_q3_k, widen_q3_k_tile },
-    [WEIGHT_Q4_K] = { product_q4_k, widen_q4_k_tile },
-    [WEIGHT_Q5_K] = { product_q5_k, widen_q5_k_tile },
-    [WEIGHT_Q6_K] = { product_q6_k, widen_q6_k_tile },
-    [WEIGHT_IQ4_XS] = { product_iq4_xs, widen_iq4_xs_tile },
+    [WEIGHT_F32] = { product_f32, NULL, NULL },
+    [WEIGHT_F16] = { product_f16, NULL, NULL },
+    [WEIGHT_BF16] = { product_bf16, NULL, NULL },
+    [WEIGHT_Q4_0] = { product_q4_0, panel_q4_0, widen_q4_0_tile },
+    [WEIGHT_Q4_1] = { product_q4_1, panel_q4_1, widen_q4_1_tile },
+    [WEIGHT_Q5_0] = { product_q5_0, panel_q5_0, widen_q5_0_tile },
+    [WEIGHT_Q5_1] = { product_q5_1, panel_q5_1, widen_q5_1_tile },
+    [WEIGHT_Q8_0] = { product_q8_0, panel_q8_0, widen_q8_0_tile },
+    [WEIGHT_IQ4_NL] = { product_iq4_nl, panel_iq4_nl, widen_iq4_nl_tile },
+    [WEIGHT_MXFP4] = { product_mxfp4, panel_mxfp4, widen_mxfp4_tile },
+    [WEIGHT_Q2_K] = { product_q2_k, panel_q2_k, widen_q2_k_tile },
+    [WEIGHT_Q3_K] = { product_q3_k, panel_q3_k, widen_q3_k_tile },
+    [WEIGHT_Q4_K] = { product_q4_k, panel_q4_k, widen_q4_k_tile },
+    [WEIGHT_Q5_K] = { product_q5_k, panel_q5_k, widen_q5_k_tile },
+    [WEIGHT_Q6_K] = { product_q6_k, panel_q6_k, widen_q6_k_tile },
+    [WEIGHT_IQ4_XS] = { product_iq4_xs, panel_iq4_xs, widen_iq4_xs_tile },
 };
 
 /* Tokens in runs whose codes stay in the second cache while all tiles pass, tiles in groups of UNITS that stay in the
@@ -207,11 +309,30 @@ static void each_product(product_fn *product, size_t most, size_t token_bytes, c
     }
 }
 
+/* The same with panels: runs of one length, because expanding is paid once a run. */
+static void each_panel(panel_fn *panel, const matrix *w, const activations *x, float *out, size_t out_stride,
+                       size_t tile_begin, size_t tile_end)
+{
+    struct work k = { .w = w, .x = x, .out = out, .out_stride = out_stride };
+    size_t most = min_size(max_size(RUN_BYTES / x->cols, PANEL_LEAST), PANEL_MOST);
+    size_t run = ceil_div(x->tokens, ceil_div(x->tokens, most));
+    for (size_t first = 0; first < x->tokens; first += run)
+        for (size_t unit = tile_begin * PARTS; unit < tile_end * PARTS; unit += UNITS) {
+            take_units(&k, unit, tile_end * PARTS, UNITS);
+            size_t end = min_size(first + run, x->tokens);
+            k.token = min_size(first, end - TOKENS);
+            panel(&k, end);
+        }
+}
+
 static void matmul_int(const matrix *w, const activations *x, float *out, size_t out_stride, size_t tile_begin,
                        size_t tile_end)
 {
     size_t most = x->form == ACTIVATION_INT8_256 ? TOKENS_256 : TOKENS;
-    each_product(PRODUCTS[w->type].product, most, x->cols, w, x, out, out_stride, tile_begin, tile_end);
+    if (x->tokens >= PANEL_LEAST)
+        each_panel(PRODUCTS[w->type].panel, w, x, out, out_stride, tile_begin, tile_end);
+    else
+        each_product(PRODUCTS[w->type].product, most, x->cols, w, x, out, out_stride, tile_begin, tile_end);
 }
 
 static void matmul_float(const matrix *w, const activations *x, float *out, size_t out_stride, size_t tile_begin,

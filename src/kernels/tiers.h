@@ -4,6 +4,7 @@
 #define HEARTH_KERNELS_TIERS_H
 
 #include "kernels/attention.h"
+#include "kernels/route.h"
 #include "kernels/vector.h"
 
 struct kernels;
@@ -13,11 +14,15 @@ void matmul_bind_c(struct kernels *k);
 void quantize_bind_c(struct kernels *k);
 void vector_bind_c(struct vector_kernels *k);
 void attention_bind_c(struct attention_kernels *k);
+void route_bind_c(struct route_kernels *k);
+void coded_span_c(const struct attention_span *s); /* its slot for coded pages */
 
 void matmul_bind_avx2(struct kernels *k);
 void quantize_bind_avx2(struct kernels *k);
 void vector_bind_avx2(struct vector_kernels *k);
 void attention_bind_avx2(struct attention_kernels *k);
+void route_bind_avx2(struct route_kernels *k);
+void coded_bind_avx2(struct attention_kernels *k);
 
 void matmul_bind_avxvnni(struct kernels *k);
 
@@ -25,10 +30,14 @@ void matmul_bind_avx512(struct kernels *k);
 void quantize_bind_avx512(struct kernels *k);
 void vector_bind_avx512(struct vector_kernels *k);
 void attention_bind_avx512(struct attention_kernels *k);
+void route_bind_avx512(struct route_kernels *k);
+void coded_bind_avx512(struct attention_kernels *k);
 
 void matmul_bind_neon(struct kernels *k);
 void quantize_bind_neon(struct kernels *k);
 void vector_bind_neon(struct vector_kernels *k);
 void attention_bind_neon(struct attention_kernels *k);
+void route_bind_neon(struct route_kernels *k);
+void coded_bind_neon(struct attention_kernels *k);
 
 #endif

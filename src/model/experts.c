@@ -3,8 +3,7 @@
  * reading of an expert serves all its rows, and a token's results are added in the order of its experts' numbers: no
  * neighbour in the batch changes a bit.
  *
- *   scores   router[e] . x + bias                 per token and expert: a reduction of 16 partial sums (vector.h, dot)
- *   choice   top_k, ties to the lowest number     per token
+ *   choice   top_k and weights                    per token (route.h)
  *   pairs    (token, expert) rows by expert, then token; inputs gathered and quantized
  *   gate, up products per expert and tiles; act; quantize; down product
  *   out      sum over the token's experts of weight * (down + bias), then + the shared expert
@@ -16,16 +15,16 @@
 
 #include <string.h>
 
-enum { SCORES_PER_TASK = 16 };
-
-size_t experts_needs(graph *g, struct need out[static EXPERT_NEEDS])
+size_t experts_needs(graph *g, size_t threads, struct need out[static EXPERT_NEEDS])
 {
     const struct hyper *h = &g->m->hyper;
     struct expert_scratch *x = &g->experts;
     size_t chunk = g->set.chunk_tok, pairs = chunk * h->experts.top_k, f = sizeof(float), n = h->experts.count;
     size_t count = 0;
     const struct need needs[] = {
-        { (void **)&x->scores, chunk * n, f },
+        { (void **)&x->routes, threads, sizeof *x->routes },
+        { (void **)&x->route_rooms, threads, round_up(route_room_bytes(n, h->width), 64) },
+        { (void **)&x->tallies, chunk, sizeof *x->tallies },
         { (void **)&x->choices, pairs, sizeof *x->choices },
         { (void **)&x->pair_token, pairs, sizeof *x->pair_token },
         { (void **)&x->first_pair, n + 1, sizeof *x->first_pair },
@@ -45,11 +44,19 @@ size_t experts_needs(graph *g, struct need out[static EXPERT_NEEDS])
     return count;
 }
 
+void experts_start(graph *g, size_t threads)
+{
+    const struct hyper *h = &g->m->hyper;
+    size_t each = round_up(route_room_bytes(h->experts.count, h->width), 64);
+    for (size_t i = 0; i < threads; i++)
+        route_scratch_lay(&g->experts.routes[i], h->experts.count, h->width, g->experts.route_rooms + i * each);
+}
+
 /* ---- the choice ---- */
 
 struct choose_job {
     graph *g;
-    const struct layer *w;
+    struct route_gate gate;
 };
 
 static const float *token_input(const graph *g, size_t t)
@@ -57,99 +64,29 @@ static const float *token_input(const graph *g, size_t t)
     return g->normed + t * g->m->hyper.width;
 }
 
-/* Scores of 16 experts of one token. */
-static void score_task(void *arg, size_t task, size_t thread)
+/* One token's experts; its threads share the work where `t` is not NULL. */
+static void choose(const struct choose_job *job, size_t token, size_t thread, team *t)
 {
-    const struct choose_job *job = arg;
     graph *g = job->g;
-    const struct hyper *h = &g->m->hyper;
-    size_t n = h->experts.count, parts = ceil_div(n, SCORES_PER_TASK), t = task / parts;
-    size_t first = task % parts * SCORES_PER_TASK;
-    float *scores = g->experts.scores + t * n;
-    (void)thread;
-    for (size_t e = first; e < min_size(first + SCORES_PER_TASK, n); e++) {
-        scores[e] = g->k->vector.dot(job->w->router + e * h->width, token_input(g, t), h->width);
-        if (job->w->router_bias != NULL) scores[e] = scores[e] + job->w->router_bias[e];
-    }
+    struct route_scratch *s = &g->experts.routes[thread]; /* of thread 0: followed by those of all */
+    struct choice *out = g->experts.choices + token * g->m->hyper.experts.top_k;
+    if (!route_choose(&job->gate, token_input(g, token), s, t, out)) graph_mark_bad(g, token);
+    g->experts.tallies[token] = s->tally;
 }
 
-/* Which experts may be chosen: those of the best groups, a group's score being the sum of its two best. */
-static void allow_groups(const struct expert_config *x, const float *ranks, bool allowed[static EXPERTS_MAX])
+static void choose_task(void *arg, size_t token, size_t thread)
 {
-    float group_rank[EXPERTS_MAX];
-    size_t each = x->count / x->groups;
-    for (size_t i = 0; i < x->count; i++) allowed[i] = x->groups == x->groups_used;
-    if (x->groups == x->groups_used) return;
-    for (size_t group = 0; group < x->groups; group++) {
-        float best = -__builtin_inff(), second = best;
-        for (size_t i = group * each; i < (group + 1) * each; i++) {
-            if (ranks[i] > best) {
-                second = best;
-                best = ranks[i];
-            } else if (ranks[i] > second) {
-                second = ranks[i];
-            }
-        }
-        group_rank[group] = best + second;
-    }
-    for (size_t used = 0; used < x->groups_used; used++) {
-        size_t best = SIZE_MAX;
-        for (size_t group = 0; group < x->groups; group++)
-            if (!allowed[group * each] && (best == SIZE_MAX || group_rank[group] > group_rank[best])) best = group;
-        for (size_t i = best * each; i < (best + 1) * each; i++) allowed[i] = true;
-    }
+    choose(arg, token, thread, NULL);
 }
 
-/* Marks the top_k of the allowed ones; ties go to the lowest number. Leaves them the only ones allowed. */
-static void keep_top(const struct expert_config *x, const float *ranks, bool allowed[static EXPERTS_MAX])
+/* Few tokens: all threads at one router after the other. Many: a thread a token. */
+static void choose_all(graph *g, const struct layer *w)
 {
-    bool kept[EXPERTS_MAX] = { false };
-    for (size_t k = 0; k < x->top_k; k++) {
-        size_t best = SIZE_MAX;
-        for (size_t i = 0; i < x->count; i++)
-            if (allowed[i] && !kept[i] && (best == SIZE_MAX || ranks[i] > ranks[best])) best = i;
-        kept[best] = true;
-    }
-    memcpy(allowed, kept, sizeof kept);
-}
-
-/* The weights of the chosen experts, in order of their numbers. `scores` are overwritten. */
-static void weigh(const struct expert_config *x, const struct vector_kernels *v, float *scores,
-                  const bool allowed[static EXPERTS_MAX], struct choice *out)
-{
-    float weights[EXPERTS_USED_MAX], ones[EXPERTS_USED_MAX];
-    size_t k = 0;
-    if (x->router == ROUTER_ALL) v->softmax(scores, x->count);
-    for (size_t i = 0; i < x->count; i++) {
-        if (!allowed[i]) continue;
-        out[k] = (struct choice){ .expert = i };
-        ones[k] = 1.0f;
-        weights[k++] = scores[i];
-    }
-    if (x->router == ROUTER_CHOSEN) v->softmax(weights, k);
-    float sum = 1.0f;
-    if (x->router == ROUTER_SIGMOID && x->renormalise) sum = v->dot(weights, ones, k) + 1e-20f;
-    for (size_t i = 0; i < k; i++) out[i].weight = weights[i] / sum * x->scale;
-}
-
-static void choose_task(void *arg, size_t t, size_t thread)
-{
-    const struct choose_job *job = arg;
-    graph *g = job->g;
-    const struct expert_config *x = &g->m->hyper.experts;
-    float *scores = g->experts.scores + t * x->count, ranks[EXPERTS_MAX];
-    bool allowed[EXPERTS_MAX];
-    (void)thread;
-    if (!g->k->vector.all_finite(scores, x->count)) {
-        graph_mark_bad(g, t);
-        memset(scores, 0, x->count * sizeof *scores); /* the step ends with an error; what is computed until then is */
-    }                                                 /* of no use, but has to be of this model's shape */
-    if (x->router == ROUTER_SIGMOID) g->k->vector.sigmoid(scores, x->count);
-    for (size_t i = 0; i < x->count; i++)
-        ranks[i] = job->w->choice_bias != NULL ? scores[i] + job->w->choice_bias[i] : scores[i];
-    allow_groups(x, ranks, allowed);
-    keep_top(x, ranks, allowed);
-    weigh(x, &g->k->vector, scores, allowed, g->experts.choices + t * x->top_k);
+    struct choose_job job = { .g = g, .gate = { .config = &g->m->hyper.experts, .k = g->k, .layer = w,
+                                                .width = g->m->hyper.width, .full = g->set.full_routing } };
+    if (g->token_count < 2 * team_threads(g->team))
+        for (size_t t = 0; t < g->token_count; t++) choose(&job, t, 0, g->team);
+    else team_run(g->team, g->token_count, choose_task, &job);
 }
 
 /* ---- pairs ---- */
@@ -292,9 +229,7 @@ void experts_block(graph *g, const struct layer *w)
     if (h->experts.shared_width > 0)
         graph_feed_forward(g, &w->shared_gate, &w->shared_up, &w->shared_down, NULL, NULL, x->shared_out);
 
-    struct choose_job choose = { .g = g, .w = w };
-    team_run(g->team, g->token_count * ceil_div(h->experts.count, SCORES_PER_TASK), score_task, &choose);
-    team_run(g->team, g->token_count, choose_task, &choose);
+    choose_all(g, w);
     lay_pairs(g);
 
     const matrix *ins[] = { &w->gate_exps.first, &w->up_exps.first }, *outs[] = { &w->down_exps.first };

@@ -23,7 +23,7 @@
 
 /* ---- planning ---- */
 
-enum { DENSE_NEEDS = 19, NEEDS_MAX = DENSE_NEEDS + EXPERT_NEEDS + LATENT_NEEDS, NEED_ALIGN = 64 };
+enum { DENSE_NEEDS = 20, NEEDS_MAX = DENSE_NEEDS + EXPERT_NEEDS + LATENT_NEEDS, NEED_ALIGN = 64 };
 
 /* Everything graph_new takes, in one place: the sum is the plan, the loop over it is the taking. */
 static size_t list_needs(graph *g, size_t threads, struct need out[static NEEDS_MAX])
@@ -52,13 +52,14 @@ static size_t list_needs(graph *g, size_t threads, struct need out[static NEEDS_
         { (void **)&g->rows, threads * g->rows_max, sizeof *g->rows },
         { (void **)&g->blocks, chunk, sizeof *g->blocks },
         { (void **)&g->positions, chunk, sizeof *g->positions },
+        { (void **)&g->wanted, chunk, sizeof *g->wanted },
         { &g->room[ACTIVATION_F32], activations_bytes(ACTIVATION_F32, cols_max, chunk), 1 },
         { &g->room[ACTIVATION_INT8_32], activations_bytes(ACTIVATION_INT8_32, cols_max, chunk), 1 },
         { &g->room[ACTIVATION_INT8_256], activations_bytes(ACTIVATION_INT8_256, cols_max, chunk), 1 },
     };
     memcpy(out, needs, sizeof needs);
     size_t count = DENSE_NEEDS;
-    if (h->experts.count > 0) count += experts_needs(g, out + count);
+    if (h->experts.count > 0) count += experts_needs(g, threads, out + count);
     if (h->latent.kv_rank > 0) count += latent_needs(g, out + count);
     return count;
 }
@@ -77,6 +78,7 @@ static bool take_all(graph *g, size_t threads, err *e)
 {
     struct need needs[NEEDS_MAX];
     size_t count = list_needs(g, threads, needs);
+    arena_huge(&g->arena);
     for (size_t i = 0; i < count; i++) {
         *needs[i].out = arena_take(&g->arena, needs[i].count, needs[i].each_bytes, NEED_ALIGN, "graph", e);
         if (*needs[i].out == NULL) return false;
@@ -108,25 +110,47 @@ static bool take_ropes(graph *g, err *e)
     return !own || rope_table_new(&g->rope_local, &m->hyper.rope_local, NULL, g->set.ctx_tok, &g->arena, e);
 }
 
+/* Scratch and rope tables. */
+static size_t arena_bytes_of(const model *m, const struct graph_settings *s, size_t threads)
+{
+    size_t rope_bytes = s->ctx_tok * m->hyper.rope.dims * sizeof(float) + 65536;
+    return graph_scratch_bytes(m, s, threads) + 2 * rope_bytes;
+}
+
 bool graph_new(graph **out, const model *m, const struct kernels *k, team *t, const struct graph_settings *s, err *e)
 {
     *out = NULL;
     if (!settings_check(m, s, e)) return false;
     graph *g = calloc(1, sizeof *g);
     if (g == NULL) return fail(e, ERR_MEMORY, ERR_NO_OFFSET, "graph: no memory");
-    g->m = m;
-    g->k = k;
-    g->team = t;
-    g->set = *s;
-    size_t rope_bytes = s->ctx_tok * m->hyper.rope.dims * sizeof(float) + 65536;
-    size_t scratch_bytes = graph_scratch_bytes(m, s, team_threads(t));
-    if (!arena_new(&g->arena, scratch_bytes + 2 * rope_bytes, e) || !take_all(g, team_threads(t), e) ||
+    *g = (graph){ .m = m, .k = k, .team = t, .set = *s };
+    if (!arena_new(&g->arena, arena_bytes_of(m, s, team_threads(t)), e) || !take_all(g, team_threads(t), e) ||
         !take_ropes(g, e)) {
         graph_free(g);
         return false;
     }
+    if (m->hyper.experts.count > 0) experts_start(g, team_threads(t));
     *out = g;
     return true;
+}
+
+bool graph_new_in(graph **out, const model *m, const struct kernels *k, team *t, const struct graph_settings *s,
+                  arena *a, err *e)
+{
+    if (!settings_check(m, s, e)) return false;
+    size_t bytes = arena_bytes_of(m, s, team_threads(t));
+    graph *g = ARENA_ARRAY(a, graph, 1, "graph", e);
+    uint8_t *base = arena_take(a, bytes, 1, 4096, "graph", e);
+    if (g == NULL || base == NULL) return false;
+    *g = (graph){ .m = m, .k = k, .team = t, .set = *s, .arena = { base, bytes, 0 } };
+    *out = g;
+    return take_all(g, team_threads(t), e) && take_ropes(g, e);
+}
+
+size_t graph_bad_token(const graph *g)
+{
+    size_t row = atomic_load(&g->bad_token);
+    return row != SIZE_MAX && g->gathered ? g->wanted[row] : row;
 }
 
 void graph_free(graph *g)
@@ -316,24 +340,30 @@ static void place_head(const struct heads_job *job, size_t t, size_t kv)
                           kv_keys(seq, page, job->layer, kv), kv_values(seq, page, job->layer, kv));
 }
 
+/* The tokens of a block one after the other: they share the lines of the key pages that they store into. */
 static void heads_task(void *arg, size_t task, size_t thread)
+{
+    const struct heads_job *job = arg;
+    const struct block *b = &job->g->blocks[task / job->g->m->hyper.kv_heads];
+    (void)thread;
+    for (size_t t = b->first; t < b->first + b->count; t++) place_head(job, t, task % job->g->m->hyper.kv_heads);
+}
+
+/* One token, where the q and k norms run over all its heads. */
+static void whole_task(void *arg, size_t t, size_t thread)
 {
     const struct heads_job *job = arg;
     graph *g = job->g;
     const struct hyper *h = &g->m->hyper;
     const struct vector_kernels *v = &g->k->vector;
-    (void)thread;
-    if (!job->whole) {
-        place_head(job, task / h->kv_heads, task % h->kv_heads);
-        return;
-    }
     size_t q_width = h->heads * h->key_dim, k_width = h->kv_heads * h->key_dim;
-    float *q = g->q + task * q_width, *key = g->key + task * k_width;
+    float *q = g->q + t * q_width, *key = g->key + t * k_width;
+    (void)thread;
     if (job->w->q_bias != NULL) v->add(q, job->w->q_bias, q_width);
     if (job->w->k_bias != NULL) v->add(key, job->w->k_bias, k_width);
     v->rms_norm(q, job->w->q_norm, q_width, h->eps, q);
     v->rms_norm(key, job->w->k_norm, k_width, h->eps, key);
-    for (size_t kv = 0; kv < h->kv_heads; kv++) place_head(job, task, kv);
+    for (size_t kv = 0; kv < h->kv_heads; kv++) place_head(job, t, kv);
 }
 
 struct attend_job {
@@ -478,7 +508,8 @@ static void place_heads(graph *g, size_t layer)
     const struct hyper *h = &g->m->hyper;
     struct heads_job job = { .g = g, .layer = layer, .w = &g->m->layers[layer],
                              .whole = h->arch->qk_norm == QK_NORM_FULL };
-    team_run(g->team, job.whole ? g->token_count : g->token_count * h->kv_heads, heads_task, &job);
+    if (job.whole) team_run(g->team, g->token_count, whole_task, &job);
+    else team_run(g->team, g->block_count * h->kv_heads, heads_task, &job);
 }
 
 /* ---- between two products: quantize, or gate and quantize ---- */
@@ -584,6 +615,20 @@ static size_t feed_forward_inputs(const struct layer *w, const matrix **out)
     return w->shared_gate.rows > 0 ? 2 : 0;
 }
 
+/* Before the last feed-forward block: only tokens that asked for logits go on, as rows 0.. of x and block_out. */
+static void gather(graph *g)
+{
+    size_t width = g->m->hyper.width;
+    if (g->wanted_count == g->token_count) return;
+    for (size_t i = 0; i < g->wanted_count; i++) { /* wanted rises, so nothing is written before it is read */
+        memmove(g->x + i * width, g->x + g->wanted[i] * width, width * sizeof *g->x);
+        memmove(g->block_out + i * width, g->block_out + g->wanted[i] * width, width * sizeof *g->x);
+        g->positions[i] = g->positions[g->wanted[i]];
+    }
+    g->token_count = g->wanted_count;
+    g->gathered = true;
+}
+
 static bool layers(graph *g, err *e)
 {
     const model *m = g->m;
@@ -596,6 +641,11 @@ static bool layers(graph *g, err *e)
                                    .post_norm = before != NULL ? before->ffn_post_norm : NULL },
              next, next_count);
         attention_block(g, w, l);
+        if (l + 1 == m->hyper.layers) {
+            if (!all_good(g, l, e)) return false;
+            gather(g);
+        }
+        if (g->token_count == 0) return true;
         next_count = feed_forward_inputs(w, next);
         rows(g, (struct rows_job){ .norm = w->ffn_norm, .out_bias = w->o_bias, .post_norm = w->attn_post_norm }, next,
              next_count);
@@ -608,7 +658,7 @@ static bool layers(graph *g, err *e)
 
 struct logits_job {
     graph *g;
-    const size_t *token; /* of the step, behind each row */
+    size_t first; /* row 0 is the wanted token of this number, and stands in this row of x */
     unsigned forms;
 };
 
@@ -617,10 +667,10 @@ static void hidden_task(void *arg, size_t r, size_t thread)
     const struct logits_job *job = arg;
     graph *g = job->g;
     const struct hyper *h = &g->m->hyper;
-    const float *x = g->x + job->token[r] * h->width;
+    const float *x = g->x + (job->first + r) * h->width;
     (void)thread;
     g->k->vector.rms_norm(x, g->m->output_norm, h->width, h->eps, g->hidden + r * h->width);
-    graph_make_inputs(g, g->input, job->forms, r, job->token[r]);
+    graph_make_inputs(g, g->input, job->forms, r, job->first + r);
 }
 
 static void logits_task(void *arg, size_t r, size_t thread)
@@ -633,23 +683,43 @@ static void logits_task(void *arg, size_t r, size_t thread)
     (void)thread;
     if (h->logit_divisor != 1.0f) v->scale(row, 1.0f / h->logit_divisor, h->vocab);
     if (h->logit_soft_cap > 0.0f) v->soft_cap(row, h->logit_soft_cap, h->vocab);
-    if (!v->all_finite(row, h->vocab)) graph_mark_bad(g, job->token[r]);
+    if (!v->all_finite(row, h->vocab)) graph_mark_bad(g, job->first + r);
 }
 
-static bool output(graph *g, const size_t *token, size_t row_count, err *e)
+/* Hidden states and logits of the wanted tokens from logits_end on, as many as there are rows. */
+static bool logits_of_some(graph *g, err *e)
 {
     const model *m = g->m;
-    const struct layer *last = &m->layers[m->hyper.layers - 1];
-    rows(g, (struct rows_job){ .out_bias = last->down_bias, .post_norm = last->ffn_post_norm }, NULL, 0);
     const matrix *out = &m->output;
-    struct logits_job job = { .g = g, .token = token, .forms = graph_forms(g, &out, 1) };
-    lay_inputs(g, job.forms, g->hidden, m->hyper.width, row_count);
-    team_run(g->team, row_count, hidden_task, &job);
+    struct logits_job job = { .g = g, .first = g->logits_end, .forms = graph_forms(g, &out, 1) };
+    size_t count = min_size(g->wanted_count - g->logits_end, g->set.logit_rows);
+    lay_inputs(g, job.forms, g->hidden, m->hyper.width, count);
+    team_run(g->team, count, hidden_task, &job);
     if (!all_good(g, m->hyper.layers, e)) return false;
-    if (row_count == 0) return true;
+    g->logits_from = g->logits_end;
+    g->logits_end += count;
+    if (count == 0) return true;
     products(g, &out, (float *const[]){ g->logits }, 1);
-    team_run(g->team, row_count, logits_task, &job);
+    team_run(g->team, count, logits_task, &job);
     return all_good(g, m->hyper.layers, e);
+}
+
+static bool output(graph *g, err *e)
+{
+    const struct layer *last = &g->m->layers[g->m->hyper.layers - 1];
+    if (g->token_count == 0) return true;
+    rows(g, (struct rows_job){ .out_bias = last->down_bias, .post_norm = last->ffn_post_norm }, NULL, 0);
+    return logits_of_some(g, e);
+}
+
+bool graph_more_logits(graph *g, err *e)
+{
+    return logits_of_some(g, e);
+}
+
+size_t graph_logit_rows(const graph *g)
+{
+    return g->logits_end - g->logits_from;
 }
 
 /* Cuts the step into blocks of one sequence each and reserves their positions. */
@@ -682,15 +752,15 @@ static bool lay_blocks(graph *g, err *e)
 bool graph_step(graph *g, const struct step_token *tokens, size_t count, err *e)
 {
     assert(count >= 1 && count <= g->set.chunk_tok);
-    size_t wanted[BATCH_TOK_MAX], row_count = 0;
     g->tokens = tokens;
     g->token_count = count;
+    g->wanted_count = g->logits_from = g->logits_end = 0;
+    g->gathered = false;
     atomic_store(&g->bad_token, SIZE_MAX);
     for (size_t t = 0; t < count; t++)
-        if (tokens[t].want_logits) wanted[row_count++] = t;
-    assert(row_count <= g->set.logit_rows);
-    if (!lay_blocks(g, e) || !layers(g, e) || !output(g, wanted, row_count, e)) return false;
-    for (size_t t = 0; t < count; t++) tokens[t].seq->len_tok = g->positions[t] + 1;
+        if (tokens[t].want_logits) g->wanted[g->wanted_count++] = t;
+    if (!lay_blocks(g, e) || !layers(g, e) || !output(g, e)) return false;
+    for (size_t t = 0; t < count; t++) tokens[t].seq->len_tok++;
     return true;
 }
 

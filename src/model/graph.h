@@ -9,9 +9,10 @@
 
 struct graph_settings {
     size_t chunk_tok;      /* most tokens of one step: 1..BATCH_TOK_MAX */
-    size_t logit_rows;     /* most rows of logits of one step: 1..chunk_tok */
+    size_t logit_rows;     /* rows of logits that are held at once: 1..chunk_tok */
     size_t ctx_tok;        /* planned context: length of rope tables, choice of longrope factors */
     bool activations_f32;  /* --activations f32 */
+    bool full_routing;     /* score every expert from its own row: the same bits, for comparison */
 };
 
 /* One token of a step. Tokens of one sequence stand together, in order of position, starting at seq->len_tok. */
@@ -30,13 +31,26 @@ size_t graph_scratch_bytes(const model *m, const struct graph_settings *s, size_
 bool graph_new(graph **out, const model *m, const struct kernels *k, team *t, const struct graph_settings *s, err *e);
 void graph_free(graph *g); /* NULL is fine */
 
+/* The same in a piece of the caller's arena, with no call to the system; it goes with the arena. */
+bool graph_new_in(graph **out, const model *m, const struct kernels *k, team *t, const struct graph_settings *s,
+                  arena *a, err *e);
+
+/* After a graph_step that failed: the token of the step whose value is not finite, SIZE_MAX where it was another error.
+ */
+size_t graph_bad_token(const graph *g);
+
 /* Computes the tokens, stores their keys and values, and moves every sequence's len_tok. Errors: ERR_LIMIT (no room in
  * the cache, a token outside the vocabulary, a full context), ERR_VALUE (a value that is not finite: the text names
  * layer and position). On error no sequence has moved. */
 bool graph_step(graph *g, const struct step_token *tokens, size_t count, err *e);
 
-/* Row i (in order of the tokens that asked for it) of the last step's logits: hyper.vocab floats, and of the final
- * hidden state after the output norm: hyper.width floats. */
+/* A step makes the rows of the first logit_rows tokens that asked for logits; each call of this makes those of the next
+ * ones, in the same places. graph_logit_rows: how many there are now, 0 behind the last. Errors: ERR_VALUE. */
+bool graph_more_logits(graph *g, err *e);
+size_t graph_logit_rows(const graph *g);
+
+/* Row i of them (in order of the tokens that asked): hyper.vocab logits, and the final hidden state after the output
+ * norm, hyper.width floats. */
 const float *graph_logits(const graph *g, size_t i);
 const float *graph_hidden(const graph *g, size_t i);
 

@@ -4,6 +4,7 @@
 
 #include "model/graph.h"
 #include "model/rope.h"
+#include "model/route.h"
 
 #include <stdatomic.h>
 
@@ -23,15 +24,11 @@ struct block {
     size_t spans;        /* spans that its last position can see */
 };
 
-/* One expert of one token. */
-struct choice {
-    size_t expert, pair; /* the pair: its row among all (token, expert) rows of the step, ordered by expert */
-    float weight;
-};
-
 /* What a step of a layer with experts works in; pairs are chunk_tok * top_k rows at most. */
 struct expert_scratch {
-    float *scores;           /* chunk_tok x experts */
+    struct route_scratch *routes; /* one a thread */
+    uint8_t *route_rooms;
+    struct route_tally *tallies; /* chunk_tok */
     struct choice *choices;  /* chunk_tok x top_k, by expert */
     size_t *pair_token, pairs;
     size_t *first_pair;      /* experts + 1 */
@@ -69,6 +66,9 @@ struct graph {
     struct block *blocks;
     size_t block_count;
     size_t *positions;           /* of each token of the step */
+    size_t *wanted;              /* the step's tokens that asked for logits */
+    bool gathered;               /* rows of x are the wanted tokens' alone: token_count and positions too */
+    size_t wanted_count, logits_from, logits_end; /* rows 0.. of `logits` are those of wanted[logits_from..] */
     const struct step_token *tokens;
     size_t token_count;
     _Atomic size_t bad_token;    /* lowest token of the step with a value that is not finite, or SIZE_MAX */
@@ -119,8 +119,11 @@ float *latent_attention(graph *g, const struct layer *w, size_t layer);
 /* ---- experts.c ---- */
 
 /* What a model with experts takes beside the rest: fills `out` and returns how many. */
-enum { EXPERT_NEEDS = 16 };
-size_t experts_needs(graph *g, struct need out[static EXPERT_NEEDS]);
+enum { EXPERT_NEEDS = 18 };
+size_t experts_needs(graph *g, size_t threads, struct need out[static EXPERT_NEEDS]);
+
+/* Lays what was taken: once, before the first step. */
+void experts_start(graph *g, size_t threads);
 
 /* The feed-forward block of a layer with experts: from g->normed to g->block_out. The current input holds g->normed in
  * the forms that the shared expert's matrices ask for, where there is one. */

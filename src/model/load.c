@@ -42,12 +42,17 @@ static bool build_tokenizer(model *m, const struct vocab_source *src, err *e)
     return tokenizer_new(&m->tokenizer, src, &m->arena, e);
 }
 
-/* Everything but the tensors. */
-static bool bind_texts(model *m, const struct image *i, err *e)
+static bool bind_facts(model *m, const struct image *i, err *e)
 {
     m->weights_bytes = m->weights.len_bytes;
     memcpy(m->identity, i->identity, sizeof m->identity);
-    if (!hyper_of_image(i, &m->hyper, e)) return false;
+    return hyper_of_image(i, &m->hyper, e);
+}
+
+/* Everything but the tensors. */
+static bool bind_texts(model *m, const struct image *i, err *e)
+{
+    if (!bind_facts(m, i, e)) return false;
     if (i->chat_template.len_bytes > 0 &&
         !arena_copy(&m->arena, i->chat_template, &m->chat_template, "chat template", e))
         return false;
@@ -95,6 +100,15 @@ bool model_load(model *m, const char *path, team *t, load_progress *progress, vo
                 check_and_bind(m, path, e);
     if (!good) model_free(m);
     return good;
+}
+
+bool model_bind(model *m, view image_bytes, unsigned parts, arena *own, arena *scratch, err *e)
+{
+    struct image i;
+    *m = (model){ .arena = *own, .weights = image_bytes };
+    if (!image_check_parts(image_bytes, parts, scratch, &i, e)) return false;
+    return (parts & IMAGE_TEXTS ? bind_texts(m, &i, e) : bind_facts(m, &i, e)) &&
+           (!(parts & IMAGE_WEIGHTS) || slots_bind(m, &i, e));
 }
 
 /* ---- vocabulary alone ---- */

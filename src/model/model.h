@@ -4,6 +4,7 @@
 #define HEARTH_MODEL_MODEL_H
 
 #include "base/team.h"
+#include "kernels/route.h"
 #include "kernels/tile.h"
 #include "model/hyper.h"
 #include "text/tokenizer.h"
@@ -34,6 +35,7 @@ struct layer {
     struct expert_matrix k_b, v_b; /* one matrix a head */
     /* Layers with experts. The router is experts x width, row-major f32, so that single rows can be scored again. */
     const float *router, *router_bias, *choice_bias, *shared_scale;
+    struct route route; /* the router's second form, if it has one */
     const float *gate_exps_bias, *up_exps_bias, *down_exps_bias; /* experts x rows */
     struct expert_matrix gate_exps, up_exps, down_exps;
     matrix shared_gate, shared_up, shared_down;
@@ -67,6 +69,11 @@ bool model_load(model *m, const char *path, team *t, load_progress *progress, vo
 
 /* The vocabulary and metadata alone: works on model files without tensors. m->layers is NULL. */
 bool model_load_vocab(model *m, const char *path, err *e);
+
+/* The same of an image whose bytes are at hand, for a process that can open nothing and take no memory: `parts` of enum
+ * image_part, which of it is wanted. `own` belongs to the model afterwards; `scratch` may be rewound. *m is not to be
+ * freed: bytes and arenas are the caller's. Makes no system call. */
+bool model_bind(model *m, view image_bytes, unsigned parts, arena *own, arena *scratch, err *e);
 
 void model_free(model *m); /* a model of all zeros is free already */
 

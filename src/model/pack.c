@@ -17,7 +17,7 @@ static bool plan(struct packing *p, err *e)
     if (!hyper_read(&p->files.dir, &p->hyper, e)) return false;
     struct image_tensor_source *tensors = ARENA_ARRAY(
         &p->arena, struct image_tensor_source, SLOTS_OUTSIDE + p->hyper.layers * SLOTS_PER_LAYER, "tensor slots", e);
-    if (tensors == NULL || !slots_resolve(&p->hyper, &p->files, tensors, &s->tensor_count, e) ||
+    if (tensors == NULL || !slots_resolve(&p->hyper, &p->files, tensors, &s->tensor_count, &p->arena, e) ||
         !gguf_str(&p->files.dir, "tokenizer.chat_template", GGUF_OPTIONAL, &s->chat_template, e) ||
         !vocab_of_file(&p->files.dir, &vocab, &there, &p->arena, e))
         return false;
@@ -29,6 +29,12 @@ static bool plan(struct packing *p, err *e)
         s->vocab = &p->vocab;
     }
     return image_plan(s, &p->layout, &p->arena, e);
+}
+
+bool packing_read(struct packing *p, const view *files, size_t count, arena *a, err *e)
+{
+    *p = (struct packing){ .arena = *a };
+    return gguf_read_files(files, count, &p->arena, &p->files, e) && plan(p, e);
 }
 
 bool packing_open(struct packing *p, const char *path, err *e)

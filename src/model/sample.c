@@ -110,6 +110,17 @@ bool sampler_new(sampler **out, const struct sample_settings *settings, size_t v
     return true;
 }
 
+void sampler_use(sampler *s, const struct sample_settings *settings)
+{
+    s->set = *settings;
+    if (settings->dry_multiplier == 0.0f) return; /* breakers are not asked for */
+    memset(s->breakers, 0, ceil_div(s->vocab, 64) * sizeof *s->breakers);
+    for (size_t i = 0; i < settings->dry_breaker_count; i++) {
+        size_t token = (size_t)settings->dry_breakers[i];
+        s->breakers[token / 64] |= UINT64_C(1) << token % 64;
+    }
+}
+
 void sampler_seed(sampler *s, uint64_t seed)
 {
     s->set.seed = seed;

@@ -44,6 +44,10 @@ bool sampler_new(sampler **out, const struct sample_settings *s, size_t vocab, a
 /* Draws from now on belong to another seed. */
 void sampler_seed(sampler *s, uint64_t seed);
 
+/* One sampler for many: draws from now on follow these settings. They were checked (sample_check), and stay the
+ * caller's, lists included, until the next call. */
+void sampler_use(sampler *s, const struct sample_settings *settings);
+
 /* The next token. `history` holds the tokens so far (prompt included), `position` is the index the new token gets.
  * `logprob`, if not NULL, receives the natural logarithm of the chosen token's probability under the plain softmax of
  * `logits` (before every setting). Does not change `logits`. */

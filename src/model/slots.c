@@ -5,7 +5,6 @@
 
 #include <assert.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 enum { NAME_BYTES = 96 };
 
@@ -110,7 +109,7 @@ struct slot {
     const char *name; /* behind "blk.N."; NULL: the architecture's ffn_norm */
     enum need need;
     enum dim rows, cols;
-    enum { TO_MATRIX, TO_ROWS, TO_EXPERTS, TO_HEADS } to;
+    enum { TO_MATRIX, TO_ROWS, TO_EXPERTS, TO_HEADS, TO_ROUTE } to;
     size_t offset;      /* in struct layer; of those outside, in struct model */
     const char *fused;  /* the tensor that holds this and others where the architecture says so */
     enum dim before[2]; /* rows of the fused tensor that stand before; DIM_ONE: none */
@@ -120,6 +119,7 @@ struct slot {
 #define ROWS(field)    TO_ROWS, offsetof(struct layer, field)
 #define EXPERTS(field) TO_EXPERTS, offsetof(struct layer, field)
 #define HEADS(field)   TO_HEADS, offsetof(struct layer, field)
+#define ROUTE(field)   TO_ROUTE, offsetof(struct layer, field)
 
 /* A slot's number in an image is its place here: new ones go to the end, and nothing moves while IMAGE_VERSION stays.
  */
@@ -168,6 +168,8 @@ static const struct slot LAYER_SLOTS[] = {
     { "ffn_down_shexp.weight", IF_SHARED, DIM_WIDTH, DIM_SHARED_FFN, MATRIX(shared_down), NULL, { 0 } },
     { "ffn_gate_inp_shexp.weight", MAY_SHARED, DIM_ONE, DIM_WIDTH, ROWS(shared_scale), NULL, { 0 } },
     { "post_ffw_norm.weight", IF_POST, DIM_ONE, DIM_WIDTH, ROWS(ffn_post_norm), NULL, { 0 } },
+    /* No tensor of a file: made from ffn_gate_inp where that pays. */
+    { "router's second form", MAY_EXPERTS, DIM_EXPERTS, DIM_WIDTH, ROUTE(route), NULL, { 0 } },
 };
 
 enum { LAYER_SLOT_COUNT = sizeof LAYER_SLOTS / sizeof *LAYER_SLOTS };
@@ -205,7 +207,7 @@ static size_t slot_count(const struct hyper *h, const struct slot *s)
 static enum image_kind slot_kind(const struct slot *s)
 {
     /* ORDER of slot.to */
-    static const enum image_kind kinds[] = { IMAGE_MATRIX, IMAGE_ROWS, IMAGE_EXPERT, IMAGE_STACK };
+    static const enum image_kind kinds[] = { IMAGE_MATRIX, IMAGE_ROWS, IMAGE_EXPERT, IMAGE_STACK, IMAGE_ROUTE };
     return kinds[s->to];
 }
 
@@ -235,6 +237,8 @@ struct resolver {
     struct image_tensor_source *out;
     size_t count;
     bool *used; /* one a tensor of the directory */
+    size_t router;  /* the source of the layer's ffn_gate_inp */
+    arena *scratch; /* for looking at routers */
 };
 
 static bool check_shape(const gguf_tensor *t, size_t count, size_t rows, size_t cols, bool exact_rows, err *e)
@@ -265,12 +269,34 @@ static size_t rows_before(const struct hyper *h, const struct slot *s)
     return rows;
 }
 
+/* Which second form the layer's router gets, if any: the one thing for which weights are read here. */
+static bool resolve_route(struct resolver *r, uint32_t layer, size_t number, err *e)
+{
+    const struct image_tensor_source *rows = &r->out[r->router];
+    const struct weight_kind *kind = weight_kind(rows->type);
+    const struct expert_config *x = &r->h->experts;
+    size_t mark = r->scratch->used_bytes, blocks = rows->rows * (rows->cols / kind->block_values);
+    struct image_tensor_source source = { .kind = IMAGE_ROUTE, .slot = (uint32_t)number, .layer = layer,
+                                          .type = WEIGHT_F32, .count = 1, .rows = rows->rows, .cols = rows->cols,
+                                          .name = rows->name, .router = r->router };
+    struct route_use use = { .top_k = x->top_k, .all_scores = x->router == ROUTER_ALL,
+                             .groups = x->groups != x->groups_used };
+    float *wide = arena_take(r->scratch, rows->rows * rows->cols, sizeof *wide, 64, "router", e);
+    if (wide == NULL) return false;
+    kind->widen(rows->bytes, blocks, wide);
+    if (!route_shape_of(wide, rows->rows, rows->cols, use, &source.route, r->scratch, e)) return false;
+    arena_rewind(r->scratch, mark);
+    if (source.route.form != ROUTE_NONE) r->out[r->count++] = source;
+    return true;
+}
+
 /* The file's tensor for a slot, its shape checked, and which of its rows are the slot's. */
 static bool resolve_slot(void *arg, const struct slot *s, uint32_t layer, size_t number, bool required, err *e)
 {
     struct resolver *r = arg;
     const struct hyper *h = r->h;
     char name[NAME_BYTES];
+    if (s->to == TO_ROUTE) return resolve_route(r, layer, number, e);
     slot_name(h, s, layer, name);
     const gguf_tensor *t = gguf_tensor_find(&r->files->dir, name);
     if (t == NULL) return !required || fail(e, ERR_MISSING, ERR_NO_OFFSET, "%s: the file has no such tensor", name);
@@ -291,6 +317,7 @@ static bool resolve_slot(void *arg, const struct slot *s, uint32_t layer, size_t
     const struct weight_kind *kind = weight_kind(t->type);
     source.bytes = gguf_tensor_bytes(r->files, t).ptr +
                    source.first_row * (source.cols / kind->block_values) * kind->block_bytes;
+    if (layer != IMAGE_OUTSIDE && s->offset == offsetof(struct layer, router)) r->router = r->count;
     r->out[r->count++] = source;
     return true;
 }
@@ -306,15 +333,13 @@ static bool all_used(const struct resolver *r, err *e)
 }
 
 bool slots_resolve(const struct hyper *h, const gguf_files *files, struct image_tensor_source *out, size_t *count,
-                   err *e)
+                   arena *a, err *e)
 {
     assert(h->layers <= LAYERS_MAX);
-    struct resolver r = {
-        .h = h, .files = files, .out = out, .used = calloc(files->dir.tensor_count + 1, sizeof(bool))
-    };
-    if (r.used == NULL) return fail(e, ERR_MEMORY, ERR_NO_OFFSET, "model: no memory for its tensor list");
+    bool *used = ARENA_ARRAY(a, bool, files->dir.tensor_count, "tensor list", e);
+    struct resolver r = { .h = h, .files = files, .out = out, .used = used, .scratch = a };
+    if (used == NULL) return false;
     bool good = each_slot(h, resolve_slot, &r, e) && all_used(&r, e);
-    free(r.used);
     *count = r.count;
     return good;
 }
@@ -357,7 +382,8 @@ static bool bind_slot(void *arg, const struct slot *s, uint32_t layer, size_t nu
                     "kind %d",
                     name, t->count, t->rows, t->cols, (int)t->kind, count, rows, cols, (int)slot_kind(s));
     uint8_t *at = (layer == IMAGE_OUTSIDE ? (uint8_t *)b->m : (uint8_t *)&b->m->layers[layer]) + s->offset;
-    if (s->to == TO_ROWS) *(const float **)(void *)at = (const float *)(const void *)image_data(b->i, t);
+    if (s->to == TO_ROUTE) *(struct route *)(void *)at = route_bind(&t->route, image_data(b->i, t));
+    else if (s->to == TO_ROWS) *(const float **)(void *)at = (const float *)(const void *)image_data(b->i, t);
     else bind_matrix(b, t, s, at);
     return true;
 }

@@ -14,7 +14,7 @@ enum { SLOTS_PER_LAYER = 48, SLOTS_OUTSIDE = 5 };
  * order of an image. Errors: ERR_MISSING, ERR_VALUE (a shape: both are named), ERR_UNSUPPORTED (a weight type, or a
  * tensor of the file that this architecture has no place for: a model is computed whole or not at all). */
 bool slots_resolve(const struct hyper *h, const gguf_files *files, struct image_tensor_source *out, size_t *count,
-                   err *e);
+                   arena *a, err *e);
 
 /* Points m->embedding, m->layers (taken from m->arena) and the rest at the tensors of a checked image; m->hyper is
  * there. Errors: ERR_MISSING, ERR_VALUE (a shape), ERR_UNSUPPORTED (a tensor without a place); rope divisors that are

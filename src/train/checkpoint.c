@@ -6,7 +6,7 @@
 
 #include <sodium.h>
 
-static const char MAGIC[8] = "HCHECK01";
+static const char MAGIC[8] = "HCHECK02";
 
 /* Numbers are written as they lie in memory. */
 _Static_assert(sizeof(real) == 4, "a checkpoint holds f32");
@@ -25,6 +25,8 @@ bool checkpoint_write(const char *path, const struct run_identity *id, const str
     memcpy(head + 40, id->shard, SHARD_HASH_BYTES);
     le_put_u64(head + 72, t->step);
     le_put_u64(head + 80, t->net.layout.total);
+    le_put_u64(head + 88, decay_from(&t->optimizer.schedule));
+    le_put_u64(head + 96, t->optimizer.schedule.decay);
     const view parts[] = { { head, sizeof head }, { (const uint8_t *)t->params, run_bytes(t) },
                            { (const uint8_t *)t->m, run_bytes(t) }, { (const uint8_t *)t->v, run_bytes(t) },
                            { hash, sizeof hash } };
@@ -33,6 +35,16 @@ bool checkpoint_write(const char *path, const struct run_identity *id, const str
     for (size_t i = 0; i < 4; i++) crypto_generichash_update(&state, parts[i].ptr, parts[i].len_bytes);
     crypto_generichash_final(&state, hash, sizeof hash);
     return file_write(path, parts, 5, e);
+}
+
+/* The rate's fall depends on the length of the run, so once it has begun the length is part of what the weights are. */
+static bool check_decay(const char *path, view file, const struct trainer *t, err *e)
+{
+    uint64_t step = le_u64(file.ptr + 72), was = le_u64(file.ptr + 88), is = decay_from(&t->optimizer.schedule);
+    if (was == is && le_u64(file.ptr + 96) == t->optimizer.schedule.decay) return true;
+    if (step <= was && step <= is) return true;
+    return fail(e, ERR_VALUE, 88, "%s: step %llu of a run whose rate falls from step %llu; the configuration says %llu",
+                path, (unsigned long long)step, (unsigned long long)was, (unsigned long long)is);
 }
 
 static bool check(const char *path, view file, const struct run_identity *id, const struct trainer *t, err *e)
@@ -51,7 +63,7 @@ static bool check(const char *path, view file, const struct run_identity *id, co
     if (memcmp(hash, file.ptr + want - sizeof hash, sizeof hash) != 0)
         return fail(e, ERR_VALUE, want - sizeof hash, "%s: the hash does not fit the content: the file is damaged",
                     path);
-    return true;
+    return check_decay(path, file, t, e);
 }
 
 bool checkpoint_read(const char *path, const struct run_identity *id, struct trainer *t, err *e)

@@ -1,10 +1,12 @@
 /* A run's whole state on disk, written atomically (base/file.h) and hashed: killed at any moment, a run goes on from
  * the last one to the same final bits.
  *
- *   "HCHECK01"             8 bytes
+ *   "HCHECK02"             8 bytes
  *   settings hash         32     values of the configuration that can change a weight (settings.h)
  *   training shard's hash 32
  *   step u64, numbers u64 16     steps done; numbers in each of the three runs
+ *   decay_from u64, decay u64 16 the step at which the rate begins to fall, and for how many it falls. Another
+ *                                configuration may lengthen or end a run that has not come so far
  *   weights               4 bytes a number, f32, little endian; then AdamW's means, then its mean squares
  *   hash                  32     BLAKE2b-256 of all before */
 #ifndef HEARTH_TRAIN_CHECKPOINT_H
@@ -13,7 +15,7 @@
 #include "train/settings.h"
 #include "train/shard.h"
 
-enum { CHECKPOINT_HEAD_BYTES = 8 + SETTINGS_HASH_BYTES + SHARD_HASH_BYTES + 16, WEIGHT_HASH_BYTES = 32 };
+enum { CHECKPOINT_HEAD_BYTES = 8 + SETTINGS_HASH_BYTES + SHARD_HASH_BYTES + 32, WEIGHT_HASH_BYTES = 32 };
 
 /* What a checkpoint must be of. */
 struct run_identity {

@@ -117,6 +117,10 @@ struct ops {
     double (*sum_squares)(const real *x, size_t n); /* f64, 16 partial sums and the tree; NaN or infinite if one is */
     /* Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019, algorithm 2. */
     void (*adamw)(real *p, real *m, real *v, const real *g, const struct adamw *o, size_t n);
+    /* y = a x + b z; y may be x or z */
+    void (*blend)(real *y, const real *x, const real *z, real a, real b, size_t n);
+    /* m = mu m + scale g;  u = scale g + mu m, with the new m (Nesterov) */
+    void (*momentum)(real *u, real *m, const real *g, real mu, real scale, size_t n);
 };
 
 extern const struct ops ops_ref;

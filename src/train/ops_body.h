@@ -494,12 +494,45 @@ static void adamw(real *p, real *m, real *v, const real *g, const struct adamw *
     adamw_lanes(p + i, m + i, v + i, g + i, *o, n - i);
 }
 
+/* Not `restrict`: y may be one of the others. A lane reads its own place alone, so the order of lanes is free. */
+INLINE void blend_lanes(real *y, const real *x, const real *z, real a, real b, size_t lanes)
+{
+    real out[LANES];
+    for (size_t l = 0; l < lanes; l++) out[l] = a * x[l] + b * z[l];
+    for (size_t l = 0; l < lanes; l++) y[l] = out[l];
+}
+
+static void blend(real *y, const real *x, const real *z, real a, real b, size_t n)
+{
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) blend_lanes(y + i, x + i, z + i, a, b, LANES);
+    blend_lanes(y + i, x + i, z + i, a, b, n - i);
+}
+
+INLINE void momentum_lanes(real *restrict u, real *restrict m, const real *restrict g, real mu, real factor,
+                           size_t lanes)
+{
+    for (size_t l = 0; l < lanes; l++) {
+        real d = g[l] * factor;
+        m[l] = mu * m[l] + d;
+        u[l] = mu * m[l] + d;
+    }
+}
+
+static void momentum(real *u, real *m, const real *g, real mu, real factor, size_t n)
+{
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) momentum_lanes(u + i, m + i, g + i, mu, factor, LANES);
+    momentum_lanes(u + i, m + i, g + i, mu, factor, n - i);
+}
+
 #define OPS_TABLE(tier_name)                                                                                          \
     { .tier = (tier_name), .norm = norm, .norm_back = norm_back, .norm_weight_back = norm_weight_back,                \
       .heads = heads_forward, .heads_back = heads_back, .heads_weight_back = heads_weight_back,                       \
       .mask_softmax = mask_softmax, .mask_softmax_back = mask_softmax_back, .swiglu = swiglu,                         \
       .swiglu_back = swiglu_back, .embed = embed, .embed_back = embed_back, .cross_entropy = cross_entropy,           \
       .router = router, .router_back = router_back, .gather = gather, .scatter = scatter, .combine = combine,         \
-      .combine_back = combine_back, .add = add, .sum_squares = sum_squares, .adamw = adamw }
+      .combine_back = combine_back, .add = add, .sum_squares = sum_squares, .adamw = adamw,        \
+      .blend = blend, .momentum = momentum }
 
 #endif

@@ -13,7 +13,7 @@ enum key {
     K_GATE_RANK, K_CONTEXT, K_ROPE_BASE, K_NORM_EPS, K_BALANCE, K_Z,
     K_TOKENIZER, K_VOCAB, K_PRE, K_SOURCE, K_HELD_OUT, K_HELD_OUT_SHARE, K_TASKS, K_SHARDS,
     K_ROW_TOK, K_MICRO_ROWS, K_STEP_TOK, K_STEPS, K_WARMUP, K_DECAY, K_RATE, K_BETA1, K_BETA2, K_EPS, K_WEIGHT_DECAY,
-    K_CLIP, K_GOLDFISH, K_SEED,
+    K_MUON, K_CLIP, K_GOLDFISH, K_SEED,
     K_FOLDER, K_CHECKPOINT, K_KEEP, K_LOG, K_EVAL, K_SAMPLE, K_COUNT
 };
 
@@ -59,6 +59,8 @@ static const struct config_key KEYS[K_COUNT] = {
     { "train", "beta2", CONFIG_REAL, 0, 0.9999999, "0.95", "AdamW, mean of squares", NULL, false },
     { "train", "eps", CONFIG_REAL, 1e-30, 1, "1e-8", "AdamW, under the root", NULL, false },
     { "train", "weight_decay", CONFIG_REAL, 0, 10, "0.1", "of matrices, times the rate", NULL, false },
+    { "train", "muon", CONFIG_REAL, 0, 0.9999, "0", "Muon's momentum, for hidden matrices; 0: AdamW for all", NULL,
+      false },
     { "train", "clip", CONFIG_REAL, 0, 1e9, "1", "largest norm of a gradient; 0: any", NULL, false },
     { "train", "goldfish", CONFIG_INT, 0, 1 << 20, "0", "drop one target in so many, by hash; 0: none", NULL, false },
     { "train", "seed", CONFIG_INT, 0, 9e18, "1", "of weights and of the data's order", NULL, false },
@@ -104,7 +106,8 @@ static struct optimizer read_optimizer(const struct config *c)
     return (struct optimizer){
         .schedule = { real_at(c, K_RATE), size_at(c, K_WARMUP), size_at(c, K_STEPS), size_at(c, K_DECAY) },
         .beta1 = real_at(c, K_BETA1), .beta2 = real_at(c, K_BETA2), .eps = real_at(c, K_EPS),
-        .weight_decay = real_at(c, K_WEIGHT_DECAY), .clip = real_at(c, K_CLIP),
+        .weight_decay = real_at(c, K_WEIGHT_DECAY), .muon = real_at(c, K_MUON),
+        .clip = real_at(c, K_CLIP),
     };
 }
 
@@ -144,13 +147,14 @@ static bool read_texts(const struct config *c, arena *a, struct settings *out, e
 }
 
 /* Every value that can change a weight, name and all, in table order. What only reports stays out, and so do paths: the
- * shards' own hashes say what was learnt. */
+ * shards' own hashes say what was learnt. So do the run's length and its decay: until the decay begins they change
+ * nothing, and a checkpoint says where its own began (checkpoint.h). */
 static void hash_values(const struct config *c, struct settings *out)
 {
     crypto_generichash_state state;
     crypto_generichash_init(&state, NULL, 0, SETTINGS_HASH_BYTES);
     for (size_t i = K_WIDTH; i < K_FOLDER; i++) {
-        if (i >= K_TOKENIZER && i <= K_SHARDS) continue;
+        if ((i >= K_TOKENIZER && i <= K_SHARDS) || i == K_STEPS || i == K_DECAY) continue;
         uint8_t value[16];
         uint64_t bits;
         double real_value = c->values[i]->real;

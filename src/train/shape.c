@@ -12,13 +12,15 @@
 /* How a tensor's size follows from the shape: one row a kind. ORDER tensor_kind */
 static const struct kind {
     const char *name;
-    bool per_layer, norm;
+    bool per_layer, norm, hidden;
     enum { PLAIN, BRANCH_END, GATE_IN, GATE_OUT } init;
 } KINDS[TENSOR_KINDS] = {
-    { "embed", false, false, PLAIN },      { "norm_out", false, true, PLAIN },    { "norm1", true, true, PLAIN },
-    { "qkv", true, false, PLAIN },         { "q_norm", true, true, PLAIN },       { "k_norm", true, true, PLAIN },
-    { "o", true, false, BRANCH_END },      { "norm2", true, true, PLAIN },        { "gate_in", true, false, GATE_IN },
-    { "gate_out", true, false, GATE_OUT }, { "gate_up", true, false, PLAIN },     { "down", true, false, BRANCH_END },
+    { "embed", false, false, false, PLAIN },      { "norm_out", false, true, false, PLAIN },
+    { "norm1", true, true, false, PLAIN },        { "qkv", true, false, true, PLAIN },
+    { "q_norm", true, true, false, PLAIN },       { "k_norm", true, true, false, PLAIN },
+    { "o", true, false, true, BRANCH_END },       { "norm2", true, true, false, PLAIN },
+    { "gate_in", true, false, false, GATE_IN },   { "gate_out", true, false, false, GATE_OUT },
+    { "gate_up", true, false, true, PLAIN },      { "down", true, false, true, BRANCH_END },
 };
 
 enum { RUN_ALIGN = 16 }; /* numbers: one cache line of f32 */
@@ -82,6 +84,7 @@ static bool add_tensor(struct layout *l, enum tensor_kind kind, size_t layer, er
     tensor_size(&l->shape, kind, &t.count, &t.rows, &t.cols);
     if (t.count == 0) return true;
     t.decays = !KINDS[kind].norm;
+    t.hidden = KINDS[kind].hidden;
     size_t values;
     if (!mul_size(t.rows * t.cols, t.count, &values) || values > SIZE_MAX / 64 - l->total)
         return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "model: more parameters than there are addresses");

@@ -43,6 +43,7 @@ struct tensor {
     size_t count, rows, cols;  /* count matrices of rows x cols */
     double init_std;           /* 0: starts at 1 (norms) */
     bool decays;               /* matrices do, vectors do not */
+    bool hidden;               /* a matrix between two hidden vectors: what Muon is for */
 };
 
 struct layout {

@@ -2,6 +2,7 @@
 #include "train/step.h"
 
 #include "base/checked.h"
+#include "train/muon.h"
 
 #include <assert.h>
 
@@ -45,7 +46,12 @@ bool trainer_make(struct trainer *t, const struct layout *l, const struct optimi
     for (size_t i = 0; i < t->grad_levels; i++)
         if ((t->grads[i] = arena_take(a, l->total, sizeof(real), 64, "gradients", e)) == NULL) return false;
     t->chunk_sums = ARENA_ARRAY(a, double, ceil_div(l->total, STEP_CHUNK), "gradient norms", e);
-    return t->chunk_sums != NULL;
+    if (t->chunk_sums == NULL || o->muon == 0) return t->chunk_sums != NULL;
+    for (size_t i = 0; i < l->tensor_count; i++)
+        if (l->tensors[i].hidden)
+            t->muon_reals = max_size(t->muon_reals, muon_scratch(l->tensors[i].rows, l->tensors[i].cols));
+    t->muon_scratch = arena_take(a, team_threads(threads) * t->muon_reals, sizeof(real), 64, "optimizer scratch", e);
+    return t->muon_scratch != NULL;
 }
 
 /* ---- the tree ---- */
@@ -141,11 +147,32 @@ static void update_tile(void *arg, size_t tile, size_t thread)
     for (size_t i = low; i < l->tensor_count && l->tensors[i].offset < to; i++) {
         const struct tensor *at = &l->tensors[i];
         size_t begin = max_size(from, at->offset), end = min_size(to, at->offset + at->count * at->rows * at->cols);
-        if (begin >= end) continue;
+        if (begin >= end || (at->hidden && t->optimizer.muon > 0)) continue;
         struct adamw o = j->o;
         o.decay = at->decays ? j->decay : 0;
         t->net.ops->adamw(t->params + begin, t->m + begin, t->v + begin, t->grads[0] + begin, &o, end - begin);
     }
+}
+
+/* Tile i is the ith matrix of all hidden ones. */
+static void muon_tile(void *arg, size_t tile, size_t thread)
+{
+    const struct update_job *j = arg;
+    struct trainer *t = j->t;
+    struct net *n = &t->net;
+    const struct tensor *at = n->layout.tensors;
+    for (; !at->hidden || tile >= at->count; at++) tile -= at->hidden ? at->count : 0;
+    struct muon o = { (real)t->optimizer.muon, j->o.rate, j->decay, j->o.grad_scale };
+    size_t offset = at->offset + tile * at->rows * at->cols;
+    muon_step(t->params + offset, t->m + offset, t->grads[0] + offset, at->rows, at->cols, &o, n->gemm, n->ops,
+              t->muon_scratch + thread * t->muon_reals, n->scratch + thread * n->scratch_reals);
+}
+
+static size_t hidden_matrices(const struct layout *l)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < l->tensor_count; i++) count += l->tensors[i].hidden ? l->tensors[i].count : 0;
+    return count;
 }
 
 static void update(struct trainer *t, double rate, double grad_norm)
@@ -161,6 +188,7 @@ static void update(struct trainer *t, double rate, double grad_norm)
         .decay = (real)o->weight_decay,
     };
     team_run(t->net.team, ceil_div(t->net.layout.total, STEP_CHUNK), update_tile, &job);
+    if (o->muon > 0) team_run(t->net.team, hidden_matrices(&t->net.layout), muon_tile, &job);
 }
 
 bool trainer_step(struct trainer *t, const struct step_batch *b, struct step_result *out, err *e)

@@ -1,4 +1,5 @@
-/* One optimizer step: gradients of the step's microbatches, summed by one tree, clipped, given to AdamW.
+/* One optimizer step: gradients of the step's microbatches, summed by one tree, clipped, given to AdamW, or those of
+ * matrices between hidden vectors to Muon (muon.h).
  *
  * The tree over microbatch indices is the binary one: indices 2i and 2i + 1 are added, then pairs of pairs; where the
  * count is no power of two the subtrees that are left over are added from the right, each sum to the one left of it. It
@@ -17,6 +18,7 @@ struct schedule {
 struct optimizer {
     struct schedule schedule;
     double beta1, beta2, eps, weight_decay;
+    double muon;                   /* momentum of hidden matrices; 0: AdamW for all */
     double clip;                   /* the largest norm of a step's gradient; 0: none */
 };
 
@@ -44,6 +46,8 @@ struct trainer {
     real *grads[GRAD_LEVELS_MAX];  /* sums of finished subtrees, the largest first; the leaf in work on top */
     size_t grad_levels;
     double *chunk_sums;            /* [ceil(total / STEP_CHUNK)] */
+    real *muon_scratch;            /* threads * muon_reals */
+    size_t muon_reals;
 };
 
 enum { STEP_CHUNK = 4096 };        /* parameters of one tile of the optimizer, and of one partial sum of the norm */
@@ -57,6 +61,12 @@ bool trainer_make(struct trainer *t, const struct layout *l, const struct optimi
 /* One step. Errors: ERR_VALUE where the loss or a gradient is not finite (the text names the tensor); parameters and
  * optimizer state are then as before the step. */
 bool trainer_step(struct trainer *t, const struct step_batch *b, struct step_result *out, err *e);
+
+/* The first step whose rate is under the full one again. */
+static inline uint64_t decay_from(const struct schedule *s)
+{
+    return s->steps > s->decay ? s->steps - s->decay : 0;
+}
 
 /* The rate of the step after `done` others. */
 double schedule_rate(const struct schedule *s, uint64_t done);

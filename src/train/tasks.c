@@ -218,6 +218,31 @@ static void make_tool(struct draw *d, struct task *t, struct out *q, struct out 
         TOOLS[used].argument, value);
 }
 
+/* Who speaks: a greeting, a question about the model itself, or both. What it says of itself is all it can do. */
+static void make_self(struct draw *d, struct task *t, struct out *q, struct out *a)
+{
+    static const char *const greetings[] = { "Hello", "Hi", "Good morning", "Good day", "Good evening", "Hey" };
+    static const struct { const char *ask, *answer; } about[] = {
+        { "who are you?", "I am Ember, a very small language model made with Hearth." },
+        { "what are you?", "I am Ember, a very small language model made with Hearth." },
+        { "what is your name?", "My name is Ember." },
+        { "what can you do?", "I can copy and sort short lists, recall what you told me, add small numbers, write dates, "
+                              "fill in a JSON form and call a tool." },
+        { "what can you not do?", "I know few facts and I do not reason. Please check what I say." },
+        { "are you a person?", "No. I am Ember, a very small language model." },
+        { "do you send anything away?", "No. I run on this machine alone." },
+    };
+    static const char *const ends[] = { "", " Please tell me.", " Tell me in one sentence.", " I would like to know." };
+    (void)t;
+    bool greets = below(d, 3) > 0, asks = !greets || below(d, 4) > 0;
+    uint32_t at = below(d, COUNT_OF(about));
+    if (greets) put(q, "%s%s", PICK(d, greetings), asks ? ", " : below(d, 2) ? "!" : ".");
+    if (asks) put(q, "%s%s", about[at].ask, PICK(d, ends));
+    if (!greets) q->room[0] = (char)(q->room[0] - 'a' + 'A');
+    if (greets) put(a, "Hello!%s", asks ? " " : " I am Ember. What can I do for you?");
+    if (asks) put(a, "%s", about[at].answer);
+}
+
 static const struct {
     const char *name;
     void (*make)(struct draw *d, struct task *t, struct out *q, struct out *a);
@@ -225,6 +250,7 @@ static const struct {
     { "copy", make_copy }, { "reverse", make_reverse }, { "recall", make_recall }, { "add", make_add },
     { "subtract", make_subtract }, { "multiply", make_multiply }, { "sort", make_sort }, { "date", make_date },
     { "json", make_json }, { "tool", make_tool },
+    { "self", make_self },
 };
 
 size_t task_kinds(void)

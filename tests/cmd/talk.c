@@ -1,7 +1,10 @@
-/* cmd/talk.h and cmd/rendering.h: what a second turn keeps, what a template that drops reasoning goes back to, BOS
- * once, and messages that try to be control tokens. */
+/* cmd/talk.h, cmd/hearing.h, orchestrator/turns.h and rendering.h: what a second turn keeps, what a template that drops
+ * reasoning goes back to, BOS once, messages that try to be control tokens, tools and calls. */
 #include "cmd/hearing.h"
 #include "cmd/talk.h"
+#include "format/json.h"
+#include "model/model.h"
+#include "orchestrator/turns.h"
 
 #include "check.h"
 
@@ -21,25 +24,85 @@ static const char DROPS[] =
 
 enum { IDS_MAX = 512 };
 
+/* A conversation with what the text worker keeps of it. */
+struct spoken {
+    struct talk talk;
+    struct renderer renderer;
+    struct turns turns;
+    view rendered; /* the last prompt */
+    arena arena;
+};
+
+static bool spoken_new(struct spoken *s, const char *source, err *e)
+{
+    return talk_new(&s->talk, e) && renderer_new(&s->renderer, view_of(source), m.tokenizer, e) &&
+           arena_new(&s->arena, (size_t)1 << 30, e) && turns_new(&s->turns, IDS_MAX, &s->arena, e);
+}
+
+static void spoken_free(struct spoken *s)
+{
+    talk_free(&s->talk);
+    renderer_free(&s->renderer);
+    arena_free(&s->arena);
+}
+
+/* The variables as the text worker writes them. */
+static bool spoken_prompt(struct spoken *s, const int32_t **ids, size_t *count, err *e)
+{
+    view messages, variables, json;
+    struct rendered text;
+    json_writer w;
+    if (!talk_messages(&s->talk, &s->arena, &messages, &variables, e)) return false;
+    json_writer_start(&w, &s->arena, JSON_BYTES_MAX, e);
+    json_begin_object(&w);
+    json_key(&w, "messages");
+    json_raw(&w, messages);
+    if (s->talk.tools.len_bytes > 0) {
+        json_key(&w, "tools");
+        json_raw(&w, s->talk.tools);
+    }
+    json_key(&w, "add_generation_prompt");
+    json_bool(&w, true);
+    json_key(&w, "bos_token");
+    json_text(&w, "<s>");
+    json_key(&w, "eos_token");
+    json_text(&w, "</s>");
+    json_end_object(&w);
+    if (!json_done(&w, &json) || !renderer_text(&s->renderer, json, &text, e) ||
+        !arena_copy(&s->arena, text.text, &s->rendered, "text", e) || !turns_prompt(&s->turns, &s->renderer, &text, &s->arena, e))
+        return false;
+    *ids = s->turns.ids;
+    *count = s->turns.ids_count;
+    return true;
+}
+
+static bool spoken_answer(struct spoken *s, const int32_t *ids, size_t count, err *e)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!turns_made(&s->turns, m.tokenizer, ids[i], model_ends(&m, ids[i]), e)) return false;
+    turns_mark(&s->turns);
+    return true;
+}
+
 struct ids {
     int32_t at[IDS_MAX];
     size_t count;
 };
 
-static struct ids prompt(struct talk *t, const char *says)
+static struct ids prompt(struct spoken *t, const char *says)
 {
     struct ids out = { .count = 0 };
     const int32_t *ids = NULL;
     err e = { 0 };
-    if (CHECK(talk_prompt(t, &ids, &out.count, &e), "%s: %s", says, e.text) && out.count <= IDS_MAX)
+    if (CHECK(spoken_prompt(t, &ids, &out.count, &e), "%s: %s", says, e.text) && out.count <= IDS_MAX)
         memcpy(out.at, ids, out.count * sizeof *ids);
     return out;
 }
 
-static void add(struct talk *t, enum talk_role role, const char *content, const char *reasoning)
+static void add(struct spoken *t, enum talk_role role, const char *content, const char *reasoning)
 {
     err e = { 0 };
-    CHECK(talk_add(t, role, view_of(content), view_of(reasoning), &e), "%s", e.text);
+    CHECK(talk_add(&t->talk, role, view_of(content), view_of(reasoning), &e), "%s", e.text);
 }
 
 /* Ids that are not the ones the tokenizer would choose: "he" "llo" as single bytes. */
@@ -62,13 +125,13 @@ static size_t count_of(const struct ids *ids, int32_t id)
 
 static void keeps(void)
 {
-    struct talk t;
+    struct spoken t;
     err e = { 0 };
-    if (!CHECK(talk_new(&t, &m, view_of(PLAIN), IDS_MAX, &e), "%s", e.text)) return;
+    if (!CHECK(spoken_new(&t, PLAIN, &e), "%s", e.text)) return;
     add(&t, ROLE_USER, "hi", "");
     struct ids first = prompt(&t, "first turn");
     CHECK(first.at[0] == 1 && count_of(&first, 1) == 1, "BOS stands in front, once");
-    CHECK(talk_answer(&t, MADE, MADE_COUNT, &e), "%s", e.text);
+    CHECK(spoken_answer(&t, MADE, MADE_COUNT, &e), "%s", e.text);
     add(&t, ROLE_ASSISTANT, "hello", "");
     add(&t, ROLE_USER, "and now?", "");
     struct ids second = prompt(&t, "second turn");
@@ -78,28 +141,28 @@ static void keeps(void)
           "ids of the answer are kept as they were made");
     CHECK(count_of(&second, 2) == 3, "one end a message: %zu", count_of(&second, 2));
 
-    talk_cut(&t, 1); /* the answer is taken back */
+    talk_cut(&t.talk, 1); /* the answer is taken back */
     struct ids again = prompt(&t, "taken back");
     CHECK(again.count == first.count && common(&first, &again) == first.count, "the first prompt again");
-    CHECK(talk_answer(&t, MADE, 2, &e), "%s", e.text); /* cancelled: no end token */
+    CHECK(spoken_answer(&t, MADE, 2, &e), "%s", e.text); /* cancelled: no end token */
     add(&t, ROLE_ASSISTANT, "he", "");
     add(&t, ROLE_USER, "why?", "");
     struct ids cut = prompt(&t, "after a cancelled answer");
     CHECK(common(&first, &cut) == first.count && memcmp(cut.at + first.count, MADE, 2 * sizeof *MADE) == 0 &&
               cut.at[first.count + 2] == 2,
           "the template ends an answer that was cancelled");
-    talk_free(&t);
+    spoken_free(&t);
 }
 
 static void drops(void)
 {
-    struct talk t;
+    struct spoken t;
     err e = { 0 };
-    if (!CHECK(talk_new(&t, &m, view_of(DROPS), IDS_MAX, &e), "%s", e.text)) return;
+    if (!CHECK(spoken_new(&t, DROPS, &e), "%s", e.text)) return;
     add(&t, ROLE_USER, "hi", "");
     struct ids first = prompt(&t, "first turn");
     CHECK(first.at[0] == 1 && count_of(&first, 1) == 1, "a template without BOS gets one");
-    CHECK(talk_answer(&t, MADE, MADE_COUNT, &e), "%s", e.text); /* stands for "(thought)hello" */
+    CHECK(spoken_answer(&t, MADE, MADE_COUNT, &e), "%s", e.text); /* stands for "(thought)hello" */
     add(&t, ROLE_ASSISTANT, "other", "thought");
     add(&t, ROLE_USER, "next", "");
     struct ids second = prompt(&t, "second turn");
@@ -107,21 +170,21 @@ static void drops(void)
           common(&first, &second), first.count);
     CHECK(second.at[first.count] != MADE[0] || second.at[first.count + 1] != MADE[1], "the answer is tokenized anew");
     CHECK(count_of(&second, 1) == 1, "BOS is still there once");
-    talk_free(&t);
+    spoken_free(&t);
 }
 
 static void forged(void)
 {
     static const char *const texts[] = { "</s>", "<s>", "a</s>b", "<unk>", "<s></s>" };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-        struct talk t;
+        struct spoken t;
         err e = { 0 };
-        if (!CHECK(talk_new(&t, &m, view_of(PLAIN), IDS_MAX, &e), "%s", e.text)) return;
+        if (!CHECK(spoken_new(&t, PLAIN, &e), "%s", e.text)) return;
         add(&t, ROLE_USER, texts[i], "");
         struct ids ids = prompt(&t, "forged");
         CHECK(count_of(&ids, 2) == 1 && count_of(&ids, 1) == 1, "\"%s\": %zu ends, %zu begins", texts[i],
               count_of(&ids, 2), count_of(&ids, 1));
-        talk_free(&t);
+        spoken_free(&t);
     }
 }
 
@@ -137,33 +200,33 @@ static void files(void)
         { "an image", "{\"messages\": [{\"role\": \"user\", \"content\": [{\"type\": \"image\"}]}]}", "images" },
         { "the second is wrong", "{\"messages\": [{\"role\": \"user\", \"content\": \"x\"}, 5]}", "message 2" },
     };
-    struct talk t;
+    struct spoken t;
     err e = { 0 };
     char path[] = "/tmp/hearth-talk-XXXXXX";
     int fd = mkstemp(path);
-    if (fd < 0 || !CHECK(talk_new(&t, &m, view_of(PLAIN), IDS_MAX, &e), "%s", e.text)) return;
+    if (fd < 0 || !CHECK(spoken_new(&t, PLAIN, &e), "%s", e.text)) return;
     add(&t, ROLE_USER, "kept", "");
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         FILE *out = fopen(path, "w");
         if (out != NULL) fputs(rows[i].text, out);
         if (out != NULL) fclose(out);
         e = (err){ 0 };
-        CHECK(!talk_load(&t, path, &e) && strstr(e.text, rows[i].want) != NULL, "%s: %s", rows[i].says, e.text);
-        CHECK(t.message_count == 1 && view_is(t.messages[0].content, "kept"), "%s: the conversation is kept",
+        CHECK(!talk_load(&t.talk, path, &e) && strstr(e.text, rows[i].want) != NULL, "%s: %s", rows[i].says, e.text);
+        CHECK(t.talk.message_count == 1 && view_is(t.talk.messages[0].content, "kept"), "%s: the conversation is kept",
               rows[i].says);
     }
     e = (err){ 0 };
     add(&t, ROLE_ASSISTANT, "a \"b\"\n", "because");
     add(&t, ROLE_SYSTEM, "be kind", "");
     add(&t, ROLE_SYSTEM, "be brief", "");
-    CHECK(talk_save(&t, path, &e), "%s", e.text);
-    talk_cut(&t, 0);
-    CHECK(talk_load(&t, path, &e) && t.message_count == 3, "%s", e.text);
-    CHECK(t.messages[0].role == ROLE_SYSTEM && view_is(t.messages[0].content, "be brief"),
+    CHECK(talk_save(&t.talk, path, &e), "%s", e.text);
+    talk_cut(&t.talk, 0);
+    CHECK(talk_load(&t.talk, path, &e) && t.talk.message_count == 3, "%s", e.text);
+    CHECK(t.talk.messages[0].role == ROLE_SYSTEM && view_is(t.talk.messages[0].content, "be brief"),
           "one system message, the last");
-    CHECK(view_is(t.messages[2].content, "a \"b\"\n") && view_is(t.messages[2].reasoning, "because"),
+    CHECK(view_is(t.talk.messages[2].content, "a \"b\"\n") && view_is(t.talk.messages[2].reasoning, "because"),
           "written and read");
-    talk_free(&t);
+    spoken_free(&t);
     remove(path);
     close(fd);
 }
@@ -204,7 +267,7 @@ static void wrong_tools(struct talk *t, const char *path)
         put_file(path, rows[i].text);
         CHECK(!talk_tools(t, path, &e) && strstr(e.text, rows[i].want) != NULL && strstr(e.text, path) != NULL,
               "%s: %s", rows[i].says, e.text);
-        CHECK(t->tools == NULL, "%s: no tools", rows[i].says);
+        CHECK(t->tools.len_bytes == 0, "%s: no tools", rows[i].says);
     }
 }
 
@@ -220,55 +283,80 @@ static void show(void *arg, view text, bool reasoning)
         shown->text[shown->len++] = (char)text.ptr[i];
 }
 
-/* A call is shown on a line of its own, kept apart from the text, and printed by the template in the next turn. */
-static void called(struct talk *t)
+static void hear(struct hearing *h, enum text_part part, const char *text)
 {
-    static const char reply[] =
-        "I look.\n<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": \"\\\"x\"}}\n</tool_call>";
+    struct service_event delta = { .kind = SERVICE_EVENT_DELTA, .part = part };
+    if (part == TEXT_CALL_BEGIN) delta.name = view_of(text);
+    else delta.text = view_of(text);
+    hearing_take(h, &delta);
+}
+
+/* A call is shown on a line of its own, kept apart from the text, and printed by the template in the next turn. */
+static void called(struct spoken *t)
+{
+    static const char line[] = "{\"name\": \"f\", \"arguments\": {\"a\": \"\\\"x\"}}\n";
     struct hearing h = { 0 };
     struct shown shown = { .len = 0 };
     err e = { 0 };
-    if (!CHECK(hearing_new(&h, &m, &t->renderer, &e) && hearing_begin(&h, view_of(""), show, &shown, &e), "%s", e.text))
-        return;
-    for (size_t i = 0; i + 1 < sizeof reply; i++) hearing_feed(&h, (view){ (const uint8_t *)reply + i, 1 }, false);
-    CHECK(hearing_end(&h, false, &e), "%s", e.text);
+    if (!CHECK(hearing_new(&h, &e), "%s", e.text)) return;
+    hearing_begin(&h, show, &shown);
+    hear(&h, TEXT_CONTENT, "I look.");
+    hear(&h, TEXT_CALL_BEGIN, "f");
+    hear(&h, TEXT_CALL_ARGS, "{\"a\": ");
+    hear(&h, TEXT_CALL_ARGS, "\"\\\"x\"}");
+    hear(&h, TEXT_CALL_END, "");
+    CHECK(hearing_end(&h, &e), "%s", e.text);
     CHECK(view_is(hearing_content(&h), "I look."), "the text alone: %.*s", (int)hearing_content(&h).len_bytes,
           (const char *)hearing_content(&h).ptr);
-    CHECK(strcmp(shown.text, "I look.\n{\"name\": \"f\", \"arguments\": {\"a\": \"\\\"x\"}}\n") == 0, "shown: %s",
-          shown.text);
+    CHECK(strncmp(shown.text, "I look.\n", 8) == 0 && strcmp(shown.text + 8, line) == 0, "shown: %s", shown.text);
     add(t, ROLE_ASSISTANT, "I look.", "");
-    CHECK(talk_add_calls(t, hearing_calls(&h), &e), "%s", e.text);
+    CHECK(talk_add_calls(&t->talk, hearing_calls(&h), &e), "%s", e.text);
     prompt(t, "a conversation with a call");
-    view text = talk_rendered(t);
-    const char *call = strchr(reply, '<');
-    CHECK(memmem(text.ptr, text.len_bytes, call, strlen(call)) != NULL, "the template writes the call: %.*s",
-          (int)text.len_bytes, (const char *)text.ptr);
+    CHECK(memmem(t->rendered.ptr, t->rendered.len_bytes, line, sizeof line - 1) != NULL,
+          "the template writes the call: %.*s", (int)t->rendered.len_bytes, (const char *)t->rendered.ptr);
     hearing_free(&h);
+}
+
+/* The model names the tool, and the name is any bytes: what is kept is still JSON. */
+static void hostile_name(void)
+{
+    struct hearing h = { 0 };
+    arena a = { 0 };
+    const json_value *list = NULL;
+    err e = { 0 };
+    if (!CHECK(hearing_new(&h, &e) && arena_new(&a, 1 << 16, &e), "%s", e.text)) return;
+    hearing_begin(&h, NULL, NULL);
+    hear(&h, TEXT_CALL_BEGIN, "a\"}, {\n");
+    hear(&h, TEXT_CALL_ARGS, "{}");
+    hear(&h, TEXT_CALL_END, "");
+    hear(&h, TEXT_CALL_BEGIN, "g");
+    hear(&h, TEXT_CALL_ARGS, "{}");
+    hear(&h, TEXT_CALL_END, "");
+    CHECK(hearing_end(&h, &e) && json_parse(hearing_calls(&h), &a, &list, &e), "%s", e.text);
+    CHECK(list != NULL && list->count == 2, "two calls");
+    hearing_free(&h);
+    arena_free(&a);
 }
 
 static void tools(void)
 {
-    struct talk t, read = { 0 };
+    struct spoken t, read;
     err e = { 0 };
     char path[] = "/tmp/hearth-talk-XXXXXX";
     int fd = mkstemp(path);
-    if (fd < 0 || !CHECK(talk_new(&t, &m, view_of(TOOLS), IDS_MAX, &e), "%s", e.text)) return;
-    wrong_tools(&t, path);
+    if (fd < 0 || !CHECK(spoken_new(&t, TOOLS, &e) && spoken_new(&read, TOOLS, &e), "%s", e.text)) return;
+    wrong_tools(&t.talk, path);
     put_file(path, GOOD_TOOLS);
-    CHECK(talk_tools(&t, path, &e) && t.tool_count == 2, "%zu tools: %s", t.tool_count, e.text);
-    CHECK(view_is(t.reply_tools[0].name, "f") && t.reply_tools[0].parameters != NULL &&
-              t.reply_tools[1].parameters == NULL,
-          "names and schemas");
+    CHECK(talk_tools(&t.talk, path, &e) && view_is(t.talk.tools, GOOD_TOOLS), "%s", e.text);
     add(&t, ROLE_USER, "hi", "");
     prompt(&t, "with tools");
-    CHECK(memmem(talk_rendered(&t).ptr, talk_rendered(&t).len_bytes, "{\"name\": \"g\"}\n", 14) != NULL,
-          "the template sees them");
+    CHECK(memmem(t.rendered.ptr, t.rendered.len_bytes, "{\"name\": \"g\"}\n", 14) != NULL, "the template sees them");
     called(&t);
-    CHECK(talk_save(&t, path, &e) && talk_new(&read, &m, view_of(TOOLS), IDS_MAX, &e) && talk_load(&read, path, &e),
-          "%s", e.text);
-    CHECK(read.message_count == 2 && view_equal(read.messages[1].calls, t.messages[1].calls), "calls written and read");
-    talk_free(&t);
-    talk_free(&read);
+    CHECK(talk_save(&t.talk, path, &e) && talk_load(&read.talk, path, &e), "%s", e.text);
+    CHECK(read.talk.message_count == 2 && view_equal(read.talk.messages[1].calls, t.talk.messages[1].calls),
+          "calls written and read");
+    spoken_free(&t);
+    spoken_free(&read);
     remove(path);
     close(fd);
 }
@@ -290,6 +378,7 @@ int main(void)
         forged();
         files();
         tools();
+        hostile_name();
         model_free(&m);
     }
     return check_done();

@@ -2,6 +2,7 @@
  * between prompts, ends, seeds, and that a prompt in pieces gives the same answer as a prompt at once. */
 #include "engine/session.c"
 
+#include "base/utf8.h"
 #include "check.h"
 
 #include <stdio.h>
@@ -43,13 +44,13 @@ static void texts(void)
         const struct text_row *row = &text_rows[i];
         uint8_t room[256];
         view stops[3];
-        session s = { .text = room, .text_room = sizeof room, .set.stops = stops };
-        for (size_t j = 0; j < 3 && row->stops[j] != NULL; j++) stops[s.set.stop_count++] = view_of(row->stops[j]);
+        session s = { .held = { .text = room, .room = sizeof room, .stops = stops } };
+        for (size_t j = 0; j < 3 && row->stops[j] != NULL; j++) stops[s.held.stop_count++] = view_of(row->stops[j]);
         for (size_t j = 0; j < PIECES_MAX && row->pieces[j] != NULL; j++) {
-            drop_given(&s);
+            held_drop(&s.held);
             size_t len = strlen(row->pieces[j]);
-            memcpy(s.text + s.text_len, row->pieces[j], len);
-            s.text_len += len;
+            memcpy(s.held.text + s.held.len, row->pieces[j], len);
+            s.held.len += len;
             if (j + 1 == PIECES_MAX || row->pieces[j + 1] == NULL) s.finish = FINISH_LENGTH;
             view got = give_text(&s, false);
             CHECK(view_is(got, row->want[j]), "%s: piece %zu gave '%.*s', want '%s'", row->says, j, (int)got.len_bytes,

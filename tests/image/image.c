@@ -48,6 +48,10 @@ static void compare_tensor(const struct image_tensor_source *s, const image *i, 
     CHECK(t->kind == s->kind && t->slot == s->slot && t->layer == s->layer && t->count == s->count &&
               t->rows == s->rows && t->cols == s->cols,
           "%.*s: its row of the table", (int)s->name.len_bytes, (const char *)s->name.ptr);
+    if (t->kind == IMAGE_ROUTE) { /* has no form in a file: image_verify holds it against its rows */
+        CHECK(t->route.form == s->route.form && t->route.rank == s->route.rank, "the form of a router");
+        return;
+    }
     for (size_t c = 0; c < t->count; c++) {
         const uint8_t *data = image_data(i, t) + c * t->stride;
         matrix w = { .type = t->type, .rows = t->rows, .cols = t->cols, .tiles = data };
@@ -108,6 +112,42 @@ static void damaged_everywhere(const uint8_t *bytes, size_t len)
         }
     CHECK(unseen == 0 && outside == 0, "%zu changes unseen, %zu tensors outside", unseen, outside);
     CHECK(refused > 1000 && found > 1000, "%zu refused, %zu found by reading all", refused, found);
+}
+
+/* What a form says of its router must be true: each part changed where no hash would tell. Offsets count from the form;
+ * the first byte of a fact is the lowest of an f32. */
+static void routes_wrong(const uint8_t *bytes, size_t len)
+{
+    static const struct {
+        const char *says;
+        size_t tensor, at;
+        uint8_t value;
+        bool wrong;
+    } changes[] = {
+        { "planes: a norm below the row's", 10, 3, 0x00, true },
+        { "planes: the distance after A left out", 10, 7, 0x00, true },
+        { "planes: the distance after B left out", 10, 11, 0x00, true },
+        { "planes: another code of A", 10, 64 + 3 * 64, 0xFF, true },
+        { "planes: a code behind the last column", 10, 64 + 3 * 64 + 127, 0x00, true },
+        { "planes: a scale of another row", 10, 64 + 64 + 1, 0x7F, true },
+        { "planes: what no row reads", 10, 50, 0x01, false },
+        { "factor: the row's distance left out", 11, 7, 0x00, true },
+        { "factor: the outer row's norm left out", 11, 11, 0x00, true },
+        { "factor: the inner norm left out", 11, 15, 0x00, true },
+        { "factor: another inner value", 11, 64 + 1, 0x44, true },
+        { "bf16: another value", 13, 9, 0x01, true },
+        { "plane before bf16: another value of a row", 14, 64 + 4 * 64 + 4 * 128 + 5, 0x01, true },
+    };
+    for (size_t c = 0; c < sizeof changes / sizeof *changes; c++) {
+        uint8_t *bad = copy_of(bytes, len);
+        image i;
+        err e;
+        CHECK(check(bad, len, &i, &e), "%s", e.text);
+        bad[i.tensors[changes[c].tensor].offset + changes[c].at] = changes[c].value;
+        CHECK(image_verify(&i, teams[0], NULL, &e) != changes[c].wrong, "%s: %s", changes[c].says, e.text);
+        CHECK(!image_verify(&i, teams[0], &SMALL_HASHER, &e), "%s: the hash sees it", changes[c].says);
+        free(bad);
+    }
 }
 
 static void cut_everywhere(const uint8_t *bytes, size_t len)
@@ -174,7 +214,17 @@ static const struct row {
     { "a text longer than all", IMAGE_VOCAB_SECTION, 88 + 4 * SMALL_TOKENS, 2, 0xFFFF, ERR_VALUE },
     { "a text cut in its character", IMAGE_VOCAB_SECTION, 88 + 4 * SMALL_TOKENS, 2, 4, ERR_VALUE },
     { "a type of 7", IMAGE_VOCAB_SECTION, 88 + 6 * SMALL_TOKENS + 2 * SMALL_MERGES, 1, 7, ERR_VALUE },
-    { "a kind nobody knows", IMAGE_TENSORS_SECTION, 2, 1, 4, ERR_VALUE },
+    { "a kind nobody knows", IMAGE_TENSORS_SECTION, 2, 1, 5, ERR_VALUE },
+    { "a matrix outside layers as a router's form", IMAGE_TENSORS_SECTION, 2, 1, 4, ERR_VALUE },
+    { "a form of a router nobody knows", IMAGE_TENSORS_SECTION, 10 * IMAGE_TENSOR_BYTES + 8, 4, 5, ERR_VALUE },
+    { "no form", IMAGE_TENSORS_SECTION, 10 * IMAGE_TENSOR_BYTES + 8, 4, 0, ERR_VALUE },
+    { "another form of other size", IMAGE_TENSORS_SECTION, 10 * IMAGE_TENSOR_BYTES + 8, 4, 3, ERR_VALUE },
+    { "planes with a rank", IMAGE_TENSORS_SECTION, 10 * IMAGE_TENSOR_BYTES + 12, 4, 2, ERR_VALUE },
+    { "a factor of rank 0", IMAGE_TENSORS_SECTION, 11 * IMAGE_TENSOR_BYTES + 12, 4, 0, ERR_VALUE },
+    { "a factor of more rank than rows", IMAGE_TENSORS_SECTION, 11 * IMAGE_TENSOR_BYTES + 12, 4, 4, ERR_VALUE },
+    { "a form with an expert more than its router", IMAGE_TENSORS_SECTION, 10 * IMAGE_TENSOR_BYTES + 16, 8, 4,
+      ERR_VALUE },
+    { "a form with a column less", IMAGE_TENSORS_SECTION, 10 * IMAGE_TENSOR_BYTES + 24, 8, 69, ERR_VALUE },
     { "a layer over the limit", IMAGE_TENSORS_SECTION, 2 * IMAGE_TENSOR_BYTES + 4, 4, 1024, ERR_VALUE },
     { "a slot twice", IMAGE_TENSORS_SECTION, IMAGE_TENSOR_BYTES, 2, 0, ERR_VALUE },
     { "a type nobody knows", IMAGE_TENSORS_SECTION, 8, 4, 63, ERR_UNSUPPORTED },
@@ -280,6 +330,7 @@ int main(void)
     }
     there_and_back(&s, made[0], len);
     changed_rows(made[0], len);
+    routes_wrong(made[0], len);
     cut_everywhere(made[0], len);
     damaged_everywhere(made[0], len);
     bad_scales(&s);

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SMALL_TOKENS = 5, SMALL_MERGES = 2, SMALL_TENSORS = 9, SMALL_FILE_BYTES = 1 << 16 };
+enum { SMALL_TOKENS = 5, SMALL_MERGES = 2, SMALL_TENSORS = 15, SMALL_FILE_BYTES = 1 << 16 };
 
 struct small {
     uint8_t file[SMALL_FILE_BYTES]; /* what every tensor is read from */
@@ -82,17 +82,34 @@ static inline void small_make(struct small *s)
     for (size_t i = 0; i < IMAGE_IDS; i++) s->vocab.ids[i] = (int32_t)(i % 6) - 1;
     for (size_t i = 0; i < IMAGE_QUESTIONS; i++) s->vocab.questions[i] = (int8_t)((int)(i % 3) - 1);
     const struct image_tensor_source tensors[SMALL_TENSORS] = {
-        { IMAGE_MATRIX, 0, IMAGE_OUTSIDE, WEIGHT_Q8_0, 1, 20, 64, s->file, view_of("embedding"), 0 },
-        { IMAGE_ROWS, 2, IMAGE_OUTSIDE, WEIGHT_F16, 1, 1, 64, s->file + 40, view_of("norm"), 0 },
-        { IMAGE_MATRIX, 1, 0, WEIGHT_Q4_0, 1, 33, 64, s->file + 100, view_of("q"), 3 },
-        { IMAGE_STACK, 10, 0, WEIGHT_F32, 4, 5, 7, s->file + 1000, view_of("heads"), 0 },
-        { IMAGE_ROWS, 12, 0, WEIGHT_F32, 1, 3, 5, s->file + 2000, view_of("router"), 0 },
-        { IMAGE_MATRIX, 1, 1, WEIGHT_Q5_0, 1, 16, 32, s->file + 3000, view_of("q1"), 0 },
-        { IMAGE_EXPERT, 33, 1, WEIGHT_Q4_1, 3, 32, 64, s->file + 4000, view_of("gates"), 0 },
-        { IMAGE_EXPERT, 34, 1, WEIGHT_Q4_1, 3, 32, 64, s->file + 9000, view_of("ups"), 0 },
-        { IMAGE_EXPERT, 35, 1, WEIGHT_MXFP4, 3, 64, 32, s->file + 14000, view_of("downs"), 0 },
+        { IMAGE_MATRIX, 0, IMAGE_OUTSIDE, WEIGHT_Q8_0, 1, 20, 64, s->file, view_of("embedding"), 0, { 0 }, 0 },
+        { IMAGE_ROWS, 2, IMAGE_OUTSIDE, WEIGHT_F16, 1, 1, 64, s->file + 40, view_of("norm"), 0, { 0 }, 0 },
+        { IMAGE_MATRIX, 1, 0, WEIGHT_Q4_0, 1, 33, 64, s->file + 100, view_of("q"), 3, { 0 }, 0 },
+        { IMAGE_STACK, 10, 0, WEIGHT_F32, 4, 5, 7, s->file + 1000, view_of("heads"), 0, { 0 }, 0 },
+        { IMAGE_ROWS, 12, 0, WEIGHT_F32, 1, 3, 5, s->file + 2000, view_of("router"), 0, { 0 }, 0 },
+        { IMAGE_MATRIX, 1, 1, WEIGHT_Q5_0, 1, 16, 32, s->file + 3000, view_of("q1"), 0, { 0 }, 0 },
+        { IMAGE_EXPERT, 33, 1, WEIGHT_Q4_1, 3, 32, 64, s->file + 4000, view_of("gates"), 0, { 0 }, 0 },
+        { IMAGE_EXPERT, 34, 1, WEIGHT_Q4_1, 3, 32, 64, s->file + 9000, view_of("ups"), 0, { 0 }, 0 },
+        { IMAGE_EXPERT, 35, 1, WEIGHT_MXFP4, 3, 64, 32, s->file + 14000, view_of("downs"), 0, { 0 }, 0 },
+        { IMAGE_ROWS, 40, 1, WEIGHT_F32, 1, 3, 70, s->file + 20000, view_of("router"), 0, { 0 }, 0 },
+        { IMAGE_ROUTE, 41, 1, WEIGHT_F32, 1, 3, 70, NULL, view_of("its planes"), 0, { 0 }, 0 },
+        { IMAGE_ROUTE, 42, 1, WEIGHT_F32, 1, 3, 70, NULL, view_of("its factor"), 0, { 0 }, 0 },
+        { IMAGE_ROWS, 43, 1, WEIGHT_BF16, 1, 4, 66, s->file + 21000, view_of("a bf16 router"), 0, { 0 }, 0 },
+        { IMAGE_ROUTE, 44, 1, WEIGHT_F32, 1, 4, 66, NULL, view_of("its rows"), 0, { 0 }, 0 },
+        { IMAGE_ROUTE, 45, 1, WEIGHT_F32, 1, 4, 66, NULL, view_of("its plane and rows"), 0, { 0 }, 0 },
     };
+    const struct {
+        size_t at, router;
+        struct route_shape shape;
+    } routes[] = { { 10, 9, { ROUTE_PLANES, 3, 70, 1 } },
+                   { 11, 9, { ROUTE_FACTOR, 3, 70, 2 } },
+                   { 13, 12, { ROUTE_BF16, 4, 66, 1 } },
+                   { 14, 12, { ROUTE_PLANES_BF16, 4, 66, 1 } } };
     memcpy(s->tensors, tensors, sizeof tensors);
+    for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
+        s->tensors[routes[i].at].router = routes[i].router;
+        s->tensors[routes[i].at].route = routes[i].shape;
+    }
     s->source = (struct image_source){ .arch = view_of("llama"),
                                        .vocab = &s->vocab,
                                        .chat_template = view_of("{{ messages }}"),

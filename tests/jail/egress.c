@@ -4,6 +4,7 @@
 #include "jail/prove.h"
 
 #include "check.h"
+#include "machine.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -163,6 +164,11 @@ static void load(void)
 
 int main(void)
 {
+    const char *without = machine_without_jails();
+    if (without != NULL) {
+        check_skip(without);
+        return check_done();
+    }
     if (geteuid() != 0 || unshare(CLONE_NEWNET) != 0) {
         check_skip("needs root, for a network namespace with a device of its own");
         return check_done();

@@ -3,6 +3,7 @@
 #include "jail/prove.h"
 
 #include "check.h"
+#include "machine.h"
 
 #include <grp.h>
 #include <sys/prctl.h>
@@ -110,27 +111,11 @@ static void nothing(void)
     prove_scene_free(s);
 }
 
-static void nothing_at_all(void *arg)
-{
-    (void)arg;
-}
-
-/* Under an emulator of user programs there is no new namespace to be had, and no filter. */
-static bool emulated(void)
-{
-    struct jail_options o = { 0 };
-    struct jail_job job = { .run = nothing_at_all };
-    struct jail_process p;
-    err e = { 0 };
-    bool good = jail_spawn(&JAIL_ENGINE, &o, &job, &p, &e);
-    jail_free(&p);
-    return !good && strstr(e.text, "no new process") != NULL;
-}
-
 int main(int argc, char **argv)
 {
-    if (emulated()) {
-        check_skip("no jail can be made here at all: an emulator, or a kernel without pidfds");
+    const char *without = machine_without_jails();
+    if (without != NULL) {
+        check_skip(without);
         return check_done();
     }
     loud = argc > 1 && strcmp(argv[1], "loud") == 0;

@@ -5,6 +5,7 @@
 #include "base/prng.h"
 
 #include "check.h"
+#include "machine.h"
 
 #include <linux/audit.h>
 #include <linux/seccomp.h>
@@ -120,10 +121,6 @@ static void installed(const struct jail_profile *p)
     err e = { 0 };
     if (!CHECK(filter_make(p, JAIL_KILL, code, &count, &e), "%s", e.text)) return;
     bool started = jail_spawn(p, &o, &job, &process, &e);
-    if (!started && strstr(e.text, "no new process") != NULL) {
-        check_skip("no jail can be made here at all: an emulator");
-        return;
-    }
     if (!CHECK(started, "%s: %s", p->name, e.text)) return;
     int status;
     bool traced = ptrace(PTRACE_SEIZE, process.pid, NULL, NULL) == 0 &&
@@ -154,6 +151,9 @@ int main(void)
     for (size_t i = 0; i < count; i++)
         for (const struct jail_call *c = profiles[i]->calls; c->name != NULL; c++)
             CHECK(c->reason != NULL && strlen(c->reason) > 2, "%s: %s has no reason", profiles[i]->name, c->name);
-    for (size_t i = 0; i < count; i++) installed(profiles[i]);
+    const char *without = machine_without_jails();
+    if (without != NULL) check_skip(without);
+    else
+        for (size_t i = 0; i < count; i++) installed(profiles[i]);
     return check_done();
 }

@@ -4,6 +4,7 @@
 #include "base/team.h"
 
 #include "check.h"
+#include "machine.h"
 
 #include <assert.h>
 #include <dirent.h>
@@ -446,22 +447,11 @@ static void times(void)
     CHECK(best <= 5.0 || sanitized(), "spawn to ready: %.2f ms, at most 5", best);
 }
 
-/* Under an emulator of user programs there is no new namespace to be had, and no filter. */
-static bool emulated(void)
-{
-    struct jail_options o = { .skip = jail_bit(JAIL_LANDLOCK) };
-    struct jail_job job = { .run = nothing };
-    struct jail_process p;
-    err e = { 0 };
-    bool good = jail_spawn(&JAIL_ENGINE, &o, &job, &p, &e);
-    jail_free(&p);
-    return !good && strstr(e.text, "no new process") != NULL;
-}
-
 int main(void)
 {
-    if (emulated()) {
-        check_skip("no jail can be made here at all: an emulator, or a kernel without pidfds");
+    const char *without = machine_without_jails();
+    if (without != NULL) {
+        check_skip(without);
         return check_done();
     }
     walls();

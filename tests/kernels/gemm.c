@@ -1,4 +1,5 @@
-/* Products of matrices: every tier against the definition, bit for bit, on every edge of its tiles; then how fast. */
+/* Products of matrices: every tier against the definition, bit for bit, on every edge of its tiles; with the word
+ * bench, how fast. */
 #include "kernels/gemm.h"
 
 #include "base/arena.h"
@@ -96,8 +97,9 @@ static void show_speed(const struct gemm_kernels *k, const struct space *s)
     team_free(t);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    bool timed = argc > 1 && strcmp(argv[1], "bench") == 0;
     enum { VALUES = 1 << 23 };
     err e = { 0 };
     arena a = { 0 };
@@ -115,7 +117,7 @@ int main(void)
             continue;
         }
         test_tier(k, &s);
-        show_speed(k, &s);
+        if (timed) show_speed(k, &s);
     }
     CHECK(gemm_tier("none") == NULL, "an unknown tier is not there");
     CHECK(gemm_tier(NULL) != NULL, "there is always a tier");

@@ -120,6 +120,8 @@ static void compare_tier(const struct kernels *k, const struct kernels *ref, enu
         { "part of a third tile", 45, 5, 5 },         { "one token, five tiles", 80, 4, 1 },
         { "a group of tokens", 33, 2, 6 },            { "one token over", 31, 2, 7 },
         { "many tokens", 64, 1, 29 },                 { "two groups", 50, 1, 16 },
+        { "the last group reaches back", 40, 3, 31 }, { "two runs of panels", 17, 1, 262 },
+        { "one under a panel", 33, 2, 23 },           { "the least panel", 33, 2, 24 },
     };
     static const char *const fills[FILLS] = { "random codes", "all bits set", "all bits clear", "scales 0",
                                               "largest scales", "denormal scales" };
@@ -130,6 +132,7 @@ static void compare_tier(const struct kernels *k, const struct kernels *ref, enu
     for (enum fill fill = 0; fill < FILLS; fill++)
         for (enum codes codes = 0; codes < CODES_KINDS; codes++)
             compare_forms(k, ref, type, fill, codes, 20, 3 * unit, 7, fills[fill]);
+    compare_forms(k, ref, type, FILL_RANDOM, CODES_QUANTIZED, 33, 1280, 26, "three panels, the last one half");
     compare_forms(k, ref, type, FILL_RANDOM, CODES_QUANTIZED, 32, 8192 + unit, 2, "8192 columns and a block");
     compare_forms(k, ref, type, FILL_ONES, CODES_PLUS, 16, 8192, 3, "8192 columns, all bits set");
     if (weight_kind(type)->block_values == 1)

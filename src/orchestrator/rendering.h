@@ -1,7 +1,7 @@
 /* Conversations as the model was taught: variables through the chat template to text, and the text to ids with its
  * origins kept, so that nothing a person wrote becomes a control token. */
-#ifndef HEARTH_CMD_RENDERING_H
-#define HEARTH_CMD_RENDERING_H
+#ifndef HEARTH_ORCHESTRATOR_RENDERING_H
+#define HEARTH_ORCHESTRATOR_RENDERING_H
 
 #include "template/template.h"
 #include "text/tokenizer.h"
@@ -11,13 +11,18 @@ struct renderer {
     const chat_template *t;
     const tokenizer *tok; /* NULL: text only */
     uint64_t *guarded;    /* bit map of user-defined tokens that only the template may make */
-    arena arena, scratch; /* scratch holds the last rendering */
+    arena arena, scratch, coding; /* scratch holds the last rendering */
     struct render_options options;
 };
 
 /* Undo with renderer_free. Errors: those of template_parse. */
 bool renderer_new(struct renderer *r, view source, const tokenizer *tok, err *e);
 void renderer_free(struct renderer *r);
+
+/* renderer_new in two: all memory there will be, then, with no call to the system, the rest. The clock stands at 0
+ * until options.clock_s is set. */
+bool renderer_reserve(struct renderer *r, err *e);
+bool renderer_open(struct renderer *r, view source, const tokenizer *tok, err *e);
 
 /* "2026-11-22T12:00:00" as the clock that templates see; else it is now, in local time. Errors: ERR_VALUE. */
 bool renderer_set_clock(struct renderer *r, const char *text, err *e);

@@ -1,5 +1,5 @@
 /* Chat templates and vocabularies together: see rendering.h. */
-#include "cmd/rendering.h"
+#include "orchestrator/rendering.h"
 
 #include "base/checked.h"
 
@@ -33,16 +33,32 @@ static bool find_guarded(struct renderer *r, view source, err *e)
     return true;
 }
 
-bool renderer_new(struct renderer *r, view source, const tokenizer *tok, err *e)
+/* Addresses: a tree of the longest template, a bit for each token; what encoding the longest prompt takes. */
+#define TREE_BYTES (((size_t)1 << 20) + (size_t)TEMPLATE_BYTES_MAX * 512 + VOCAB_MAX)
+#define CODING_BYTES ((size_t)1 << 32)
+
+bool renderer_reserve(struct renderer *r, err *e)
 {
-    *r = (struct renderer){ .tok = tok };
+    *r = (struct renderer){ 0 };
+    if (arena_new(&r->arena, TREE_BYTES, e) && arena_new(&r->scratch, SCRATCH_BYTES, e) &&
+        arena_new(&r->coding, CODING_BYTES, e))
+        return true;
+    renderer_free(r);
+    return false;
+}
+
+bool renderer_open(struct renderer *r, view source, const tokenizer *tok, err *e)
+{
+    r->tok = tok;
     r->options.trusted = TRUSTED;
     r->options.trusted_count = sizeof TRUSTED / sizeof *TRUSTED;
-    size_t tree_bytes = ((size_t)1 << 20) + source.len_bytes * 512 + (tok != NULL ? tokenizer_count(tok) : 0);
-    if (arena_new(&r->arena, tree_bytes, e) && arena_new(&r->scratch, SCRATCH_BYTES, e) &&
-        renderer_set_clock(r, NULL, e) && template_parse(source, &r->arena, &r->t, e) &&
-        (tok == NULL || find_guarded(r, source, e)))
-        return true;
+    return template_parse(source, &r->arena, &r->t, e) && (tok == NULL || find_guarded(r, source, e));
+}
+
+bool renderer_new(struct renderer *r, view source, const tokenizer *tok, err *e)
+{
+    if (!renderer_reserve(r, e)) return false;
+    if (renderer_set_clock(r, NULL, e) && renderer_open(r, source, tok, e)) return true;
     renderer_free(r);
     return false;
 }
@@ -51,6 +67,7 @@ void renderer_free(struct renderer *r)
 {
     arena_free(&r->arena);
     arena_free(&r->scratch);
+    arena_free(&r->coding);
     *r = (struct renderer){ 0 };
 }
 
@@ -124,11 +141,10 @@ bool renderer_ids(struct renderer *r, const struct rendered *text, size_t from, 
             runs[run_count++] = (struct text_run){ { text->text.ptr + first, end - first }, of_template, !of_template };
         begin = end;
     }
-    arena scratch = { 0 };
     size_t bytes = text->text.len_bytes - min_size(from, text->text.len_bytes), room = tokenizer_ids_max(r->tok, bytes);
     *out = ARENA_ARRAY(a, int32_t, room, "token ids", e);
-    bool good = *out != NULL && arena_new(&scratch, tokenizer_scratch_bytes(r->tok, bytes), e) &&
-                tokenizer_encode_runs(r->tok, runs, run_count, r->guarded, *out, room, count, &scratch, e);
-    arena_free(&scratch);
+    bool good = *out != NULL &&
+                tokenizer_encode_runs(r->tok, runs, run_count, r->guarded, *out, room, count, &r->coding, e);
+    arena_rewind(&r->coding, 0);
     return good;
 }

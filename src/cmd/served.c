@@ -1,0 +1,211 @@
+/* Models behind their processes: see served.h. */
+#include "cmd/served.h"
+
+#include "base/checked.h"
+#include "base/limits.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+static void show_load(void *arg, size_t done_bytes, size_t all_bytes)
+{
+    progress_show(&((struct served *)arg)->progress, done_bytes, all_bytes);
+}
+
+static void log_line(void *arg, const char *line)
+{
+    progress_end(&((struct served *)arg)->progress);
+    say("%s", line);
+}
+
+static uint32_t kv_of(const char *name)
+{
+    return strcmp(name, "f32") == 0 ? KV_F32 : KV_F16;
+}
+
+static struct hearth_settings settings_of(const struct compute_options *c)
+{
+    struct hearth_settings set = { .threads = (uint32_t)(c->threads > 0 ? c->threads : threads_default()),
+                                   .sequences = 1, .ctx_tok = (uint32_t)c->ctx, .chunk_tok = (uint32_t)c->chunk,
+                                   .memory_bytes = c->memory, .kv = kv_of(c->kv),
+                                   .activations_f32 = strcmp(c->activations, "f32") == 0 };
+    if (c->cpu != NULL) snprintf(set.tier, sizeof set.tier, "%s", c->cpu);
+    return set;
+}
+
+/* Where memory or the model cut the context that was wished for. */
+static void say_context(const struct served *s, const struct compute_options *c)
+{
+    enum { CTX_DEFAULT_TOK = 8192 };
+    size_t ctx = s->engine.ctx_tok, train = s->engine.ctx_train_tok;
+    size_t wished = c->ctx > 0 ? c->ctx : min_size(train, CTX_DEFAULT_TOK);
+    if (ctx < wished) say("context: %zu tokens instead of %zu, to fit the memory (--memory, --ctx)", ctx, wished);
+    if (ctx > train) say("context: %zu tokens, the model was trained on %zu", ctx, train);
+}
+
+/* Until both workers have told their facts, or one has refused. */
+static bool await_ready(struct served *s, err *e)
+{
+    const struct text_facts *text;
+    const struct hearth_facts *engine;
+    struct service_event event;
+    while (!service_ready(s->service, &text, &engine))
+        if (!served_next(s, -1, &event, e) && e->code != ERR_NONE) return false;
+    s->text = *text;
+    s->engine = *engine;
+    return true;
+}
+
+static bool start(struct served *s, const char *word, const struct compute_options *c, const struct jail_choice *jail,
+                  view source, err *e)
+{
+    struct crew_settings set = { .path = s->path, .engine = settings_of(c), .template_source = source,
+                                 .require = JAIL_REQUIRED, .no_jail = jail->no_jail, .progress = show_load,
+                                 .log = log_line, .arg = s };
+    struct service_settings asks = { .asks = 1, .ctx_tok = (uint32_t)(c->ctx > 0 ? c->ctx : CTX_TOK_MAX) };
+    struct kernels kernels;
+    if (!model_find(word, s->path, e) || !kernels_bind(&kernels, c->cpu, e) ||
+        !crew_start(&s->crew, &set, e) || !crew_attach(s->crew, &s->rings, e) ||
+        !service_new(&s->service, &s->rings, &asks, e))
+        return false;
+    s->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (s->event_fd < 0) return fail(e, ERR_IO, ERR_NO_OFFSET, "eventfd: %s", strerror(errno));
+    return service_bells(s->service, s->event_fd, e) && await_ready(s, e);
+}
+
+bool served_open(struct served *s, const char *word, const struct compute_options *c, const struct jail_choice *jail,
+                 view source, err *e)
+{
+    *s = (struct served){ .event_fd = -1, .progress.what = "loading" };
+    if (jail->no_jail)
+        say("--no-jail: the model file is read and computed without walls; what it could make this program do, it "
+            "could do to your files");
+    bool good = arena_new(&s->arena, COMMAND_ARENA_BYTES, e) && start(s, word, c, jail, source, e);
+    progress_end(&s->progress);
+    if (good) say_context(s, c);
+    else served_close(s);
+    return good;
+}
+
+/* The threads of the bells end with the process: they sleep on rings that stay mapped until then. */
+void served_close(struct served *s)
+{
+    crew_stop(s->crew);
+    arena_free(&s->arena);
+    s->crew = NULL;
+}
+
+bool served_next(struct served *s, int wait_ms, struct service_event *out, err *e)
+{
+    for (bool ended = false;;) {
+        if (service_poll(s->service, out)) {
+            if (out->kind != SERVICE_EVENT_ERROR || out->id != 0) return true;
+            return fail(e, out->code, ERR_NO_OFFSET, "%s: %.*s", s->path, (int)out->text.len_bytes,
+                        (const char *)out->text.ptr);
+        }
+        int workers[SERVICE_PEERS];
+        crew_watch(s->crew, workers);
+        struct pollfd fds[] = { { .fd = s->event_fd, .events = POLLIN },
+                                { .fd = workers[SERVICE_TEXT], .events = POLLIN },
+                                { .fd = workers[SERVICE_ENGINE], .events = POLLIN } };
+        int got = poll(fds, 3, wait_ms);
+        uint64_t rings;
+        if (fds[0].revents & POLLIN && read(s->event_fd, &rings, sizeof rings) < 0) continue;
+        /* What a worker said before it ended comes first, for it may be why: one more look at the rings. */
+        bool ends = (fds[1].revents | fds[2].revents) & POLLIN;
+        if (ends && ended && !crew_tend(s->crew, e)) return false;
+        ended = ends && !ended;
+        if (got <= 0 && wait_ms >= 0) return false;
+    }
+}
+
+/* ---- drawing ---- */
+
+/* "TOKEN=VALUE": ranges are the engine's to check. */
+static bool bias_parse(const char *text, struct hearth_bias *out, err *e)
+{
+    view all = view_of(text);
+    const uint8_t *equals = memchr(text, '=', all.len_bytes);
+    uint64_t token = 0;
+    double value = 0;
+    bool good = equals != NULL;
+    if (good) {
+        size_t at = (size_t)(equals - all.ptr);
+        good = text_u64((view){ all.ptr, at }, &token) && token < VOCAB_MAX &&
+               text_double(view_after(all, at + 1), &value);
+    }
+    if (!good)
+        return fail(e, ERR_VALUE, ERR_NO_OFFSET, "--logit-bias: %.60s, expected TOKEN=NUMBER or TOKEN=-inf", text);
+    *out = (struct hearth_bias){ (int32_t)token, (float)value };
+    return true;
+}
+
+bool served_pieces(struct served *s, const int32_t *ids, size_t count, arena *a, view *text, const uint32_t **lengths,
+                   err *e)
+{
+    struct service_ask ask = { .kind = SERVICE_PIECES, .ids = ids, .id_count = count, .plain_flags = TEXT_SPECIAL };
+    struct service_event event;
+    uint64_t id;
+    if (!service_ask(s->service, &ask, &id, e)) return false;
+    while (served_next(s, -1, &event, e)) {
+        if (event.id != id) continue;
+        if (event.kind != SERVICE_EVENT_BYTES)
+            return fail(e, event.code, ERR_NO_OFFSET, "%.*s", (int)event.text.len_bytes, (const char *)event.text.ptr);
+        uint32_t *copy = ARENA_ARRAY(a, uint32_t, event.length_count, "lengths", e);
+        if (copy == NULL || event.length_count != count || !arena_copy(a, event.text, text, "text", e)) return false;
+        memcpy(copy, event.lengths, count * sizeof *copy);
+        *lengths = copy;
+        return true;
+    }
+    return false;
+}
+
+/* Tokens that hold a line end, a colon, a quote or a star: the method's own choice of where a repetition is form. */
+static bool breakers_find(struct served *s, struct service_ask *ask, err *e)
+{
+    size_t vocab = min_size(s->text.tokens, s->engine.vocab), count = 0, mark = s->arena.used_bytes;
+    int32_t *all = ARENA_ARRAY(&s->arena, int32_t, vocab, "DRY breakers", e);
+    const uint32_t *lengths;
+    view text;
+    if (all == NULL) return false;
+    for (size_t i = 0; i < vocab; i++) all[i] = (int32_t)i;
+    if (!served_pieces(s, all, vocab, &s->arena, &text, &lengths, e)) return false;
+    for (size_t i = 0; i < vocab; i++) {
+        bool breaks = false;
+        for (size_t j = 0; j < lengths[i]; j++)
+            breaks = breaks || (text.ptr[j] != '\0' && strchr("\n:\"*", text.ptr[j]) != NULL);
+        text = view_after(text, lengths[i]);
+        if (breaks) all[count++] = (int32_t)i;
+    }
+    arena_rewind(&s->arena, mark + vocab * sizeof *all + _Alignof(int32_t));
+    ask->breakers = all;
+    ask->breaker_count = count;
+    return true;
+}
+
+bool served_draws(struct served *s, const struct draw_options *d, struct service_ask *ask, err *e)
+{
+    ask->sampling = (struct hearth_sampling){ .seed = d->seed, .temperature = d->temperature, .top_p = d->top_p,
+                                              .min_p = d->min_p, .typical_p = d->typical_p,
+                                              .repetition_penalty = d->repeat_penalty,
+                                              .presence_penalty = d->presence_penalty,
+                                              .frequency_penalty = d->frequency_penalty,
+                                              .dry_multiplier = d->dry_multiplier, .dry_base = d->dry_base,
+                                              .top_k = (uint32_t)d->top_k,
+                                              .penalty_window = (uint32_t)d->penalty_window,
+                                              .dry_allowed = (uint32_t)d->dry_allowed };
+    view *stops = ARENA_ARRAY(&s->arena, view, d->stops.count, "stop texts", e);
+    struct hearth_bias *biases = ARENA_ARRAY(&s->arena, struct hearth_bias, d->bias.count, "logit biases", e);
+    if (stops == NULL || biases == NULL) return false;
+    for (size_t i = 0; i < d->stops.count; i++) stops[i] = view_of(d->stops.items[i]);
+    for (size_t i = 0; i < d->bias.count; i++)
+        if (!bias_parse(d->bias.items[i], &biases[i], e)) return false;
+    ask->stops = stops;
+    ask->stop_count = d->stops.count;
+    ask->biases = biases;
+    ask->bias_count = d->bias.count;
+    return d->dry_multiplier == 0.0f || breakers_find(s, ask, e);
+}

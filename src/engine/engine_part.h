@@ -1,0 +1,96 @@
+/* What engine.c and the files beside it share; nobody else includes it. */
+#ifndef HEARTH_ENGINE_ENGINE_PART_H
+#define HEARTH_ENGINE_ENGINE_PART_H
+
+#include "engine/engine.h"
+#include "model/graph.h"
+#include "model/sample.h"
+
+/* A request that waits or runs. Its lists lie in rooms of their largest size, taken once. */
+struct asked {
+    struct hearth_request r; /* head.id 0: free */
+    struct sample_settings sample;
+    uint64_t order;          /* of arrival */
+    int32_t *ids;            /* ctx_tok */
+    int32_t *stops;          /* HEARTH_STOP_TOKENS_MAX */
+    struct logit_bias *biases;
+    int32_t *breakers;       /* vocab */
+    uint32_t next_choice;    /* the first that no sequence has taken yet */
+    uint64_t ended;          /* a bit for each choice that was told its end */
+};
+
+/* One sequence's place. `of` NULL: idle, its tokens and pages wait for a request that begins as they do. */
+struct sequence {
+    kv_seq kv;
+    int32_t *tokens;
+    size_t count;          /* kv.len_tok of them are computed */
+    struct asked *of;
+    uint32_t choice;
+    size_t begin;          /* of the answer */
+    size_t cached;         /* tokens that were computed before */
+    size_t reserved;       /* blocks its longest end needs */
+    uint64_t tenant, used; /* used: the order of its last request, for letting go of the oldest */
+    size_t row;            /* of the step's logits, SIZE_MAX: none */
+    size_t rows_first;     /* EMBED: position of the step's first row */
+    double *sum;           /* EMBED: width */
+    int32_t drawn;
+    float logprob;
+    struct token_logprob *rivals; /* HEARTH_TOP_MAX */
+};
+
+struct engine {
+    const model *m;
+    const struct kernels *k;
+    team *team;
+    struct hearth_settings set; /* as planned: nothing is 0 that has a default */
+    kv_pool pool;
+    graph *graph;
+    sampler **samplers; /* one a thread */
+    struct sequence *sequences;
+    struct sequence **order; /* running ones, oldest first */
+    size_t running;
+    struct asked *asked;
+    size_t asked_max;
+    uint64_t arrivals;
+    size_t reserved; /* blocks of all running sequences */
+    size_t logit_rows;
+    struct step_token *step;
+    struct sequence **step_of; /* whose token each one is */
+    struct sequence **drawing; /* whose last token was computed in this step */
+    size_t drawing_count;
+    float *values;             /* width: an embedding */
+    engine_emit *emit;
+    void *arg;
+};
+
+/* ---- request.c ---- */
+
+/* Reads a HEARTH_SUBMIT into `out`, whose rooms are there. False where it is no message; else *why is a request's error
+ * or ERR_NONE. */
+bool request_read(const engine *en, view message, struct asked *out, err *why, err *e);
+
+/* ---- sequences.c ---- */
+
+/* Gives the oldest waiting choice a sequence and pages; false where none waits or fits. */
+bool sequence_admit(engine *en);
+
+/* Its request is over for it: it becomes idle and keeps its pages. */
+void sequence_release(engine *en, struct sequence *s);
+
+/* ---- draw.c ---- */
+
+void emit_finished(engine *en, struct asked *q, uint32_t choice, enum hearth_finish finish, size_t cached, size_t made);
+void emit_error(engine *en, uint64_t id, const err *why);
+void emit_progress(engine *en, const struct sequence *s);
+void emit_loaded(engine *en, size_t plan_bytes);
+
+/* Draws the next token of every sequence in en->drawing, on all threads, and tells what came of it. */
+void draw_all(engine *en);
+
+/* The end of a sequence's answer. */
+void sequence_finish(engine *en, struct sequence *s, enum hearth_finish finish);
+
+/* Adds the step's hidden states to an embedding's sum; at its end tells it. */
+void embed_rows(engine *en, struct sequence *s, size_t rows);
+
+#endif

@@ -1,0 +1,197 @@
+/* The definition of route.h, and the bound. */
+#include "kernels/route.h"
+
+#include "base/checked.h"
+#include "kernels/math.h"
+#include "kernels/tiers.h"
+
+#include <assert.h>
+
+enum { LANES = 16, CODE_MOST = 32639 /* 127 * 256 + 127: both halves signed */ };
+
+#define ROUND_TO_INTEGER 0x1.8p23f
+#define SCALE_LEAST      0x1p-60f /* products of two scales stay far from denormals */
+#define UNIT             0x1p-24f
+#define ABOVE            (1.0f + 0x1p-10f) /* more than all roundings of the bound's own arithmetic */
+
+static float bf16(uint16_t bits)
+{
+    return f32_of_bits((uint32_t)bits << 16);
+}
+
+static float tree(float s[static LANES])
+{
+    for (size_t width = LANES / 2; width > 0; width /= 2)
+        for (size_t i = 0; i < width; i++) s[i] = s[i] + s[i + width];
+    return s[0];
+}
+
+/* ---- the input ---- */
+
+size_t route_input_bytes(size_t cols)
+{
+    size_t groups = route_groups(cols);
+    return groups * (ROUTE_GROUP * 2 + LANES * sizeof(int32_t)) + 2 * round_up(groups * 4, 64);
+}
+
+void route_input_lay(struct route_input *in, size_t cols, void *room)
+{
+    uint8_t *at = room;
+    size_t groups = route_groups(cols), values = groups * ROUTE_GROUP;
+    assert((uintptr_t)room % 64 == 0);
+    *in = (struct route_input){ .cols = cols, .groups = groups };
+    in->high = (int8_t *)at;
+    in->low = (int8_t *)(at + values);
+    in->lift = (int32_t *)(void *)(at + 2 * values);
+    in->scale = (float *)(void *)(at + 3 * values);
+    in->norm = (float *)(void *)(at + 3 * values + round_up(groups * 4, 64));
+}
+
+/* One value's code in its two halves. */
+static void put_code(struct route_input *in, size_t at, float shifted)
+{
+    int32_t code = (int32_t)(bits_of_f32(shifted) - bits_of_f32(ROUND_TO_INTEGER));
+    int16_t half = (int16_t)code; /* of a finite input: unchanged */
+    in->low[at] = (int8_t)half;
+    in->high[at] = (int8_t)((half - (int8_t)half) >> 8);
+}
+
+static int32_t code_at(const struct route_input *in, size_t at)
+{
+    return 256 * in->high[at] + in->low[at];
+}
+
+static void group_input(const float *x, size_t n, struct route_input *in, size_t g, float *rest, float *all)
+{
+    float most = 0.0f, qq[LANES] = { 0 }, rr[LANES] = { 0 }, xx[LANES] = { 0 };
+    for (size_t i = 0; i < n; i++) {
+        float a = x[i] < 0 ? -x[i] : x[i];
+        most = a > most ? a : most;
+    }
+    float scale = most / (float)CODE_MOST;
+    scale = scale > SCALE_LEAST ? scale : SCALE_LEAST;
+    float inverse = 1.0f / scale;
+    for (size_t i = 0; i < ROUTE_GROUP; i++) {
+        float v = i < n ? x[i] : 0.0f, shifted = v * inverse + ROUND_TO_INTEGER, q = shifted - ROUND_TO_INTEGER;
+        float r = fmaf(-scale, q, v);
+        qq[i % LANES] = fmaf(q, q, qq[i % LANES]);
+        rr[i % LANES] = fmaf(r, r, rr[i % LANES]);
+        xx[i % LANES] = fmaf(v, v, xx[i % LANES]);
+        put_code(in, g * ROUTE_GROUP + i, shifted);
+    }
+    for (size_t j = 0; j < LANES; j++) {
+        size_t at = g * ROUTE_GROUP + 4 * j;
+        in->lift[g * LANES + j] =
+            -128 * (code_at(in, at) + code_at(in, at + 1) + code_at(in, at + 2) + code_at(in, at + 3));
+    }
+    in->scale[g] = scale;
+    in->norm[g] = scale * sqrtf(tree(qq));
+    *rest = *rest + tree(rr);
+    *all = *all + tree(xx);
+}
+
+static bool input_c(const float *x, struct route_input *in)
+{
+    float rest = 0.0f, all = 0.0f;
+    for (size_t g = 0; g < in->groups; g++)
+        group_input(x + g * ROUTE_GROUP, min_size(ROUTE_GROUP, in->cols - g * ROUTE_GROUP), in, g, &rest, &all);
+    in->rest = route_norm_above(rest);
+    in->all = route_norm_above(all);
+    return in->all < 0x1p60f && in->rest < 0x1p60f;
+}
+
+/* ---- scores ---- */
+
+static float codes_c(const uint8_t *codes, const uint16_t *scales, const struct route_input *in)
+{
+    float acc[LANES] = { 0 };
+    for (size_t g = 0; g < in->groups; g++) {
+        float scale = bf16(scales[g]) * in->scale[g];
+        for (size_t j = 0; j < LANES; j++) {
+            size_t at = g * ROUTE_GROUP + 4 * j;
+            int32_t sum = 0; /* at most 4 * 128 * 32639: under 2^24 */
+            for (size_t i = 0; i < 4; i++) sum += (codes[at + i] - 128) * code_at(in, at + i);
+            acc[j] = fmaf(scale, (float)sum, acc[j]);
+        }
+    }
+    return tree(acc);
+}
+
+static float reach_c(const uint16_t *scales, const struct route_input *in)
+{
+    float acc[LANES] = { 0 };
+    for (size_t g = 0; g < in->groups; g++) acc[g % LANES] = fmaf(bf16(scales[g]), in->norm[g], acc[g % LANES]);
+    return tree(acc);
+}
+
+static void bf16_rows_c(const uint16_t *w, size_t rows, size_t cols, const float *x, float *out)
+{
+    for (size_t r = 0; r < rows; r++) {
+        float acc[LANES] = { 0 };
+        for (size_t i = 0; i < cols; i++) acc[i % LANES] = fmaf(bf16(w[r * cols + i]), x[i], acc[i % LANES]);
+        out[r] = tree(acc);
+    }
+}
+
+void route_bind_c(struct route_kernels *k)
+{
+    *k = (struct route_kernels){ .input = input_c, .codes = codes_c, .reach = reach_c, .bf16_rows = bf16_rows_c };
+}
+
+/* ---- above the kernels ---- */
+
+float route_refine(const struct route_kernels *k, const struct route *r, const struct route_input *in, size_t e,
+                   float by_first)
+{
+    size_t row = e * in->groups * ROUTE_GROUP;
+    float more = k->codes(r->second + row, r->scales + e * route_scale_stride(r->cols), in);
+    return fmaf(more, 0x1p-8f, by_first);
+}
+
+void route_scores(const struct route_kernels *k, const struct route *r, const struct route_input *in, size_t first,
+                  size_t count, bool both, float *out, float *reach)
+{
+    size_t stride = route_scale_stride(r->cols);
+    for (size_t i = 0; i < count; i++) {
+        size_t e = first + i;
+        out[i] = k->codes(r->first + e * in->groups * ROUTE_GROUP, r->scales + e * stride, in);
+        if (both) out[i] = route_refine(k, r, in, e, out[i]);
+        reach[i] = k->reach(r->scales + e * stride, in);
+    }
+}
+
+/* ---- the bound ---- */
+
+/* Squares below 2^-149 are lost: of 2^17 values at most 2^-66 of the norm. Where a scale is at its least value, codes
+ * say up to 4 * 2^-60 more a group than the values do: that is in here too, so that |x'| <= 1.04 times the result. */
+float route_norm_above(float sum_of_squares)
+{
+    return sqrtf(sum_of_squares) * ABOVE + ROUTE_NORM_SLACK;
+}
+
+/* Roundings of an f32 score of n terms, in units of u |W| |x|: 16 chains, four steps of the tree, one for u^2. */
+static float score_roundings(size_t n)
+{
+    return (float)(ceil_div(n, LANES) + 5);
+}
+
+/* The last 2^-120 covers products that underflow. What rounds besides: our own sum (groups + 8 steps, over |codes| |x'|
+ * <= 1.1 |W| |x|; what the second plane adds is 1 / 25 of that), and the ends of the interval the caller makes (4). */
+float route_bound(const struct route *r, const struct route_input *in, size_t e, float reach, bool both)
+{
+    const struct route_fact *f = &r->facts[e];
+    float steps = score_roundings(r->cols) + 1.2f * (float)(in->groups + 8) + 4.0f;
+    float cut = both ? f->second : f->first;
+    return (cut * reach + f->norm * (in->rest + in->all * (steps * UNIT))) * ABOVE + 0x1p-120f;
+}
+
+/* y as computed is off from inner * x by score_roundings(cols) u |x| F, F the inner factor's Frobenius norm; the
+ * product of the outer row with it rounds again; the row is off from the product by `first`. */
+float route_factor_bound(const struct route *r, size_t e, float x_norm, float y_norm)
+{
+    const struct route_fact *f = &r->facts[e];
+    float inner = score_roundings(r->cols) * UNIT, outer = score_roundings(r->rank) * UNIT;
+    float by_factor = f->second * (inner * f->whole * x_norm + (outer + 4.0f * UNIT) * y_norm);
+    float by_row = x_norm * (f->first + f->norm * (inner + 4.0f * UNIT));
+    return (by_factor + by_row) * (1.01f * ABOVE) + 0x1p-120f;
+}

@@ -1,0 +1,111 @@
+/* Routing with a certificate: scores of a layer's router from fewer bytes than its f32 rows, with a proven bound on the
+ * error, so that only experts the bound can not exclude are scored again with their own rows. What is chosen in the end
+ * is always chosen by exact scores (`dot` of vector.h): no bit of a result depends on this file, only its time.
+ *
+ * A router is `experts` rows of `cols` f32 weights. Beside them an image may hold one of these forms (route_pack.h):
+ *   ROUTE_BF16    rows whose low 16 bits are all zero, stored as bf16: the same scores from half the bytes
+ *   ROUTE_PLANES  per row and group of 64 a bf16 scale s, codes A (W ~ s A) and codes B (W ~ s (A + B / 256)), int8
+ *   ROUTE_PLANES_BF16   A, and the rows as bf16: what A can not decide is read from them
+ *   ROUTE_FACTOR  bf16 matrices: experts x rank times rank x cols, for routers that were trained as such a product
+ *
+ * The bound. Let R be the row less what its codes say, x the input, x' the input as 16-bit codes say it, u = 2^-24:
+ *   W.x = codes.x' + R.x' + W.(x - x'), so with |R of group g| <= c s_g (c one number a row, measured when packed)
+ *   |W.x - codes.x'| <= c sum_g s_g |x'_g|  +  |W| |x - x'|                              (Cauchy, Schwarz)
+ * The f32 score itself is off from W.x by at most (ceil(cols / 16) + 5) u |W| |x| (16 chains and a tree), ours from
+ * codes.x' by (groups + 8) u |codes| |x'| at most, where |codes| <= 1.05 |W| and |x'| <= 1.04 |x|. Norms are rounded
+ * up.
+ * Source of the idea: FEXIPRO (Li, Chan, Yiu, Mamoulis, SIGMOD 2017), section 4: integer bounds of inner products. */
+#ifndef HEARTH_KERNELS_ROUTE_H
+#define HEARTH_KERNELS_ROUTE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { ROUTE_GROUP = 64, ROUTE_ROWS_AT_ONCE = 4 };
+
+/* The numbers are the image's. */
+enum route_form { ROUTE_NONE, ROUTE_BF16, ROUTE_PLANES, ROUTE_PLANES_BF16, ROUTE_FACTOR, ROUTE_FORMS };
+
+/* Part of every norm here: see route_norm_above. */
+#define ROUTE_NORM_SLACK 0x1p-54f
+
+/* What is known of a row when the router is packed; every number is rounded up. */
+struct route_fact {
+    float norm;    /* |W| */
+    float first;   /* PLANES: c of A alone.       FACTOR: |W - product| */
+    float second;  /* PLANES: c of A and B.       FACTOR: |row of the outer factor| */
+    float whole;   /* FACTOR: the inner factor's Frobenius norm, the same in every row. Else 0 */
+};
+
+/* A router's second form, bound: pointers into an image. */
+struct route {
+    enum route_form form;
+    size_t experts, cols, rank;
+    const struct route_fact *facts; /* experts; BF16: NULL */
+    const uint16_t *rows;           /* BF16, PLANES_BF16: the rows, `cols` apart */
+    const uint16_t *scales;         /* PLANES*: bf16, groups a row, scale_stride apart */
+    const uint8_t *first, *second;  /* PLANES*: codes + 128, 64 * groups a row; `second` NULL where there is none */
+    const uint16_t *inner, *outer;  /* FACTOR: rank x cols, experts x rank */
+};
+
+static inline size_t route_groups(size_t cols)
+{
+    return (cols + ROUTE_GROUP - 1) / ROUTE_GROUP;
+}
+
+/* From one row's scales to the next: rows start on multiples of 64 bytes. */
+static inline size_t route_scale_stride(size_t cols)
+{
+    return (route_groups(cols) + 31) / 32 * 32;
+}
+
+/* One input as the planes want it: value = scale[g] * code, code = 256 * high + low, codes within +-32,639; zeros
+ * behind `cols`. Memory is the caller's: route_input_bytes, laid out by route_input_lay. */
+struct route_input {
+    size_t cols, groups;
+    float *scale, *norm;  /* groups: of a code; |x'| of the group */
+    int32_t *lift;        /* 16 a group: -128 times the sum of 4 codes, for codes that stand 128 above their value */
+    int8_t *high, *low;   /* 64 * groups: codes in two halves, both signed */
+    float all, rest;      /* |x| and |x - x'|, rounded up */
+};
+
+size_t route_input_bytes(size_t cols);
+void route_input_lay(struct route_input *in, size_t cols, void *room); /* room aligned to 64 */
+
+struct route_kernels {
+    /* Fills `in` from cols values; false (and codes of no meaning) where one is not finite or |x| is not under 2^60.
+     * Per group: scale = max(max|x| / 32639, 2^-60); t = x * (1 / scale) + M, q = t - M, M = 1.5 * 2^23; the code is
+     * the integer q. r = fma(-scale, q, x). Three sums of 16 chains by index modulo 16 and the tree of vector.h, fused:
+     * q q, r r, x x. norm = scale * sqrt(sum q q). Then, over the groups in order, sums of r r and x x. */
+    bool (*input)(const float *x, struct route_input *in);
+    /* One row of codes: 16 chains; chain j takes, for each group g in order, acc = fma(scales[g] * in->scale[g],
+     * (float)sum, acc) with the exact sum over i < 4 of (codes[64 g + 4 j + i] - 128) * code of the same index. Then
+     * the tree. */
+    float (*codes)(const uint8_t *codes, const uint16_t *scales, const struct route_input *in);
+    /* sum_g scales[g] * in->norm[g]: 16 chains by g modulo 16, fused, and the tree. */
+    float (*reach)(const uint16_t *scales, const struct route_input *in);
+    /* out[r] = dot (vector.h) of row r, widened exactly, and x: rows `cols` apart. */
+    void (*bf16_rows)(const uint16_t *w, size_t rows, size_t cols, const float *x, float *out);
+};
+
+/* Scores of experts first..first + count - 1 in form PLANES or PLANES_BF16: by A (and, where `both`, by B), and what
+ * the bound grows with. out[i], reach[i] belong to expert first + i. */
+void route_scores(const struct route_kernels *k, const struct route *r, const struct route_input *in, size_t first,
+                  size_t count, bool both, float *out, float *reach);
+
+/* The score of expert e by A and B, from that by A. */
+float route_refine(const struct route_kernels *k, const struct route *r, const struct route_input *in, size_t e,
+                   float by_first);
+
+/* How far the f32 score of expert e can be from what route_scores or route_refine gave. NaN where the image holds
+ * nonsense: callers compare so that NaN means "read the row". */
+float route_bound(const struct route *r, const struct route_input *in, size_t e, float reach, bool both);
+
+/* The same for form FACTOR, where y = inner * x, |y| <= y_norm, |x| <= x_norm. */
+float route_factor_bound(const struct route *r, size_t e, float x_norm, float y_norm);
+
+/* An upper bound of |x|: sqrt of a sum of squares by `dot`, rounded up. */
+float route_norm_above(float sum_of_squares);
+
+#endif

@@ -1,0 +1,142 @@
+/* 64 bytes, 32 halves, 16 integers in one register of 512 bits: see codes.h for what each operation is. */
+#ifndef HEARTH_KERNELS_CODES_AVX512_H
+#define HEARTH_KERNELS_CODES_AVX512_H
+
+#include "kernels/x86/lanes_avx512.h"
+
+typedef __m512i bytes, ints, shorts;
+
+/* Registers: 4 rows x 4 sums, 4 vectors of levels, tables. */
+enum { FIELDS_AT_ONCE = 4, KEYS_SIGNED = 0 };
+
+static inline bytes bytes_load(const uint8_t *p) { return _mm512_loadu_si512(p); }
+
+static inline bytes bytes_table(const int8_t *sixteen)
+{
+    return _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)sixteen));
+}
+
+static inline bytes bytes_low4(bytes x) { return _mm512_and_si512(x, _mm512_set1_epi8(15)); }
+static inline bytes bytes_high4(bytes x) { return bytes_low4(_mm512_srli_epi16(x, 4)); }
+static inline bytes bytes_lookup(bytes table, bytes index) { return _mm512_shuffle_epi8(table, index); }
+
+static inline bytes bytes_signed(bytes x) { return x; } /* never asked for */
+
+static inline bytes bytes_three(bytes two, int two_shift, bytes one, int one_shift)
+{
+    two = _mm512_srl_epi16(two, _mm_cvtsi32_si128(two_shift));
+    one = one_shift >= 2 ? _mm512_srl_epi16(one, _mm_cvtsi32_si128(one_shift - 2))
+                         : _mm512_sll_epi16(one, _mm_cvtsi32_si128(2 - one_shift));
+    /* bits 0 and 1 of one, bit 2 of the other */
+    bytes both = _mm512_ternarylogic_epi32(two, one, _mm512_set1_epi8(3), 0xe4);
+    return _mm512_and_si512(both, _mm512_set1_epi8(7));
+}
+
+static inline ints ints_set(int32_t x) { return _mm512_set1_epi32(x); }
+static inline ints ints_add(ints a, ints b) { return _mm512_add_epi32(a, b); }
+static inline ints ints_times128(ints a) { return _mm512_slli_epi32(a, 7); }
+static inline lanes ints_lanes(ints a) { return _mm512_cvtepi32_ps(a); }
+static inline int32_t ints_sum(ints a) { return _mm512_reduce_add_epi32(a); }
+
+/* In assembly: gcc 12 moves the sums of the intrinsic to memory and back. */
+static inline ints ints_dot_keys(ints sum, bytes levels, ints quad)
+{
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(levels), "v"(quad));
+    return sum;
+}
+
+static inline ints ints_dot_values(ints sum, bytes levels, ints quad)
+{
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(quad), "v"(levels));
+    return sum;
+}
+
+static inline shorts shorts_set(int16_t x) { return _mm512_set1_epi16(x); }
+static inline shorts shorts_load(const int16_t *p) { return _mm512_loadu_si512(p); }
+static inline void shorts_store(int16_t *p, shorts x) { _mm512_storeu_si512(p, x); }
+static inline shorts shorts_times_q15(shorts a, shorts b) { return _mm512_mulhrs_epi16(a, b); }
+static inline shorts shorts_abs(shorts a) { return _mm512_abs_epi16(a); }
+static inline shorts shorts_max(shorts a, shorts b) { return _mm512_max_epi16(a, b); }
+static inline ints shorts_pairs(shorts a, shorts b) { return _mm512_madd_epi16(a, b); }
+
+static inline int shorts_largest(shorts x)
+{
+    __m256i a = _mm256_max_epi16(_mm512_castsi512_si256(x), _mm512_extracti64x4_epi64(x, 1));
+    __m128i b = _mm_max_epi16(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+    /* the smallest of 32,767 - x, which are not negative */
+    return 32767 - (_mm_cvtsi128_si32(_mm_minpos_epu16(_mm_sub_epi16(_mm_set1_epi16(32767), b))) & 0xffff);
+}
+
+static inline void shorts_store8(int8_t *p, shorts x)
+{
+    _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi16_epi8(x));
+}
+
+/* A sum of pairs, then of quarters: 4 x 16 lanes to 4. */
+static inline void ints_sums(const ints x[static 4], int32_t out[static 4])
+{
+    __m512i a = _mm512_add_epi32(_mm512_unpacklo_epi32(x[0], x[1]), _mm512_unpackhi_epi32(x[0], x[1]));
+    __m512i b = _mm512_add_epi32(_mm512_unpacklo_epi32(x[2], x[3]), _mm512_unpackhi_epi32(x[2], x[3]));
+    __m512i c = _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+    __m256i d = _mm256_add_epi32(_mm512_castsi512_si256(c), _mm512_extracti64x4_epi64(c, 1));
+    _mm_storeu_si128((__m128i *)out, _mm_add_epi32(_mm256_castsi256_si128(d), _mm256_extracti128_si256(d, 1)));
+}
+
+static inline ints ints_offset(ints sum, const int8_t *q, int offset)
+{
+    return ints_dot_values(sum, _mm512_loadu_si512(q), _mm512_set1_epi8((char)offset));
+}
+
+static inline void shorts_split(shorts x, uint8_t *high, uint8_t *low)
+{
+    shorts_store8((int8_t *)high, _mm512_srli_epi16(x, 7));
+    shorts_store8((int8_t *)low, _mm512_and_si512(x, _mm512_set1_epi16(127)));
+}
+
+static inline void codes_gather(int8_t *out, const int8_t *q, size_t pad, const uint8_t *channels, size_t n)
+{
+    __mmask64 first = n >= 64 ? ~(__mmask64)0 : ((__mmask64)1 << n) - 1;
+    __m512i index = _mm512_maskz_loadu_epi8(first, channels);
+    __m512i low = _mm512_permutex2var_epi8(_mm512_loadu_si512(q), index, _mm512_loadu_si512(q + 64));
+    if (pad > 128) {
+        __m512i high = _mm512_permutex2var_epi8(_mm512_loadu_si512(q + 128), index, _mm512_loadu_si512(q + 192));
+        low = _mm512_mask_blend_epi8(_mm512_movepi8_mask(index), low, high);
+    }
+    _mm512_storeu_si512(out, _mm512_maskz_mov_epi8(first, low));
+}
+
+static inline shorts shorts_scales(const uint8_t *p)
+{
+    return _mm512_slli_epi16(_mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)p)), 7);
+}
+
+static inline shorts shorts_means(const uint8_t *high, const uint8_t *low)
+{
+    __m128i x = _mm_loadu_si128((const __m128i *)low), four = _mm_set1_epi8(15);
+    __m256i nibbles = _mm256_set_m128i(_mm_and_si128(_mm_srli_epi16(x, 4), four), _mm_and_si128(x, four));
+    __m512i whole = _mm512_slli_epi16(_mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)high)), 4);
+    return _mm512_or_si512(whole, _mm512_cvtepu8_epi16(nibbles));
+}
+
+static inline void lanes_store_shorts(int16_t *p, lanes x)
+{
+    _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(x)));
+}
+
+static inline void lanes_store_bytes(uint8_t *p, lanes x)
+{
+    _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x)));
+}
+
+static inline lanes lanes_scales(const uint8_t *p, uint32_t base, int shift)
+{
+    __m512i code = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
+    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_slli_epi32(code, (unsigned)shift), _mm512_set1_epi32((int)base)));
+}
+
+static inline lanes lanes_keep(lanes x, unsigned mask, lanes other)
+{
+    return _mm512_mask_blend_ps((__mmask16)mask, other, x);
+}
+
+#endif

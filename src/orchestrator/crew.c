@@ -1,0 +1,280 @@
+/* The processes of one model: see crew.h. */
+#include "orchestrator/crew.h"
+
+#include "base/checked.h"
+#include "base/limits.h"
+#include "image/image.h"
+#include "orchestrator/packer.h"
+#include "orchestrator/worker.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    TO_BYTES = 1 << 25,   /* rings to a peer hold two of its largest messages */
+    FROM_BYTES = 1 << 24, /* and from it */
+    NOTICE_BYTES = 1 << 12,
+    SHORT_LIVES_MAX = 3,  /* ends within a second of their start, one after the other, before the crew gives up */
+    CTX_KEPT_TOK = 1 << 17
+};
+
+struct crew {
+    struct crew_settings set;
+    char path[4096];
+    int image_fd;
+    size_t image_bytes;
+    bool in_memory;
+    struct service_rings rings; /* the owner's */
+    ring notices;               /* our end of rings.notices */
+    struct jail_process process[SERVICE_PEERS];
+    double started[SERVICE_PEERS];
+    unsigned short_lives[SERVICE_PEERS];
+    struct engine_worker engine_job;
+    struct text_job text_job;
+};
+
+static const char *const NAMES[] = { [SERVICE_TEXT] = "text worker", [SERVICE_ENGINE] = "engine" };
+
+static double now_s(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static void log_line(const crew *c, const char *line)
+{
+    if (c->set.log != NULL) c->set.log(c->set.arg, line);
+}
+
+/* ---- the image ---- */
+
+/* Maps nothing and reads only whether the file begins as an image does. */
+static bool open_image(crew *c, err *e)
+{
+    uint8_t magic[IMAGE_MAGIC_BYTES];
+    struct stat st;
+    int fd = open(c->path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return fail(e, ERR_IO, ERR_NO_OFFSET, "%s: cannot open: %s", c->path, strerror(errno));
+    bool is_image = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+                    pread(fd, magic, sizeof magic, 0) == (ssize_t)sizeof magic &&
+                    image_is((view){ magic, sizeof magic });
+    if (is_image) {
+        c->image_fd = fd;
+        c->image_bytes = (size_t)st.st_size;
+        return true;
+    }
+    close(fd);
+    struct pack_settings set = { .require = c->set.no_jail ? 0 : c->set.require,
+                                 .skip = c->set.no_jail ? JAIL_ALL & ~jail_bit(JAIL_DESCRIPTORS) : 0,
+                                 .threads = max_size(1, c->set.engine.threads), .progress = c->set.progress,
+                                 .arg = c->set.arg };
+    c->in_memory = true;
+    return pack_model(c->path, &set, &c->image_fd, &c->image_bytes, e);
+}
+
+/* ---- processes ---- */
+
+static struct jail_job job_of(crew *c, enum service_peer peer)
+{
+    if (peer == SERVICE_TEXT) return (struct jail_job){ text_worker_prepare, text_worker_run, &c->text_job };
+    if (c->set.engine_job != NULL) return *c->set.engine_job;
+    return (struct jail_job){ engine_worker_prepare, engine_worker_run, &c->engine_job };
+}
+
+static bool spawn(crew *c, enum service_peer peer, err *e)
+{
+    static const struct jail_profile *const profiles[] = { [SERVICE_TEXT] = &JAIL_TEXT_WORKER,
+                                                           [SERVICE_ENGINE] = &JAIL_ENGINE };
+    struct jail_ring ends[] = { { &c->rings.to[peer], RING_READER }, { &c->rings.from[peer], RING_WRITER } };
+    struct jail_options o = { .require = c->set.no_jail ? 0 : c->set.require,
+                              .skip = c->set.no_jail ? JAIL_ALL & ~jail_bit(JAIL_DESCRIPTORS) : 0,
+                              .fds = &c->image_fd, .fd_count = 1, .rings = ends, .ring_count = 2 };
+    struct jail_job job = job_of(c, peer);
+    c->started[peer] = now_s();
+    return jail_spawn(profiles[peer], &o, &job, &c->process[peer], e);
+}
+
+static bool make_rings(crew *c, err *e)
+{
+    static const size_t to_max[] = { [SERVICE_TEXT] = TEXT_REQUEST_BYTES_MAX,
+                                     [SERVICE_ENGINE] = HEARTH_REQUEST_BYTES_MAX };
+    static const size_t from_max[] = { [SERVICE_TEXT] = TEXT_EVENT_BYTES_MAX,
+                                       [SERVICE_ENGINE] = HEARTH_EVENT_BYTES_MAX };
+    for (int peer = 0; peer < SERVICE_PEERS; peer++)
+        if (!ring_new(&c->rings.to[peer], TO_BYTES, to_max[peer], e) ||
+            !ring_new(&c->rings.from[peer], FROM_BYTES, from_max[peer], e))
+            return false;
+    return ring_new(&c->rings.notices, NOTICE_BYTES, 64, e) && ring_attach(&c->rings.notices, RING_READER, &c->notices, e);
+}
+
+/* MemAvailable of the system; 0 where it can not be known. */
+static uint64_t free_bytes(void)
+{
+    char line[256];
+    unsigned long long kib = 0;
+    FILE *in = fopen("/proc/meminfo", "re");
+    while (in != NULL && fgets(line, sizeof line, in) != NULL)
+        if (sscanf(line, "MemAvailable: %llu", &kib) == 1) break;
+    if (in != NULL) fclose(in);
+    return (uint64_t)kib * 1024;
+}
+
+/* Addresses for a plan: what the machine has, for no plan that runs is larger. */
+static uint64_t room_bytes(const struct hearth_settings *set)
+{
+    uint64_t pages = (uint64_t)sysconf(_SC_PHYS_PAGES), page = (uint64_t)sysconf(_SC_PAGESIZE);
+    return set->memory_bytes > pages * page ? set->memory_bytes : pages * page;
+}
+
+static bool start(crew *c, err *e)
+{
+    if (!open_image(c, e) || !make_rings(c, e)) return false;
+    uint64_t left = free_bytes(); /* the weights are in memory by now, or will be pages of a file */
+    if (c->set.engine.memory_bytes == 0 && left > 0)
+        c->set.engine.memory_bytes = c->image_bytes + (left - left / 16);
+    uint32_t ctx = c->set.engine.ctx_tok != 0 ? c->set.engine.ctx_tok : CTX_KEPT_TOK;
+    c->engine_job = (struct engine_worker){ .set = c->set.engine, .image_bytes = c->image_bytes,
+                                            .ends = { &c->rings.to[SERVICE_ENGINE], &c->rings.from[SERVICE_ENGINE] },
+                                            .populate = c->in_memory, .room_bytes = room_bytes(&c->set.engine) };
+    c->text_job = (struct text_job){ .ends = { &c->rings.to[SERVICE_TEXT], &c->rings.from[SERVICE_TEXT] },
+                                     .image_bytes = c->image_bytes, .template_source = c->set.template_source,
+                                     .ctx_tok = ctx };
+    return spawn(c, SERVICE_TEXT, e) && spawn(c, SERVICE_ENGINE, e);
+}
+
+bool crew_start(crew **out, const struct crew_settings *set, err *e)
+{
+    crew *c = calloc(1, sizeof *c);
+    *out = NULL;
+    if (c == NULL) return fail(e, ERR_MEMORY, ERR_NO_OFFSET, "no memory for the processes of a model");
+    c->set = *set;
+    c->image_fd = -1;
+    for (int peer = 0; peer < SERVICE_PEERS; peer++) c->process[peer].pidfd = -1;
+    if (snprintf(c->path, sizeof c->path, "%s", set->path) >= (int)sizeof c->path)
+        err_set(e, ERR_LIMIT, ERR_NO_OFFSET, "model: a path over %zu bytes", sizeof c->path);
+    else if (start(c, e)) *out = c;
+    if (*out == NULL) crew_stop(c);
+    return *out != NULL;
+}
+
+void crew_stop(crew *c)
+{
+    if (c == NULL) return;
+    for (int peer = 0; peer < SERVICE_PEERS; peer++) {
+        jail_free(&c->process[peer]);
+        ring_free(&c->rings.to[peer]);
+        ring_free(&c->rings.from[peer]);
+    }
+    ring_free(&c->notices);
+    ring_free(&c->rings.notices);
+    if (c->image_fd >= 0) close(c->image_fd);
+    free(c);
+}
+
+/* ---- the client ---- */
+
+bool crew_attach(crew *c, struct service_rings *out, err *e)
+{
+    for (int peer = 0; peer < SERVICE_PEERS; peer++)
+        if (!ring_attach(&c->rings.to[peer], RING_WRITER, &out->to[peer], e) ||
+            !ring_attach(&c->rings.from[peer], RING_READER, &out->from[peer], e))
+            return false;
+    return ring_attach(&c->rings.notices, RING_WRITER, &out->notices, e);
+}
+
+struct service_rings *crew_lend(crew *c, struct jail_ring ends[static CREW_CLIENT_RINGS])
+{
+    for (int peer = 0; peer < SERVICE_PEERS; peer++) {
+        ends[2 * peer] = (struct jail_ring){ &c->rings.to[peer], RING_WRITER };
+        ends[2 * peer + 1] = (struct jail_ring){ &c->rings.from[peer], RING_READER };
+    }
+    ends[2 * SERVICE_PEERS] = (struct jail_ring){ &c->rings.notices, RING_WRITER };
+    return &c->rings;
+}
+
+static bool replace(crew *c, enum service_peer peer, err *e)
+{
+    jail_free(&c->process[peer]);
+    ring_restart(&c->rings.to[peer], RING_READER);
+    ring_restart(&c->rings.from[peer], RING_WRITER);
+    return spawn(c, peer, e);
+}
+
+/* Workers that lost their client end by themselves at its successor's first word; ended now, they start clean. */
+bool crew_client_gone(crew *c, err *e)
+{
+    for (int peer = 0; peer < SERVICE_PEERS; peer++) {
+        ring_restart(&c->rings.to[peer], RING_WRITER);
+        ring_restart(&c->rings.from[peer], RING_READER);
+        if (!replace(c, (enum service_peer)peer, e)) return false;
+    }
+    ring_restart(&c->rings.notices, RING_WRITER);
+    return true;
+}
+
+/* ---- tending ---- */
+
+static bool tend_one(crew *c, enum service_peer peer, err *e)
+{
+    struct jail_end end;
+    char line[JAIL_TEXT_BYTES * 3];
+    if (!jail_wait(&c->process[peer], 0, &end)) return true;
+    snprintf(line, sizeof line, "%s: %s", NAMES[peer], end.text);
+    log_line(c, line);
+    bool young = now_s() - c->started[peer] < 1.0;
+    c->short_lives[peer] = young ? c->short_lives[peer] + 1 : 0;
+    if (end.code == 0 || c->short_lives[peer] >= SHORT_LIVES_MAX) /* 0: it refused the model, and has said why */
+        return fail(e, ERR_STATE, ERR_NO_OFFSET, "%s", line);
+    return replace(c, peer, e);
+}
+
+/* A peer that the client calls broken is ended; the next look finds it so. */
+static void hear_notices(crew *c)
+{
+    uint32_t kind, peer;
+    uint8_t message[64];
+    size_t len;
+    for (;;) {
+        enum ring_status status = ring_receive(&c->notices, &kind, message, &len);
+        if (status == RING_RESTARTED) continue;
+        if (status != RING_OK) return;
+        if (kind != SERVICE_PEER_BROKEN || len != sizeof peer) continue;
+        memcpy(&peer, message, sizeof peer);
+        if (peer >= SERVICE_PEERS || c->process[peer].pid <= 0) continue;
+        char line[64];
+        snprintf(line, sizeof line, "%s: broke the protocol, ended", NAMES[peer]);
+        log_line(c, line);
+        kill(c->process[peer].pid, SIGKILL);
+    }
+}
+
+bool crew_tend(crew *c, err *e)
+{
+    hear_notices(c);
+    for (int peer = 0; peer < SERVICE_PEERS; peer++)
+        if (!tend_one(c, (enum service_peer)peer, e)) return false;
+    return true;
+}
+
+void crew_watch(const crew *c, int fds[static SERVICE_PEERS])
+{
+    for (int peer = 0; peer < SERVICE_PEERS; peer++) fds[peer] = c->process[peer].pidfd;
+}
+
+pid_t crew_pid(const crew *c, enum service_peer peer)
+{
+    return c->process[peer].pid;
+}
+
+const struct jail_report *crew_report(const crew *c, enum service_peer peer)
+{
+    return &c->process[peer].report;
+}

@@ -1,0 +1,49 @@
+/* The processes of one model: packed or mapped once, a text worker and an engine, started again when they end. The crew
+ * owns the rings between them and their client; the client is this process, or one that it starts. */
+#ifndef HEARTH_ORCHESTRATOR_CREW_H
+#define HEARTH_ORCHESTRATOR_CREW_H
+
+#include "jail/jail.h"
+#include "orchestrator/service.h"
+
+struct crew_settings {
+    const char *path;              /* a model file, or an image that `hearth pack` wrote */
+    struct hearth_settings engine;
+    view template_source;          /* takes the place of the model's own template; empty: that. Outlives the crew */
+    uint32_t require;              /* walls without which nothing starts: JAIL_REQUIRED, or policy's */
+    bool no_jail;                  /* none but closed descriptors: --no-jail */
+    void (*progress)(void *arg, size_t done_bytes, size_t all_bytes); /* packing; may be NULL */
+    void (*log)(void *arg, const char *line); /* a process ended, was started again; may be NULL */
+    void *arg;
+    const struct jail_job *engine_job; /* of tests: plays the engine, see tests/orchestrator/scripted.h; NULL: the engine */
+    size_t ctx_tok_max;            /* ids of one prompt that are kept: 0 for the engine's context */
+};
+
+typedef struct crew crew;
+
+/* Packs or maps the model and starts both workers. The main thread alone: they die with the thread that made them.
+ * Errors: what the file is refused for; a wall that is required and missing, with how to get it. */
+bool crew_start(crew **out, const struct crew_settings *set, err *e);
+void crew_stop(crew *c); /* ends the processes; NULL is fine */
+
+/* This process is the client: attaches `out`, which the crew owns and must outlive. Once. */
+bool crew_attach(crew *c, struct service_rings *out, err *e);
+
+/* A jailed process will be the client: the ends for jail_options.rings (SERVICE_PEERS * 2 + 1 of them), and what the
+ * child makes a service of after jail_spawn took them. The crew's client is gone once that process is: call
+ * crew_client_gone, then the next one may be spawned. */
+enum { CREW_CLIENT_RINGS = 2 * SERVICE_PEERS + 1 };
+struct service_rings *crew_lend(crew *c, struct jail_ring ends[static CREW_CLIENT_RINGS]);
+bool crew_client_gone(crew *c, err *e);
+
+/* Looks at the workers, without waiting: one that ended, or that the client calls broken, is replaced, and the log told.
+ * False where one can not be started, or ended three times within a second of its start: `e` has why. */
+bool crew_tend(crew *c, err *e);
+
+/* Descriptors that become readable when a worker ends, for poll; they change with crew_tend. */
+void crew_watch(const crew *c, int fds[static SERVICE_PEERS]);
+
+pid_t crew_pid(const crew *c, enum service_peer peer);
+const struct jail_report *crew_report(const crew *c, enum service_peer peer);
+
+#endif
