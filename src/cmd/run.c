@@ -33,7 +33,7 @@ static const struct option ROWS[] = {
     { "--schema", "FILE", OPTION_TEXT, AT(schema), 0, 0, NULL, NULL, "the answer is JSON of this schema" },
     { "--grammar", "FILE", OPTION_TEXT, AT(grammar), 0, 0, NULL, NULL, NULL },
     { "--special", NULL, OPTION_FLAG, AT(special), 0, 0, NULL, NULL, NULL },
-    { "--logprobs", "N", OPTION_COUNT, AT(logprobs), 0, 100, NULL, "0", NULL },
+    { "--logprobs", "N", OPTION_COUNT, AT(logprobs), 0, 100, NULL, NULL, NULL },
     { "--no-jail", NULL, OPTION_FLAG, AT(no_jail), 0, 0, NULL, NULL, NULL },
     { "--policy", "FILE", OPTION_TEXT, AT(policy), 0, 0, NULL, NULL, NULL },
 };
