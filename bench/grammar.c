@@ -1,6 +1,6 @@
 /* How long masks and compiling take: bench/grammar [VOCABULARY.gguf ...] with reference vocabularies by name (qwen2,
- * gpt-oss, llama-bpe, llama-spm). Every mask of a document, cut into tokens greedily, and of random walks through client
- * schemas. */
+ * gpt-oss, llama-bpe, llama-spm). Every mask of a document, cut into tokens greedily, and of random walks through
+ * client schemas. */
 #include "grammar/grammar.h"
 
 #include "base/prng.h"
@@ -122,9 +122,14 @@ static view compile(const char *schema, bool tools, arena *a)
         snprintf(names[i], sizeof names[i], "tool_%d", i);
         all[i] = (struct grammar_tool){ view_of(names[i]), schemas[OBJECTS[i % 10]] };
     }
-    struct grammar_call_form form = { .begin = view_of("<tool_call>\n{\"name\": \""), .middle = view_of("\", \"arguments\": "),
-                                      .end = view_of("}\n</tool_call>"), .between = view_of("\n"), .begin_token = -1,
-                                      .end_token = -1, .text_before = true, .parallel = true };
+    struct grammar_call_form form = { .begin = view_of("<tool_call>\n{\"name\": \""),
+                                      .middle = view_of("\", \"arguments\": "),
+                                      .end = view_of("}\n</tool_call>"),
+                                      .between = view_of("\n"),
+                                      .begin_token = -1,
+                                      .end_token = -1,
+                                      .text_before = true,
+                                      .parallel = true };
     if (!grammar_from_tools(all, 100, &form, &set, a, &table, NULL, &e)) printf("%s\n", e.text);
     return table;
 }
@@ -133,15 +138,20 @@ static view document(arena *a)
 {
     static const char *const LINES[] = {
         "The quick brown fox jumps over the lazy dog, and then it rests in the shade of an old oak tree.",
-        "Errors are values; the first one wins.", "caf\xc3\xa9 na\xc3\xafve \xe6\x9d\xb1\xe4\xba\xac", "C:\\\\temp\\n\\tline", "https://example.org/a?b=c",
+        "Errors are values; the first one wins.",
+        "caf\xc3\xa9 na\xc3\xafve \xe6\x9d\xb1\xe4\xba\xac",
+        "C:\\\\temp\\n\\tline",
+        "https://example.org/a?b=c",
     };
     uint8_t *text = ARENA_ARRAY(a, uint8_t, 1 << 16, "document", &(err){ 0 });
     size_t len = 0;
     len += (size_t)snprintf((char *)text, 64, "{\n  \"items\": [");
     for (int i = 0; i < 60; i++)
-        len += (size_t)snprintf((char *)text + len, 600, "%s\n    {\"id\": %d, \"name\": \"%s\", \"price\": %d.%02d, \"tags\": [\"a%d\", \"long tag\"], "
-                                "\"ok\": %s, \"nested\": {\"text\": \"%s\", \"none\": null}}", i > 0 ? "," : "", i * 37, LINES[i % 5], i * 3, i,
-                                i, i % 2 ? "true" : "false", LINES[(i + 2) % 5]);
+        len += (size_t)snprintf(
+            (char *)text + len, 600,
+            "%s\n    {\"id\": %d, \"name\": \"%s\", \"price\": %d.%02d, \"tags\": [\"a%d\", \"long tag\"], "
+            "\"ok\": %s, \"nested\": {\"text\": \"%s\", \"none\": null}}",
+            i > 0 ? "," : "", i * 37, LINES[i % 5], i * 3, i, i, i % 2 ? "true" : "false", LINES[(i + 2) % 5]);
     len += (size_t)snprintf((char *)text + len, 64, "\n  ]\n}");
     return (view){ text, len };
 }
@@ -157,8 +167,11 @@ static void measure(struct bench *b)
     if (grammar_check(table, &g, &e)) {
         grammar_walker_forget(b->w);
         for (uint64_t i = 0; i < 4; i++)
-            if (!follow(b, &g, view_of("I will look into that for you now. Let me see what there is.\n<tool_call>\n{\"name\": \"tool_4\", \"arguments\": "
-                       "{\"when\": \"2024-02-29T12:00:00Z\", \"day\": \"2024-01-01\", \"id\": \"123e4567-e89b-12d3-a456-426614174000\", \"mail\": \"a@b.org\"}}\n</tool_call>")))
+            if (!follow(b, &g,
+                        view_of("I will look into that for you now. Let me see what there is.\n<tool_call>\n{\"name\": "
+                                "\"tool_4\", \"arguments\": "
+                                "{\"when\": \"2024-02-29T12:00:00Z\", \"day\": \"2024-01-01\", \"id\": "
+                                "\"123e4567-e89b-12d3-a456-426614174000\", \"mail\": \"a@b.org\"}}\n</tool_call>")))
                 printf("  not followed: tools\n");
         report("tools, auto", b->samples);
     } else {

@@ -14,8 +14,11 @@ static size_t grammar_mark;
 __attribute__((unused)) static arena *grammar_room(void)
 {
     if (grammar_arena.base == NULL) {
-        static const char *const PIECES[PART_PIECES] = { "{\"", "\":", "\",\"", "\"}", "[[", "],", ", ", "\n  ", "\\u00", "\\\"", "true", "null",
-            "12", "0.", "-1", "ab", "abc", "\xc3\xa9", "\xe4\xb8", "xx", "a\"", "\"a", "}}", "zzzzzzzzzzzzzzzz" };
+        static const char *const PIECES[PART_PIECES] = {
+            "{\"",   "\":",      "\",\"",    "\"}",  "[[",  "],",  ", ", "\n  ",
+            "\\u00", "\\\"",     "true",     "null", "12",  "0.",  "-1", "ab",
+            "abc",   "\xc3\xa9", "\xe4\xb8", "xx",   "a\"", "\"a", "}}", "zzzzzzzzzzzzzzzz"
+        };
         static uint8_t bytes[256];
         static view texts[PART_TOKENS];
         grammar_vocab *v;
@@ -34,7 +37,8 @@ __attribute__((unused)) static arena *grammar_room(void)
     return &grammar_arena;
 }
 
-/* A walk: masks agree with single tokens; of a table that the compiler made (`ours`) it ends whole within its budget. */
+/* A walk: masks agree with single tokens; of a table that the compiler made (`ours`) it ends whole within its budget.
+ */
 static void grammar_try(view table, uint64_t seed, bool ours)
 {
     static grammar_state s, copy;

@@ -21,8 +21,8 @@ struct mask_table {
 
 struct masks {
     grammar_vocab *vocab;
-    grammar_walker **walkers; /* one a thread */
-    uint64_t **words;         /* one a thread: the mask of the draw that runs there */
+    grammar_walker **walkers;  /* one a thread */
+    uint64_t **words;          /* one a thread: the mask of the draw that runs there */
     struct mask_table *tables; /* HEARTH_MASKS_MAX */
     uint8_t *room;
     size_t room_bytes;
@@ -33,8 +33,9 @@ size_t masks_bytes(const model *m, size_t threads, const struct hearth_settings 
     if (set->mask_bytes == 0 || m->tokenizer == NULL) return 0;
     size_t rows = m->hyper.vocab, words = ceil_div(rows, 64) * sizeof(uint64_t);
     size_t vocab = grammar_vocab_bytes(m->tokenizer, rows);
-    return vocab + threads * (grammar_walker_bytes_for(rows) + words + 256) + set->sequences * (sizeof(grammar_state) + 64) +
-           HEARTH_MASKS_MAX * sizeof(struct mask_table) + (size_t)set->mask_bytes + sizeof(struct masks) + 4096;
+    return vocab + threads * (grammar_walker_bytes_for(rows) + words + 256) +
+           set->sequences * (sizeof(grammar_state) + 64) + HEARTH_MASKS_MAX * sizeof(struct mask_table) +
+           (size_t)set->mask_bytes + sizeof(struct masks) + 4096;
 }
 
 bool masks_new(engine *en, arena *a, err *e)
@@ -80,7 +81,8 @@ static void drop_unused(engine *en)
     for (size_t i = 0; i < HEARTH_MASKS_MAX; i++) {
         struct mask_table *t = &en->masks->tables[i];
         bool used = !t->dropped;
-        for (size_t j = 0; j < en->asked_max && !used; j++) used = en->asked[j].r.head.id != 0 && en->asked[j].r.mask == t->id;
+        for (size_t j = 0; j < en->asked_max && !used; j++)
+            used = en->asked[j].r.head.id != 0 && en->asked[j].r.mask == t->id;
         if (!used) t->id = 0;
     }
 }
@@ -111,19 +113,21 @@ static bool load(engine *en, const struct hearth_mask *m, view bytes, err *why)
 {
     struct masks *k = en->masks;
     if (k == NULL)
-        return fail(why, ERR_UNSUPPORTED, ERR_NO_OFFSET, "mask: no room for tables was planned, or there is no vocabulary");
+        return fail(why, ERR_UNSUPPORTED, ERR_NO_OFFSET,
+                    "mask: no room for tables was planned, or there is no vocabulary");
     if (m->head.id == 0 || table_find(en, m->head.id) != NULL)
         return fail(why, ERR_VALUE, ERR_NO_OFFSET, "mask: number %llu is 0 or in use", (unsigned long long)m->head.id);
     if (bytes.len_bytes > HEARTH_MASK_BYTES_MAX)
-        return fail(why, ERR_LIMIT, ERR_NO_OFFSET, "mask: %zu bytes, allowed 0..%d", bytes.len_bytes, HEARTH_MASK_BYTES_MAX);
+        return fail(why, ERR_LIMIT, ERR_NO_OFFSET, "mask: %zu bytes, allowed 0..%d", bytes.len_bytes,
+                    HEARTH_MASK_BYTES_MAX);
     drop_unused(en);
     struct mask_table *t = NULL;
     for (size_t i = 0; i < HEARTH_MASKS_MAX && t == NULL; i++)
         if (k->tables[i].id == 0) t = &k->tables[i];
     size_t at = find_gap(k, bytes.len_bytes);
     if (t == NULL || at == SIZE_MAX)
-        return fail(why, ERR_LIMIT, ERR_NO_OFFSET, "mask: the room for tables (%zu bytes, %d of them) is full", k->room_bytes,
-                    HEARTH_MASKS_MAX);
+        return fail(why, ERR_LIMIT, ERR_NO_OFFSET, "mask: the room for tables (%zu bytes, %d of them) is full",
+                    k->room_bytes, HEARTH_MASKS_MAX);
     memcpy(k->room + at, bytes.ptr, bytes.len_bytes);
     forget_all(en);
     *t = (struct mask_table){ .id = m->head.id, .tenant = m->tenant, .offset = at, .bytes = bytes.len_bytes };
@@ -140,7 +144,8 @@ bool masks_load(engine *en, view message, err *e)
     view bytes = view_after(message, sizeof m);
     if (bytes.len_bytes != m.bytes)
         return fail(e, ERR_VALUE, 0, "mask: says %llu bytes, has %zu", (unsigned long long)m.bytes, bytes.len_bytes);
-    if (load(en, &m, bytes, &why)) en->emit(en->arg, HEARTH_MASK_READY, (view){ (const uint8_t *)&m.head, sizeof m.head });
+    if (load(en, &m, bytes, &why))
+        en->emit(en->arg, HEARTH_MASK_READY, (view){ (const uint8_t *)&m.head, sizeof m.head });
     else emit_error(en, m.head.id, &why);
     return true;
 }
@@ -182,7 +187,8 @@ bool masks_start(engine *en, struct sequence *s, err *why)
         }
     uint32_t least = grammar_least(w, &t->g, s->form), left = left_tok(en, s);
     if (least <= left) return true;
-    return fail(why, ERR_LIMIT, ERR_NO_OFFSET, "mask: the shortest answer needs %u tokens, %u are left (-n, --ctx)", least, left);
+    return fail(why, ERR_LIMIT, ERR_NO_OFFSET, "mask: the shortest answer needs %u tokens, %u are left (-n, --ctx)",
+                least, left);
 }
 
 const uint64_t *masks_fill(const engine *en, struct sequence *s, size_t thread)

@@ -8,8 +8,7 @@
 bool build_grow(build *b, void *rows, uint32_t *room, uint32_t count, uint32_t more, size_t each, uint32_t most,
                 const char *what)
 {
-    if (more > most - count)
-        return fail(b->e, ERR_LIMIT, ERR_NO_OFFSET, "grammar: more than %u %s", most, what);
+    if (more > most - count) return fail(b->e, ERR_LIMIT, ERR_NO_OFFSET, "grammar: more than %u %s", most, what);
     if (count + more <= *room) return true;
     uint32_t wide = *room < 64 ? 64 : *room * 2;
     while (wide < count + more) wide *= 2;
@@ -68,7 +67,8 @@ static void add_free(build *b)
     b->state_count = FREE_KEY_STATES;
     for (unsigned s = 0; s < FREE_KEY_STATES; s++) {
         struct table_state *state = &b->states[s];
-        *state = (struct table_state){ .edge_first = b->edge_count, .least = free_least(true, s),
+        *state = (struct table_state){ .edge_first = b->edge_count,
+                                       .least = free_least(true, s),
                                        .label = s == FREE_END ? LABEL_FREE : LABEL_NONE,
                                        .flags = s == FREE_BODY ? STATE_FREE | STATE_BODY : STATE_FREE };
         for (unsigned byte = 0; byte < 256; byte++) {
@@ -78,7 +78,8 @@ static void add_free(build *b)
             if (last != NULL && last->target == to && last->hi + 1u == byte) {
                 last->hi = (uint8_t)byte;
             } else {
-                b->edges[b->edge_count++] = (struct table_edge){ .lo = (uint8_t)byte, .hi = (uint8_t)byte, .target = to };
+                b->edges[b->edge_count++] =
+                    (struct table_edge){ .lo = (uint8_t)byte, .hi = (uint8_t)byte, .target = to };
                 state->edge_count++;
             }
         }
@@ -96,7 +97,10 @@ bool build_start(build *b, uint32_t flags, arena *a, err *e)
     b->inner.size_bytes = (a->size_bytes - BUILD_SCRATCH_BYTES) & ~(size_t)63;
     b->scratch = (arena){ .base = a->base + b->inner.size_bytes, .size_bytes = BUILD_SCRATCH_BYTES };
     if (!build_grow(b, &b->states, &b->state_room, 0, 256, sizeof *b->states, GRAMMAR_STATES_MAX, "states") ||
-        !build_grow(b, &b->edges, &b->edge_room, 0, 256, sizeof *b->edges, BUILD_EDGES_MAX, "edges"))
+        !build_grow(b, &b->edges, &b->edge_room, 0, 256, sizeof *b->edges, BUILD_EDGES_MAX, "edges") ||
+        !build_grow(b, &b->links, &b->link_room, 0, 1, sizeof *b->links, BUILD_LINKS_MAX, "links") ||
+        !build_grow(b, &b->objects, &b->object_room, 0, 1, sizeof *b->objects, BUILD_OBJECTS_MAX, "objects") ||
+        !build_grow(b, &b->members, &b->member_room, 0, 1, sizeof *b->members, BUILD_MEMBERS_MAX, "members"))
         return false;
     add_free(b);
     return build_node(b, (struct table_node){ .op = NODE_RETURN }, &index) &&
@@ -142,8 +146,7 @@ static uint32_t object_least(build *b, struct table_object *o)
         for (uint32_t i = 0; i < o->member_count; i++)
             if ((m[i].flags & MEMBER_REQUIRED) == 0 && m[i].cost > from) next = least_of_two(next, m[i].cost);
         here = 0;
-        for (uint32_t i = 0; i < o->member_count; i++)
-            here += (m[i].flags & MEMBER_REQUIRED) == 0 && m[i].cost == next;
+        for (uint32_t i = 0; i < o->member_count; i++) here += (m[i].flags & MEMBER_REQUIRED) == 0 && m[i].cost == next;
         if (free_cost <= next) here = fill, next = plus(free_cost, 2);
         here = least_of_two(here, fill);
         for (uint32_t i = 0; i < here; i++) sum = plus(sum, next);
@@ -168,19 +171,29 @@ static uint32_t node_least(build *b, const struct table_node *n)
 {
     uint32_t best = LEAST_NEVER;
     switch (n->op) {
-    case NODE_RETURN: return 0;
-    case NODE_SPAN: return plus(b->states[n->a].least, b->nodes[n->b].least);
-    case NODE_SWITCH: return b->states[n->a].least;
+    case NODE_RETURN:
+        return 0;
+    case NODE_SPAN:
+        return plus(b->states[n->a].least, b->nodes[n->b].least);
+    case NODE_SWITCH:
+        return b->states[n->a].least;
     case NODE_CHOICE:
         for (uint32_t i = 0; i < n->count; i++) best = least_of_two(best, b->nodes[b->links[n->a + i]].least);
         return best;
-    case NODE_CALL: return plus(b->nodes[n->a].least, b->nodes[n->b].least);
-    case NODE_TOKEN: return plus(1, b->nodes[n->b].least);
-    case NODE_STRING: return n->a > n->b ? LEAST_NEVER : plus(2, n->a);
-    case NODE_OBJECT: return b->objects[n->a].least;
-    case NODE_ARRAY: return plus(1, items_least(b, &b->nodes[n->a], true));
-    case NODE_ITEMS: return items_least(b, n, false);
-    default: return LEAST_NEVER;
+    case NODE_CALL:
+        return plus(b->nodes[n->a].least, b->nodes[n->b].least);
+    case NODE_TOKEN:
+        return plus(1, b->nodes[n->b].least);
+    case NODE_STRING:
+        return n->a > n->b ? LEAST_NEVER : plus(2, n->a);
+    case NODE_OBJECT:
+        return b->objects[n->a].least;
+    case NODE_ARRAY:
+        return plus(1, items_least(b, &b->nodes[n->a], true));
+    case NODE_ITEMS:
+        return items_least(b, n, false);
+    default:
+        return LEAST_NEVER;
     }
 }
 
@@ -252,7 +265,8 @@ static uint8_t items_height(const build *b, const struct table_node *n, bool fir
     uint8_t best = UINT8_MAX;
     if (n->b != 0 && least == 1) return 0;
     for (uint32_t i = 0; i < n->count; i++) {
-        const struct table_node *value = &b->nodes[b->links[n->a + 2 * i]], *behind = &b->nodes[b->links[n->a + 2 * i + 1]];
+        const struct table_node *value = &b->nodes[b->links[n->a + 2 * i]],
+                                *behind = &b->nodes[b->links[n->a + 2 * i + 1]];
         if (plus(plus(value->least, behind->least), first ? 0 : 1) != least) continue;
         uint8_t height = higher(value->height + 1u, behind->height);
         if (height < best) best = height;
@@ -265,11 +279,13 @@ static uint8_t node_height(const build *b, const struct table_node *n)
     uint8_t best = UINT8_MAX;
     switch (n->op) {
     case NODE_SPAN:
-    case NODE_TOKEN: return b->nodes[n->b].height;
+    case NODE_TOKEN:
+        return b->nodes[n->b].height;
     case NODE_SWITCH: /* the name decides, so all have to fit */
         best = 0;
         for (uint32_t i = 0; i < n->count; i++)
-            if (b->nodes[b->links[n->b + i]].least != LEAST_NEVER) best = higher(best, b->nodes[b->links[n->b + i]].height);
+            if (b->nodes[b->links[n->b + i]].least != LEAST_NEVER)
+                best = higher(best, b->nodes[b->links[n->b + i]].height);
         return best;
     case NODE_CHOICE:
         for (uint32_t i = 0; i < n->count; i++) {
@@ -277,11 +293,16 @@ static uint8_t node_height(const build *b, const struct table_node *n)
             if (one->least == n->least && one->height < best) best = one->height;
         }
         return best;
-    case NODE_CALL: return higher(b->nodes[n->a].height + 1u, b->nodes[n->b].height);
-    case NODE_OBJECT: return (uint8_t)b->objects[n->a].height;
-    case NODE_ARRAY: return items_height(b, &b->nodes[n->a], true);
-    case NODE_ITEMS: return items_height(b, n, false);
-    default: return 0;
+    case NODE_CALL:
+        return higher(b->nodes[n->a].height + 1u, b->nodes[n->b].height);
+    case NODE_OBJECT:
+        return (uint8_t)b->objects[n->a].height;
+    case NODE_ARRAY:
+        return items_height(b, &b->nodes[n->a], true);
+    case NODE_ITEMS:
+        return items_height(b, n, false);
+    default:
+        return 0;
     }
 }
 
@@ -327,8 +348,7 @@ bool build_finish(build *b, uint32_t root, view *table, struct grammar_notes *no
     struct table_head head = { .version = TABLE_VERSION, .root = root, .flags = b->flags };
     memcpy(head.magic, TABLE_MAGIC, sizeof head.magic);
     if (!settle_leasts(b)) return false;
-    if (b->nodes[root].least == LEAST_NEVER)
-        return fail(e, ERR_VALUE, ERR_NO_OFFSET, "no answer satisfies this");
+    if (b->nodes[root].least == LEAST_NEVER) return fail(e, ERR_VALUE, ERR_NO_OFFSET, "no answer satisfies this");
     settle_heights(b);
     if (b->nodes[root].height > GRAMMAR_DEPTH_MAX)
         return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "the shortest answer nests %d deep or more, allowed 0..%d",

@@ -17,10 +17,10 @@ struct build_switch {
 };
 
 typedef struct build {
-    arena *a;      /* `inner` */
-    arena *outer;  /* the caller's */
-    arena inner;   /* the same without its last BUILD_SCRATCH_BYTES: those are `scratch`, for what is taken back while
-                      rows of the table stay, and nothing of them is ever counted as used */
+    arena *a;     /* `inner` */
+    arena *outer; /* the caller's */
+    arena inner;  /* the same without its last BUILD_SCRATCH_BYTES: those are `scratch`, for what is taken back while
+                     rows of the table stay, and nothing of them is ever counted as used */
     arena scratch;
     err *e;
     struct table_state *states;
@@ -64,8 +64,8 @@ struct span_text {
 bool span_texts(build *b, const struct span_text *texts, uint32_t count, bool key, bool free, uint32_t *state);
 
 /* A machine whose states are found by trying: `words` numbers each. step: false where no text goes on. label:
- * LABEL_NONE where no text ends. In a key span labels below `listed` are listed members. `same`, where not NULL, names a
- * state of the table that goes on exactly like this one (TABLE_NONE: none). */
+ * LABEL_NONE where no text ends. In a key span labels below `listed` are listed members. `same`, where not NULL, names
+ * a state of the table that goes on exactly like this one (TABLE_NONE: none). */
 enum { MACHINE_WORDS_MAX = 40 };
 struct machine {
     const void *ctx;

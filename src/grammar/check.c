@@ -13,7 +13,10 @@ struct part_row {
     uint32_t most;
 };
 
-#define PART(name, each, most) { #name, offsetof(struct table_head, name), each, most }
+#define PART(name, each, most)                                                                                         \
+    {                                                                                                                  \
+#name, offsetof(struct table_head, name), each, most                                                           \
+    }
 static const struct part_row PARTS[] = {
     PART(states, sizeof(struct table_state), GRAMMAR_STATES_MAX),
     PART(edges, sizeof(struct table_edge), GRAMMAR_TABLE_BYTES_MAX / sizeof(struct table_edge)),
@@ -25,7 +28,8 @@ static const struct part_row PARTS[] = {
 enum { PART_COUNT = sizeof PARTS / sizeof *PARTS };
 
 _Static_assert(sizeof(struct table_state) == 20 && sizeof(struct table_edge) == 8 && sizeof(struct table_node) == 16 &&
-               sizeof(struct table_object) == 32 && sizeof(struct table_member) == 16 && sizeof(struct table_head) == 72,
+                   sizeof(struct table_object) == 32 && sizeof(struct table_member) == 16 &&
+                   sizeof(struct table_head) == 72,
                "rows are bytes of a format");
 
 static struct table_part part_of(const struct table_head *h, size_t i)
@@ -117,16 +121,26 @@ static bool check_node(const grammar *g, const struct table_node *n)
     switch (n->op) {
     case NODE_RETURN:
     case NODE_NEVER:
-    case NODE_STRING: return true;
-    case NODE_SPAN: return n->a < g->head->states.count && is_value(g, n->b);
-    case NODE_SWITCH: return n->a < g->head->states.count && check_choice(g, n, n->b);
-    case NODE_CHOICE: return check_choice(g, n, n->a);
-    case NODE_CALL: return is_value(g, n->a) && is_value(g, n->b);
-    case NODE_TOKEN: return n->a <= VOCAB_MAX && is_value(g, n->b);
-    case NODE_OBJECT: return n->a < g->head->objects.count;
-    case NODE_ARRAY: return n->a < g->head->nodes.count && g->nodes[n->a].op == NODE_ITEMS;
-    case NODE_ITEMS: return check_items(g, n);
-    default: return false;
+    case NODE_STRING:
+        return true;
+    case NODE_SPAN:
+        return n->a < g->head->states.count && is_value(g, n->b);
+    case NODE_SWITCH:
+        return n->a < g->head->states.count && check_choice(g, n, n->b);
+    case NODE_CHOICE:
+        return check_choice(g, n, n->a);
+    case NODE_CALL:
+        return is_value(g, n->a) && is_value(g, n->b);
+    case NODE_TOKEN:
+        return n->a <= VOCAB_MAX && is_value(g, n->b);
+    case NODE_OBJECT:
+        return n->a < g->head->objects.count;
+    case NODE_ARRAY:
+        return n->a < g->head->nodes.count && g->nodes[n->a].op == NODE_ITEMS;
+    case NODE_ITEMS:
+        return check_items(g, n);
+    default:
+        return false;
     }
 }
 

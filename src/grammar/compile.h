@@ -47,25 +47,43 @@ struct pending { /* a list of literals */
 
 enum atom_op {
     /* numbers */
-    ATOM_INTEGER, ATOM_BOUND, ATOM_MULTIPLE,
+    ATOM_INTEGER,
+    ATOM_BOUND,
+    ATOM_MULTIPLE,
     /* strings */
-    ATOM_PATTERN, ATOM_FORMAT, ATOM_LEAST_CHARS, ATOM_MOST_CHARS,
+    ATOM_PATTERN,
+    ATOM_FORMAT,
+    ATOM_LEAST_CHARS,
+    ATOM_MOST_CHARS,
     /* numbers and strings */
-    ATOM_ENUM, ATOM_NOT,
+    ATOM_ENUM,
+    ATOM_NOT,
     /* objects */
-    ATOM_MEMBERS, ATOM_NAMES, ATOM_LEAST_MEMBERS, ATOM_MOST_MEMBERS, ATOM_REQUIRED, ATOM_ABSENT, ATOM_MEMBER,
-    ATOM_CONST_OBJECT, ATOM_OTHER_MEMBERS,
+    ATOM_MEMBERS,
+    ATOM_NAMES,
+    ATOM_LEAST_MEMBERS,
+    ATOM_MOST_MEMBERS,
+    ATOM_REQUIRED,
+    ATOM_ABSENT,
+    ATOM_MEMBER,
+    ATOM_CONST_OBJECT,
+    ATOM_OTHER_MEMBERS,
     /* arrays */
-    ATOM_ITEMS, ATOM_LEAST_ITEMS, ATOM_MOST_ITEMS, ATOM_CONTAINS, ATOM_ITEM, ATOM_CONST_ARRAY,
+    ATOM_ITEMS,
+    ATOM_LEAST_ITEMS,
+    ATOM_MOST_ITEMS,
+    ATOM_CONTAINS,
+    ATOM_ITEM,
+    ATOM_CONST_ARRAY,
     ATOM_UNIQUE
 };
 
 struct atom {
     enum atom_op op;
     bool negative;
-    uint8_t bound;       /* enum number_op of ATOM_BOUND */
-    struct literal lit;  /* of what it is made: v is the keyword's value, or the schema that has the keywords */
-    view name;           /* REQUIRED, ABSENT, MEMBER */
+    uint8_t bound;        /* enum number_op of ATOM_BOUND */
+    struct literal lit;   /* of what it is made: v is the keyword's value, or the schema that has the keywords */
+    view name;            /* REQUIRED, ABSENT, MEMBER */
     uint64_t least, most; /* counts; ITEM: index in least; CONTAINS: both, and from */
     uint64_t from;
     const struct atom *next;
@@ -130,7 +148,8 @@ struct compiler {
 };
 
 /* ---- schema.c ---- */
-bool compiler_start(struct compiler *c, const struct grammar_options *set, struct grammar_notes *notes, arena *a, err *e);
+bool compiler_start(struct compiler *c, const struct grammar_options *set, struct grammar_notes *notes, arena *a,
+                    err *e);
 bool source_open(struct compiler *c, const json_value *root, uint32_t index, const char *prefix, struct source *out);
 /* The node of a goal, made later by goals_finish. */
 bool goal_node(struct compiler *c, const struct literal *lits, uint32_t count, uint32_t *node);

@@ -87,9 +87,10 @@ static bool set_aside(struct compiler *c, struct draft *d, const struct alternat
 
 static unsigned type_of(const json_value *v)
 {
-    static const unsigned TYPES[] = { [JSON_NULL] = T_NULL,     [JSON_FALSE] = T_FALSE, [JSON_TRUE] = T_TRUE,
-                                      [JSON_INT] = T_NUMBER,    [JSON_FLOAT] = T_NUMBER, [JSON_STRING] = T_STRING,
-                                      [JSON_ARRAY] = T_ARRAY,   [JSON_OBJECT] = T_OBJECT };
+    static const unsigned TYPES[] = {
+        [JSON_NULL] = T_NULL,    [JSON_FALSE] = T_FALSE,   [JSON_TRUE] = T_TRUE,   [JSON_INT] = T_NUMBER,
+        [JSON_FLOAT] = T_NUMBER, [JSON_STRING] = T_STRING, [JSON_ARRAY] = T_ARRAY, [JSON_OBJECT] = T_OBJECT
+    };
     return TYPES[v->type];
 }
 
@@ -120,7 +121,8 @@ static bool not_array(struct compiler *c, struct draft *d, const struct literal 
         if ((a = choose_atom(c, &list, T_ARRAY, ATOM_MOST_ITEMS, lit)) == NULL) return false;
         a->most = lit->v->count - 1ull;
     }
-    JSON_EACH(item, lit->v) {
+    JSON_EACH(item, lit->v)
+    {
         struct literal one = derived(lit, item, true);
         one.kind = LIT_CONST;
         if ((a = choose_atom(c, &list, T_ARRAY, ATOM_ITEM, &one)) == NULL) return false;
@@ -136,7 +138,8 @@ static bool not_object(struct compiler *c, struct draft *d, const struct literal
     if (new_alternative(c, &list, T_ALL & ~(unsigned)T_OBJECT) == NULL) return false;
     if ((a = choose_atom(c, &list, T_OBJECT, ATOM_LEAST_MEMBERS, lit)) == NULL) return false;
     a->least = lit->v->count + 1ull;
-    JSON_EACH(member, lit->v) {
+    JSON_EACH(member, lit->v)
+    {
         struct literal one = derived(lit, member, true);
         one.kind = LIT_CONST;
         if ((a = choose_atom(c, &list, T_OBJECT, ATOM_ABSENT, lit)) == NULL) return false;
@@ -164,7 +167,8 @@ static bool add_enum(struct compiler *c, struct draft *d, const struct literal *
     unsigned plain = 0;
     if (lit->v->type != JSON_ARRAY) return invalid(c, lit->source, lit->v, "is no list of values");
     if (lit->v->count > GRAMMAR_ENUM_MAX) return refuse(c, lit->source, lit->v, "has more than 65536 values");
-    JSON_EACH(item, lit->v) {
+    JSON_EACH(item, lit->v)
+    {
         unsigned type = type_of(item);
         struct literal one = *lit;
         one.kind = LIT_CONST;
@@ -190,9 +194,9 @@ static bool add_enum(struct compiler *c, struct draft *d, const struct literal *
 struct place { /* a keyword of a schema that is being applied */
     struct compiler *c;
     struct draft *d;
-    const struct literal *lit;                /* the schema */
-    const json_value *v;                      /* the keyword's value */
-    const struct alternative **alternatives;  /* where the schema must fail: ways to */
+    const struct literal *lit;               /* the schema */
+    const json_value *v;                     /* the keyword's value */
+    const struct alternative **alternatives; /* where the schema must fail: ways to */
     const struct keyword *row;
 };
 
@@ -209,8 +213,8 @@ static bool types_of(const struct place *p, unsigned *types, bool *integer)
     static const struct {
         const char *name;
         unsigned types;
-    } NAMES[] = { { "null", T_NULL },     { "boolean", T_FALSE | T_TRUE }, { "number", T_NUMBER },
-                  { "string", T_STRING }, { "array", T_ARRAY },            { "object", T_OBJECT } };
+    } NAMES[] = { { "null", T_NULL },   { "boolean", T_FALSE | T_TRUE }, { "number", T_NUMBER }, { "string", T_STRING },
+                  { "array", T_ARRAY }, { "object", T_OBJECT } };
     const json_value *one = p->v->type == JSON_ARRAY ? p->v->first : p->v;
     bool number = false;
     *types = 0;
@@ -274,8 +278,10 @@ static bool number_atom_of(const struct place *p, const struct atom **atoms, boo
     struct literal lit = keyword_literal(p, LIT_CONST, negative);
     struct atom *a = new_atom(p->c, atoms, multiple ? ATOM_MULTIPLE : ATOM_BOUND, &lit);
     if (a == NULL) return false;
-    static const uint8_t OPPOSITE[] = { [NUMBER_ATLEAST] = NUMBER_BELOW, [NUMBER_ABOVE] = NUMBER_ATMOST,
-                                        [NUMBER_ATMOST] = NUMBER_ABOVE, [NUMBER_BELOW] = NUMBER_ATLEAST };
+    static const uint8_t OPPOSITE[] = { [NUMBER_ATLEAST] = NUMBER_BELOW,
+                                        [NUMBER_ABOVE] = NUMBER_ATMOST,
+                                        [NUMBER_ATMOST] = NUMBER_ABOVE,
+                                        [NUMBER_BELOW] = NUMBER_ATLEAST };
     a->negative = negative && multiple;
     a->bound = negative && !multiple ? OPPOSITE[p->row->arg] : (uint8_t)p->row->arg;
     return true;
@@ -316,7 +322,8 @@ static bool fail_count(const struct place *p)
     if (!keyword_count(p->c, p->lit->source, p->v, &n)) return false;
     if (least && n == 0) return true; /* never fails: no alternative */
     struct literal lit = keyword_literal(p, LIT_CONST, true);
-    struct atom *a = choose_atom(p->c, p->alternatives, p->row->types, (enum atom_op)(p->row->arg + (least ? 1 : -1)), &lit);
+    struct atom *a = choose_atom(p->c, p->alternatives, p->row->types, (enum atom_op)(p->row->arg + (least ? 1 : -1)),
+                                 &lit);
     if (a == NULL) return false;
     a->least = a->most = least ? n - 1 : n + 1;
     return true;
@@ -407,7 +414,7 @@ static bool apply_all_of(const struct place *p)
 {
     if (!list_check(p)) return false;
     JSON_EACH(item, p->v)
-        if (!push(p->c, &p->d->pending, derived(p->lit, item, false))) return false;
+    if (!push(p->c, &p->d->pending, derived(p->lit, item, false))) return false;
     return true;
 }
 
@@ -415,7 +422,7 @@ static bool fail_all_of(const struct place *p)
 {
     if (!list_check(p)) return false;
     JSON_EACH(item, p->v)
-        if (!choose(p->c, p->alternatives, T_ALL, derived(p->lit, item, true))) return false;
+    if (!choose(p->c, p->alternatives, T_ALL, derived(p->lit, item, true))) return false;
     return true;
 }
 
@@ -428,7 +435,7 @@ static bool any_of_sets(const struct place *p)
         uint32_t index = 0;
         if (a == NULL) return false;
         JSON_EACH(item, p->v)
-            if ((bits >> index++ & 1) != 0 && !push(p->c, &a->add, derived(p->lit, item, false))) return false;
+        if ((bits >> index++ & 1) != 0 && !push(p->c, &a->add, derived(p->lit, item, false))) return false;
     }
     return set_aside(p->c, p->d, list);
 }
@@ -441,7 +448,7 @@ static bool apply_any_of(const struct place *p)
         return refuse(p->c, p->lit->source, p->v, "more than 6 alternatives below an unevaluated* keyword");
     if (p->lit->scope != NULL) return any_of_sets(p);
     JSON_EACH(item, p->v)
-        if (!choose(p->c, &list, T_ALL, derived(p->lit, item, false))) return false;
+    if (!choose(p->c, &list, T_ALL, derived(p->lit, item, false))) return false;
     return set_aside(p->c, p->d, list);
 }
 
@@ -450,7 +457,7 @@ static bool fail_any_of(const struct place *p)
     struct alternative *a = new_alternative(p->c, p->alternatives, T_ALL);
     if (a == NULL || !list_check(p)) return false;
     JSON_EACH(item, p->v)
-        if (!push(p->c, &a->add, derived(p->lit, item, true))) return false;
+    if (!push(p->c, &a->add, derived(p->lit, item, true))) return false;
     return true;
 }
 
@@ -460,13 +467,13 @@ static bool one_of_apart(const struct place *p, bool *apart)
     *apart = false;
     if (p->v->count > PAIRS_MAX || p->lit->depth > 32) return true;
     JSON_EACH(left, p->v)
-        for (const json_value *right = left->next; right != NULL; right = right->next) {
-            struct literal both[] = { derived(p->lit, left, false), derived(p->lit, right, false) };
-            both[0].scope = both[1].scope = NULL;
-            bool empty;
-            if (!goal_empty(p->c, both, 2, 0, &empty)) return false;
-            if (!empty) return true;
-        }
+    for (const json_value *right = left->next; right != NULL; right = right->next) {
+        struct literal both[] = { derived(p->lit, left, false), derived(p->lit, right, false) };
+        both[0].scope = both[1].scope = NULL;
+        bool empty;
+        if (!goal_empty(p->c, both, 2, 0, &empty)) return false;
+        if (!empty) return true;
+    }
     *apart = true;
     return true;
 }
@@ -476,12 +483,13 @@ static bool apply_one_of(const struct place *p)
     const struct alternative *list = NULL;
     bool apart;
     if (!list_check(p) || !one_of_apart(p, &apart)) return false;
-    JSON_EACH(item, p->v) {
+    JSON_EACH(item, p->v)
+    {
         struct alternative *a = new_alternative(p->c, &list, T_ALL);
         if (a == NULL || !push(p->c, &a->add, derived(p->lit, item, false))) return false;
         if (apart) continue;
         JSON_EACH(other, p->v)
-            if (other != item && !push(p->c, &a->add, derived(p->lit, other, true))) return false;
+        if (other != item && !push(p->c, &a->add, derived(p->lit, other, true))) return false;
     }
     return set_aside(p->c, p->d, list);
 }
@@ -491,12 +499,12 @@ static bool fail_one_of(const struct place *p)
 {
     if (!list_check(p) || !fail_any_of(p)) return false;
     JSON_EACH(left, p->v)
-        for (const json_value *right = left->next; right != NULL; right = right->next) {
-            struct alternative *a = new_alternative(p->c, p->alternatives, T_ALL);
-            struct literal one = derived(p->lit, left, false), two = derived(p->lit, right, false);
-            one.scope = two.scope = NULL;
-            if (a == NULL || !push(p->c, &a->add, one) || !push(p->c, &a->add, two)) return false;
-        }
+    for (const json_value *right = left->next; right != NULL; right = right->next) {
+        struct alternative *a = new_alternative(p->c, p->alternatives, T_ALL);
+        struct literal one = derived(p->lit, left, false), two = derived(p->lit, right, false);
+        one.scope = two.scope = NULL;
+        if (a == NULL || !push(p->c, &a->add, one) || !push(p->c, &a->add, two)) return false;
+    }
     return true;
 }
 
@@ -547,7 +555,8 @@ static bool apply_members(const struct place *p)
 static bool fail_properties(const struct place *p)
 {
     if (!object_check(p)) return false;
-    JSON_EACH(member, p->v) {
+    JSON_EACH(member, p->v)
+    {
         struct literal lit = derived(p->lit, member, true);
         struct atom *a = choose_atom(p->c, p->alternatives, T_OBJECT, ATOM_MEMBER, &lit);
         if (a == NULL) return false;
@@ -579,7 +588,8 @@ static bool apply_names(const struct place *p)
 static bool names_each(const struct place *p, enum atom_op op, bool alternatives)
 {
     if (p->v->type != JSON_ARRAY) return invalid(p->c, p->lit->source, p->v, "is no list of names");
-    JSON_EACH(name, p->v) {
+    JSON_EACH(name, p->v)
+    {
         if (name->type != JSON_STRING) return invalid(p->c, p->lit->source, name, "is no name");
         struct atom *a = alternatives ? choose_atom(p->c, p->alternatives, T_OBJECT, op, p->lit)
                                       : new_atom(p->c, &p->d->atoms, op, p->lit);
@@ -603,7 +613,8 @@ static bool fail_required(const struct place *p)
 static bool apply_dependent(const struct place *p)
 {
     if (!object_check(p)) return false;
-    JSON_EACH(member, p->v) {
+    JSON_EACH(member, p->v)
+    {
         const struct alternative *list = NULL;
         struct atom *a = choose_atom(p->c, &list, T_ALL, ATOM_ABSENT, p->lit);
         if (a == NULL) return false;
@@ -614,7 +625,8 @@ static bool apply_dependent(const struct place *p)
         if (p->row->arg != 0) {
             if (!push(p->c, &there->add, derived(p->lit, member, false))) return false;
         } else {
-            JSON_EACH(name, member) {
+            JSON_EACH(name, member)
+            {
                 if (name->type != JSON_STRING) return invalid(p->c, p->lit->source, name, "is no name");
                 if ((a = new_atom(p->c, &there->atoms, ATOM_REQUIRED, p->lit)) == NULL) return false;
                 a->name = name->text;
@@ -628,7 +640,8 @@ static bool apply_dependent(const struct place *p)
 static bool fail_dependent(const struct place *p)
 {
     if (!object_check(p)) return false;
-    JSON_EACH(member, p->v) {
+    JSON_EACH(member, p->v)
+    {
         if (p->row->arg != 0) {
             struct alternative *a = new_alternative(p->c, p->alternatives, T_OBJECT);
             struct atom *name = a == NULL ? NULL : new_atom(p->c, &a->atoms, ATOM_REQUIRED, p->lit);
@@ -636,7 +649,8 @@ static bool fail_dependent(const struct place *p)
             name->name = member->key;
             continue;
         }
-        JSON_EACH(other, member) {
+        JSON_EACH(other, member)
+        {
             struct alternative *a = new_alternative(p->c, p->alternatives, T_OBJECT);
             struct atom *name = a == NULL ? NULL : new_atom(p->c, &a->atoms, ATOM_REQUIRED, p->lit);
             struct atom *absent = name == NULL ? NULL : new_atom(p->c, &a->atoms, ATOM_ABSENT, p->lit);
@@ -652,7 +666,8 @@ static bool fail_dependent(const struct place *p)
 
 static bool apply_items(const struct place *p) /* items, prefixItems, unevaluatedItems */
 {
-    if (p->row->arg != 0 && p->v->type != JSON_ARRAY) return invalid(p->c, p->lit->source, p->v, "is no list of schemas");
+    if (p->row->arg != 0 && p->v->type != JSON_ARRAY)
+        return invalid(p->c, p->lit->source, p->v, "is no list of schemas");
     if (p->row->arg == 0 && p->v->type == JSON_ARRAY)
         return refuse(p->c, p->lit->source, p->v, "a list of schemas: 2020-12 says prefixItems");
     for (const struct atom *a = p->d->atoms; a != NULL; a = a->next)
@@ -663,7 +678,8 @@ static bool apply_items(const struct place *p) /* items, prefixItems, unevaluate
 static bool fail_prefix(const struct place *p)
 {
     uint32_t index = 0;
-    JSON_EACH(item, p->v) {
+    JSON_EACH(item, p->v)
+    {
         struct literal lit = derived(p->lit, item, true);
         struct atom *a = choose_atom(p->c, p->alternatives, T_ARRAY, ATOM_ITEM, &lit);
         if (a == NULL) return false;
@@ -743,7 +759,8 @@ static bool apply_nothing(const struct place *p)
     return true;
 }
 
-/* Annotations and places for schemas that others refer to; then, else, minContains and maxContains are read by others. */
+/* Annotations and places for schemas that others refer to; then, else, minContains and maxContains are read by others.
+ */
 static const struct keyword KEYWORDS[] = {
     { "type", T_ALL, apply_type, fail_type, 0 },
     { "const", T_ALL, apply_value, fail_value, LIT_CONST },
@@ -843,7 +860,8 @@ static bool apply_schema(struct compiler *c, struct draft *d, struct literal *li
         scope->parent = lit->scope;
         lit->scope = scope;
     }
-    JSON_EACH(v, lit->v) {
+    JSON_EACH(v, lit->v)
+    {
         const struct keyword *row = find_keyword(v->key);
         struct place p = { c, d, lit, v, &list, row };
         if (!step(c)) return false;
@@ -878,7 +896,8 @@ static bool finish(struct compiler *c, const struct draft *d, struct shapes *out
     uint32_t at = count;
     for (const struct atom *a = d->atoms; a != NULL; a = a->next) atoms[--at] = a;
     if (out->count == GRAMMAR_SHAPES_MAX)
-        return fail(c->e, ERR_LIMIT, ERR_NO_OFFSET, "schema: more than %d alternatives at one place", GRAMMAR_SHAPES_MAX);
+        return fail(c->e, ERR_LIMIT, ERR_NO_OFFSET, "schema: more than %d alternatives at one place",
+                    GRAMMAR_SHAPES_MAX);
     out->rows[out->count++] = (struct shape){ d->types, atoms, count };
     return true;
 }

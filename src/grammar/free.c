@@ -11,42 +11,34 @@ struct row {
 
 static const struct row SHARED[] = {
     { FREE_BODY, 0x20, 0x7f, FREE_BODY }, /* rows that follow overwrite: '"' and '\\' */
-    { FREE_BODY, '"', '"', FREE_END },
-    { FREE_BODY, '\\', '\\', FREE_ESCAPE },
-    { FREE_BODY, 0xc2, 0xdf, FREE_TAIL1 },
-    { FREE_BODY, 0xe0, 0xe0, FREE_E0 },
-    { FREE_BODY, 0xe1, 0xef, FREE_TAIL2 },
-    { FREE_BODY, 0xed, 0xed, FREE_ED },
-    { FREE_BODY, 0xf0, 0xf0, FREE_F0 },
-    { FREE_BODY, 0xf1, 0xf3, FREE_TAIL3 },
-    { FREE_BODY, 0xf4, 0xf4, FREE_F4 },
-    { FREE_TAIL1, 0x80, 0xbf, FREE_BODY },
-    { FREE_TAIL2, 0x80, 0xbf, FREE_TAIL1 },
-    { FREE_TAIL3, 0x80, 0xbf, FREE_TAIL2 },
-    { FREE_E0, 0xa0, 0xbf, FREE_TAIL1 },
-    { FREE_ED, 0x80, 0x9f, FREE_TAIL1 },
-    { FREE_F0, 0x90, 0xbf, FREE_TAIL2 },
-    { FREE_F4, 0x80, 0x8f, FREE_TAIL2 },
-    { FREE_ESCAPE, '"', '"', FREE_BODY },
-    { FREE_ESCAPE, '\\', '\\', FREE_BODY },
-    { FREE_ESCAPE, 'b', 'b', FREE_BODY },
-    { FREE_ESCAPE, 'f', 'f', FREE_BODY },
-    { FREE_ESCAPE, 'n', 'n', FREE_BODY },
-    { FREE_ESCAPE, 'r', 'r', FREE_BODY },
+    { FREE_BODY, '"', '"', FREE_END },      { FREE_BODY, '\\', '\\', FREE_ESCAPE },
+    { FREE_BODY, 0xc2, 0xdf, FREE_TAIL1 },  { FREE_BODY, 0xe0, 0xe0, FREE_E0 },
+    { FREE_BODY, 0xe1, 0xef, FREE_TAIL2 },  { FREE_BODY, 0xed, 0xed, FREE_ED },
+    { FREE_BODY, 0xf0, 0xf0, FREE_F0 },     { FREE_BODY, 0xf1, 0xf3, FREE_TAIL3 },
+    { FREE_BODY, 0xf4, 0xf4, FREE_F4 },     { FREE_TAIL1, 0x80, 0xbf, FREE_BODY },
+    { FREE_TAIL2, 0x80, 0xbf, FREE_TAIL1 }, { FREE_TAIL3, 0x80, 0xbf, FREE_TAIL2 },
+    { FREE_E0, 0xa0, 0xbf, FREE_TAIL1 },    { FREE_ED, 0x80, 0x9f, FREE_TAIL1 },
+    { FREE_F0, 0x90, 0xbf, FREE_TAIL2 },    { FREE_F4, 0x80, 0x8f, FREE_TAIL2 },
+    { FREE_ESCAPE, '"', '"', FREE_BODY },   { FREE_ESCAPE, '\\', '\\', FREE_BODY },
+    { FREE_ESCAPE, 'b', 'b', FREE_BODY },   { FREE_ESCAPE, 'f', 'f', FREE_BODY },
+    { FREE_ESCAPE, 'n', 'n', FREE_BODY },   { FREE_ESCAPE, 'r', 'r', FREE_BODY },
     { FREE_ESCAPE, 't', 't', FREE_BODY },
 };
 
 /* Control characters without a short escape, in small letters. */
 static const struct row NAMES[] = {
-    { FREE_ESCAPE, 'u', 'u', FREE_KEY_U },       { FREE_KEY_U, '0', '0', FREE_KEY_U0 },
-    { FREE_KEY_U0, '0', '0', FREE_KEY_U00 },     { FREE_KEY_U00, '0', '0', FREE_KEY_U000 },
-    { FREE_KEY_U00, '1', '1', FREE_KEY_U001 },   { FREE_KEY_U000, '0', '7', FREE_BODY },
-    { FREE_KEY_U000, 'b', 'b', FREE_BODY },      { FREE_KEY_U000, 'e', 'f', FREE_BODY },
-    { FREE_KEY_U001, '0', '9', FREE_BODY },      { FREE_KEY_U001, 'a', 'f', FREE_BODY },
+    { FREE_ESCAPE, 'u', 'u', FREE_KEY_U },     { FREE_KEY_U, '0', '0', FREE_KEY_U0 },
+    { FREE_KEY_U0, '0', '0', FREE_KEY_U00 },   { FREE_KEY_U00, '0', '0', FREE_KEY_U000 },
+    { FREE_KEY_U00, '1', '1', FREE_KEY_U001 }, { FREE_KEY_U000, '0', '7', FREE_BODY },
+    { FREE_KEY_U000, 'b', 'b', FREE_BODY },    { FREE_KEY_U000, 'e', 'f', FREE_BODY },
+    { FREE_KEY_U001, '0', '9', FREE_BODY },    { FREE_KEY_U001, 'a', 'f', FREE_BODY },
 };
 
 #define HEX(from, to)                                                                                                  \
-    { from, '0', '9', to }, { from, 'A', 'F', to }, { from, 'a', 'f', to }
+    { from, '0', '9', to }, { from, 'A', 'F', to },                                                                    \
+    {                                                                                                                  \
+        from, 'a', 'f', to                                                                                             \
+    }
 
 static const struct row VALUES[] = {
     { FREE_ESCAPE, '/', '/', FREE_BODY },

@@ -11,16 +11,23 @@
 
 #include <assert.h>
 
-enum { RULES_MAX = 4096, NEST_MAX = 32, RANGES_MAX = 1024, REPEAT_MAX = 10000, INLINE_WEIGHT = 2000, TEXT_MAX = 1024,
-       CHAIN_MAX = 100 /* rules inside each other, where the reader itself goes down with them */ };
+enum {
+    RULES_MAX = 4096,
+    NEST_MAX = 32,
+    RANGES_MAX = 1024,
+    REPEAT_MAX = 10000,
+    INLINE_WEIGHT = 2000,
+    TEXT_MAX = 1024,
+    CHAIN_MAX = 100 /* rules inside each other, where the reader itself goes down with them */
+};
 
 struct rule {
     view name;
     const struct regex *body; /* NULL: named, not defined */
     size_t at;                /* where it was named first */
     uint32_t node;
-    uint32_t weight;          /* parts once everything is put in; INLINE_WEIGHT + 1: too many, or it comes back to itself */
-    uint8_t mark;             /* 1: being looked at, 2: done */
+    uint32_t weight; /* parts once everything is put in; INLINE_WEIGHT + 1: too many, or it comes back to itself */
+    uint8_t mark;    /* 1: being looked at, 2: done */
     bool nullable;
 };
 
@@ -211,7 +218,8 @@ static const struct regex *take_atom(struct gbnf *g)
         if (inner != NULL && !take(g, ")")) return bad(g, ERR_VALUE, "a ( without its )"), NULL;
         return inner;
     }
-    if (peek(g) == '<' || peek(g) == '!') return bad(g, ERR_UNSUPPORTED, "a token by its name or id is not supported"), NULL;
+    if (peek(g) == '<' || peek(g) == '!')
+        return bad(g, ERR_UNSUPPORTED, "a token by its name or id is not supported"), NULL;
     view name = take_name(g);
     if (name.len_bytes == 0) return bad(g, ERR_VALUE, "neither a literal, a class, a rule nor a group"), NULL;
     struct regex *r = regex_new(REGEX_RULE, NULL, NULL, g->a, g->e);
@@ -342,7 +350,8 @@ static bool rule_weight(struct gbnf *g, uint32_t index, unsigned depth)
 {
     struct rule *rule = &g->rules[index];
     if (rule->mark == 2) return true;
-    if (rule->mark == 1 || depth > CHAIN_MAX) return rule->weight = INLINE_WEIGHT + 1, true; /* it comes back to itself */
+    if (rule->mark == 1 || depth > CHAIN_MAX)
+        return rule->weight = INLINE_WEIGHT + 1, true; /* it comes back to itself */
     rule->mark = 1;
     uint32_t weight;
     if (!weigh(g, rule->body, depth, &weight)) return false;
@@ -368,12 +377,18 @@ static const struct regex *put_in(struct gbnf *g, const struct regex *r)
 static bool nullable(const struct gbnf *g, const struct regex *r)
 {
     switch (r->op) {
-    case REGEX_EMPTY: return true;
-    case REGEX_CAT: return nullable(g, r->left) && nullable(g, r->right);
-    case REGEX_ALT: return nullable(g, r->left) || nullable(g, r->right);
-    case REGEX_REPEAT: return r->least == 0 || nullable(g, r->left);
-    case REGEX_RULE: return g->rules[r->rule].nullable;
-    default: return false;
+    case REGEX_EMPTY:
+        return true;
+    case REGEX_CAT:
+        return nullable(g, r->left) && nullable(g, r->right);
+    case REGEX_ALT:
+        return nullable(g, r->left) || nullable(g, r->right);
+    case REGEX_REPEAT:
+        return r->least == 0 || nullable(g, r->left);
+    case REGEX_RULE:
+        return g->rules[r->rule].nullable;
+    default:
+        return false;
     }
 }
 
@@ -435,8 +450,12 @@ static bool span_node(struct gbnf *g, const struct regex *r, uint32_t next, uint
     uint32_t start = 1, state;
     const struct regex *whole = put_in(g, r);
     if (whole == NULL || !regex_dfa(whole, false, "grammar", &d, g->a, &g->b.scratch, g->e)) return false;
-    struct machine m = { .ctx = &d, .words = 1, .step = dfa_step, .label = dfa_label,
-                         .states_max = GRAMMAR_DFA_STATES_MAX, .what = "grammar" };
+    struct machine m = { .ctx = &d,
+                         .words = 1,
+                         .step = dfa_step,
+                         .label = dfa_label,
+                         .states_max = GRAMMAR_DFA_STATES_MAX,
+                         .what = "grammar" };
     return span_machine(&g->b, &m, &start, &state) &&
            build_node(&g->b, (struct table_node){ .op = NODE_SPAN, .a = state, .b = next }, node);
 }
@@ -476,13 +495,16 @@ static bool emit(struct gbnf *g, const struct regex *r, uint32_t next, uint32_t 
     if (r->op == REGEX_EMPTY) return *node = next, true;
     if (weight <= INLINE_WEIGHT) return span_node(g, r, next, node);
     switch (r->op) {
-    case REGEX_CAT: return emit(g, r->right, next, &right) && emit(g, r->left, right, node);
+    case REGEX_CAT:
+        return emit(g, r->right, next, &right) && emit(g, r->left, right, node);
     case REGEX_ALT:
         return emit(g, r->left, next, &left) && emit(g, r->right, next, &right) && choice_node(g, left, right, node);
-    case REGEX_REPEAT: return emit_repeat(g, r, next, node);
+    case REGEX_REPEAT:
+        return emit_repeat(g, r, next, node);
     case REGEX_RULE:
         return build_node(&g->b, (struct table_node){ .op = NODE_CALL, .a = g->rules[r->rule].node, .b = next }, node);
-    default: return span_node(g, r, next, node); /* one class of very many ranges */
+    default:
+        return span_node(g, r, next, node); /* one class of very many ranges */
     }
 }
 
@@ -494,7 +516,8 @@ static bool emit_rules(struct gbnf *g)
         uint32_t body, links;
         struct regex whole = { .op = REGEX_RULE, .rule = i };
         bool light = g->rules[i].weight <= INLINE_WEIGHT;
-        if (!emit(g, light ? &whole : g->rules[i].body, BUILD_RETURN, &body) || !build_links(&g->b, 1, &links)) return false;
+        if (!emit(g, light ? &whole : g->rules[i].body, BUILD_RETURN, &body) || !build_links(&g->b, 1, &links))
+            return false;
         g->b.links[links] = body;
         g->b.nodes[g->rules[i].node] = (struct table_node){ .op = NODE_CHOICE, .a = links, .count = 1 };
     }
@@ -516,12 +539,14 @@ static bool compile(struct gbnf *g, const struct grammar_options *set, view *tab
            build_finish(&g->b, root, table, notes, g->e);
 }
 
-bool grammar_from_gbnf(view text, const struct grammar_options *set, arena *a, view *table, struct grammar_notes *notes, err *e)
+bool grammar_from_gbnf(view text, const struct grammar_options *set, arena *a, view *table, struct grammar_notes *notes,
+                       err *e)
 {
     struct gbnf g = { .all = text, .a = &g.b.inner, .e = e };
     if (notes != NULL) *notes = (struct grammar_notes){ 0 };
     if (text.len_bytes > GRAMMAR_TEXT_BYTES_MAX)
-        return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "grammar: %zu bytes, allowed 0..%d", text.len_bytes, GRAMMAR_TEXT_BYTES_MAX);
+        return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "grammar: %zu bytes, allowed 0..%d", text.len_bytes,
+                    GRAMMAR_TEXT_BYTES_MAX);
     bool good = build_start(&g.b, 0, a, e) && compile(&g, set, table, notes);
     build_close(&g.b);
     return good;

@@ -24,10 +24,10 @@
 /* ---- compile ---- */
 
 struct grammar_options {
-    bool any_order;       /* members of an object in any order; else listed ones in the schema's order, others last */
-    bool no_blanks;       /* no white space between the tokens of JSON; else a little (docs/structured.md) */
-    bool behind_text;     /* the form begins behind free text up to a marker: reasoning, then the answer. The marker is
-                             `behind`, then the control token `behind_token` (-1: none), then white space may stand */
+    bool any_order;   /* members of an object in any order; else listed ones in the schema's order, others last */
+    bool no_blanks;   /* no white space between the tokens of JSON; else a little (docs/structured.md) */
+    bool behind_text; /* the form begins behind free text up to a marker: reasoning, then the answer. The marker is
+                         `behind`, then the control token `behind_token` (-1: none), then white space may stand */
     view behind;
     int32_t behind_token;
     bool formats_ignored; /* `format` is an annotation, as the specification's default has it; else it is enforced, and
@@ -36,8 +36,8 @@ struct grammar_options {
 
 /* What compiling noticed, for the log; may be NULL. */
 struct grammar_notes {
-    size_t ignored;    /* keywords that no specification knows: typing errors, mostly */
-    char first[96];    /* the first of them, with its pointer */
+    size_t ignored; /* keywords that no specification knows: typing errors, mostly */
+    char first[96]; /* the first of them, with its pointer */
     size_t table_bytes, states, nodes;
 };
 
@@ -54,9 +54,10 @@ bool grammar_from_schema(const json_value *schema, const struct grammar_options 
 bool grammar_from_any_object(const struct grammar_options *set, arena *a, view *table, err *e);
 
 /* A grammar in GBNF: rules `name ::= ...` with literals, classes, groups, alternatives, repeats and comments; the
- * answer is rule `root`. Of `set` (NULL: none) only what comes before it is read. Left recursion is refused. Errors: ERR_VALUE, ERR_UNSUPPORTED, ERR_LIMIT with the byte offset
- * and the line. Fuzz: fuzz/grammar_gbnf.c */
-bool grammar_from_gbnf(view text, const struct grammar_options *set, arena *a, view *table, struct grammar_notes *notes, err *e);
+ * answer is rule `root`. Of `set` (NULL: none) only what comes before it is read. Left recursion is refused. Errors:
+ * ERR_VALUE, ERR_UNSUPPORTED, ERR_LIMIT with the byte offset and the line. Fuzz: fuzz/grammar_gbnf.c */
+bool grammar_from_gbnf(view text, const struct grammar_options *set, arena *a, view *table, struct grammar_notes *notes,
+                       err *e);
 
 /* Calls of tools, as one family of models writes them:
  *
@@ -65,14 +66,14 @@ bool grammar_from_gbnf(view text, const struct grammar_options *set, arena *a, v
  * for example begin = `<tool_call>\n{"name": "`, middle = `", "arguments": `, end = `}\n</tool_call>`, between = `\n`.
  * Where `begin_token` is not -1 a control token of that id stands before `begin` (its text is no text). */
 struct grammar_tool {
-    view name;                 /* 1..REPLY_NAME_MAX bytes */
-    const json_value *schema;  /* of the arguments; NULL: any object */
+    view name;                /* 1..REPLY_NAME_MAX bytes */
+    const json_value *schema; /* of the arguments; NULL: any object */
 };
 struct grammar_call_form {
     view begin, middle, end, between;
     int32_t begin_token, end_token; /* -1: none. end_token stands behind `end` */
-    bool text_before;   /* tool_choice auto: free text first, and no call at all is fine too */
-    bool parallel;      /* more than one call */
+    bool text_before;               /* tool_choice auto: free text first, and no call at all is fine too */
+    bool parallel;                  /* more than one call */
 };
 /* Errors as grammar_from_schema; the text begins with the tool's name. All offending tools are tried: the first is
  * named, with how many others there are. */
@@ -108,7 +109,7 @@ typedef struct grammar_vocab grammar_vocab;
  * vocabulary that can not write every byte of ASCII). */
 bool grammar_vocab_new(grammar_vocab **out, const tokenizer *t, size_t rows, arena *a, err *e);
 size_t grammar_vocab_bytes(const tokenizer *t, size_t rows); /* of arena, at most */
-size_t grammar_vocab_mask_words(const grammar_vocab *v);      /* words of 64 bits in a mask: ceil(rows / 64) */
+size_t grammar_vocab_mask_words(const grammar_vocab *v);     /* words of 64 bits in a mask: ceil(rows / 64) */
 
 /* The same from plain data: token i reads as texts[i] (empty: never allowed). ends: ids that end an answer. */
 bool grammar_vocab_from(grammar_vocab **out, const view *texts, size_t count, size_t rows, const int32_t *ends,
@@ -133,8 +134,8 @@ struct grammar_way { /* one reading of the answer so far: walk.h */
 };
 typedef struct grammar_state {
     uint32_t way_count, frame_words;
-    bool ended;       /* an end token was taken */
-    bool drop_blank;  /* the first blank of the answer is not shown (SentencePiece, after a control token) */
+    bool ended;      /* an end token was taken */
+    bool drop_blank; /* the first blank of the answer is not shown (SentencePiece, after a control token) */
     struct grammar_way ways[GRAMMAR_WAYS_MAX];
     uint32_t frames[GRAMMAR_FRAME_WORDS];
 } grammar_state;

@@ -1,6 +1,6 @@
 /* Walks along the trie for one way that stays in one place: inside a string, a span or a name. A byte is then one look
- * into a row, not a step of every way; where the place is left (a quote, the end of a span), the general walk takes over
- * for what is below. The bits are those of the general walk (tests/grammar/mask.c holds both to each token alone).
+ * into a row, not a step of every way; where the place is left (a quote, the end of a span), the general walk takes
+ * over for what is below. The bits are those of the general walk (tests/grammar/mask.c holds both to each token alone).
  *
  * A span that loops on itself lets most of a vocabulary through: the mask of tokens that stay inside is remembered by
  * the span's state, with the trie's nodes where the span may end. */
@@ -69,14 +69,16 @@ static const uint32_t *dense_row(grammar_walker *w, uint32_t state)
 
 /* ---- spans ---- */
 
-/* What is behind the span where it ends with this label. False where that takes no byte: then nothing below is walked. */
+/* What is behind the span where it ends with this label. False where that takes no byte: then nothing below is walked.
+ */
 static bool exit_ways(grammar_walker *w, const struct grammar_way *way, uint16_t label, struct way_set *out, bool *fits,
                       uint32_t left)
 {
     bool bytes = false;
     walk_behind(w, way, label, out);
     *fits = walk_fits(w, out, left);
-    for (uint32_t i = 0; i < out->count; i++) bytes = bytes || (out->ways[i].op != WAY_END && out->ways[i].op != WAY_TOKEN);
+    for (uint32_t i = 0; i < out->count; i++)
+        bytes = bytes || (out->ways[i].op != WAY_END && out->ways[i].op != WAY_TOKEN);
     return bytes;
 }
 

@@ -34,8 +34,8 @@ bool grammar_walker_new(grammar_walker **out, const grammar_vocab *v, arena *a, 
     w->places64 = ARENA_ARRAY(a, uint64_t, WALK_DEPTHS, "walker", e);
     w->places8 = ARENA_ARRAY(a, uint8_t, WALK_DEPTHS, "walker", e);
     w->spans = ARENA_ARRAY(a, struct span_mask, SPAN_MASKS, "walker", e);
-    if (w->frames == NULL || w->marks == NULL || w->sets == NULL || w->spans == NULL || w->exit == NULL || w->dense == NULL ||
-        w->places == NULL || w->places64 == NULL || w->places8 == NULL)
+    if (w->frames == NULL || w->marks == NULL || w->sets == NULL || w->spans == NULL || w->exit == NULL ||
+        w->dense == NULL || w->places == NULL || w->places64 == NULL || w->places8 == NULL)
         return false;
     for (size_t i = 0; i < SPAN_MASKS; i++) {
         w->spans[i].exits = ARENA_ARRAY(a, uint32_t, SPAN_EXITS_MAX, "walker", e);
@@ -67,7 +67,8 @@ void walk_set_bits(const grammar_vocab *v, uint64_t *mask, const struct trie_nod
     for (int32_t twin = v->twin[n->token]; twin >= 0; twin = v->twin[twin]) set_bit(mask, twin);
 }
 
-void walk_nodes(grammar_walker *w, const struct trie_node *trie, uint32_t at, uint32_t end, uint32_t left, uint64_t *mask)
+void walk_nodes(grammar_walker *w, const struct trie_node *trie, uint32_t at, uint32_t end, uint32_t left,
+                uint64_t *mask)
 {
     while (at < end) {
         const struct trie_node *n = &trie[at];

@@ -1,5 +1,5 @@
-/* Objects: which names there are, what the value behind each has to meet, and the names nobody listed, in classes by the
- * patterns they match (JSON Schema 2020-12 Core, sections 10.3.2 and 11.3). */
+/* Objects: which names there are, what the value behind each has to meet, and the names nobody listed, in classes by
+ * the patterns they match (JSON Schema 2020-12 Core, sections 10.3.2 and 11.3). */
 #include "grammar/compile.h"
 #include "grammar/sort.h"
 
@@ -21,7 +21,7 @@ struct object_plan {
     uint32_t pattern_count;
     struct string_rules rules[NAME_RULES_MAX]; /* propertyNames: one of them has to hold */
     uint32_t rule_count;
-    bool rules_given;       /* there is a propertyNames */
+    bool rules_given; /* there is a propertyNames */
     const struct shape *name_shapes;
     uint32_t name_shape_count;
     uint64_t least, most;
@@ -73,7 +73,7 @@ static int name_order(const void *a, const void *b)
 static bool add_each(struct compiler *c, struct object_plan *p, const json_value *object)
 {
     JSON_EACH(member, object)
-        if (add_name(c, p, member->key) == NULL) return false;
+    if (add_name(c, p, member->key) == NULL) return false;
     return true;
 }
 
@@ -81,7 +81,8 @@ static bool add_patterns(struct compiler *c, struct object_plan *p, const struct
 {
     const json_value *all = keyword(a, "patternProperties");
     if (all == NULL) return true;
-    JSON_EACH(one, all) {
+    JSON_EACH(one, all)
+    {
         uint32_t i = 0;
         while (i < p->pattern_count && !view_equal(p->patterns[i], one->key)) i++;
         if (i < p->pattern_count) continue;
@@ -118,7 +119,8 @@ static bool add_name_shapes(struct compiler *c, const struct shape *s, struct ob
         if ((shapes.rows[i].types & T_STRING) == 0) continue;
         if (!string_rules_of(c, &shapes.rows[i], &r, &set)) return false;
         if (set == NULL) {
-            if (p->rule_count == NAME_RULES_MAX) return fail(c->e, ERR_UNSUPPORTED, ERR_NO_OFFSET, "propertyNames: more than 6 alternatives");
+            if (p->rule_count == NAME_RULES_MAX)
+                return fail(c->e, ERR_UNSUPPORTED, ERR_NO_OFFSET, "propertyNames: more than 6 alternatives");
             p->rules[p->rule_count++] = r;
             continue;
         }
@@ -133,7 +135,7 @@ static bool text_in(const json_value *set, view text)
 {
     if (set->type != JSON_ARRAY) return set->type == JSON_STRING && view_equal(set->text, text);
     JSON_EACH(one, set)
-        if (one->type == JSON_STRING && view_equal(one->text, text)) return true;
+    if (one->type == JSON_STRING && view_equal(one->text, text)) return true;
     return false;
 }
 
@@ -179,8 +181,10 @@ static bool plan_atom(struct compiler *c, struct object_plan *p, const struct at
         if (a->most < p->most) p->most = a->most;
         return true;
     case ATOM_OTHER_MEMBERS:
-        return refuse(c, a->lit.source, keyword(a, "additionalProperties"), "must fail here, which can not be enforced");
-    default: return true;
+        return refuse(c, a->lit.source, keyword(a, "additionalProperties"),
+                      "must fail here, which can not be enforced");
+    default:
+        return true;
     }
 }
 
@@ -214,7 +218,8 @@ struct which {
 static bool pattern_matches(const struct object_plan *p, const struct which *w, view pattern)
 {
     for (uint32_t i = 0; i < p->pattern_count; i++)
-        if (view_equal(p->patterns[i], pattern)) return w->raw != NULL ? dfa_takes(p->dfas[i], *w->raw) : (w->bits >> i & 1) != 0;
+        if (view_equal(p->patterns[i], pattern))
+            return w->raw != NULL ? dfa_takes(p->dfas[i], *w->raw) : (w->bits >> i & 1) != 0;
     return false;
 }
 
@@ -231,7 +236,8 @@ static bool members_of(struct compiler *c, const struct object_plan *p, const st
         if (out != NULL && !literals_add(c, out, &lit)) return false;
     }
     if (patterns != NULL) {
-        JSON_EACH(pattern, patterns) {
+        JSON_EACH(pattern, patterns)
+        {
             struct literal lit = literal_of(&a->lit, pattern);
             if (!pattern_matches(p, w, pattern->key)) continue;
             *evaluated = true;
@@ -244,8 +250,8 @@ static bool members_of(struct compiler *c, const struct object_plan *p, const st
     return out == NULL || literals_add(c, out, &lit);
 }
 
-static bool name_evaluated(struct compiler *c, const struct shape *s, const struct object_plan *p, const struct atom *by,
-                           const struct which *w, bool *yes)
+static bool name_evaluated(struct compiler *c, const struct shape *s, const struct object_plan *p,
+                           const struct atom *by, const struct which *w, bool *yes)
 {
     *yes = false;
     for (uint32_t i = 0; i < s->atom_count && !*yes; i++) {
@@ -257,8 +263,8 @@ static bool name_evaluated(struct compiler *c, const struct shape *s, const stru
     return true;
 }
 
-static bool value_literals(struct compiler *c, const struct shape *s, const struct object_plan *p, const struct which *w,
-                           struct literals *out)
+static bool value_literals(struct compiler *c, const struct shape *s, const struct object_plan *p,
+                           const struct which *w, struct literals *out)
 {
     for (uint32_t i = 0; i < s->atom_count; i++) {
         const struct atom *a = s->atoms[i];
@@ -266,7 +272,8 @@ static bool value_literals(struct compiler *c, const struct shape *s, const stru
         lit.scope = NULL;
         lit.depth = 0;
         bool evaluated;
-        if (a->op == ATOM_MEMBER && w->raw != NULL && view_equal(a->name, *w->raw) && !literals_add(c, out, &lit)) return false;
+        if (a->op == ATOM_MEMBER && w->raw != NULL && view_equal(a->name, *w->raw) && !literals_add(c, out, &lit))
+            return false;
         if (a->op == ATOM_CONST_OBJECT) {
             const json_value *member = w->raw != NULL ? json_find(a->lit.v, *w->raw) : NULL;
             if (member != NULL) {
@@ -337,8 +344,13 @@ static bool key_span(struct compiler *c, const struct object_plan *p, const stru
     if (listed == NULL || rules == NULL) return false;
     for (uint32_t i = 0; i < count; i++) listed[i] = p->names[i].text;
     for (uint32_t i = 0; i < p->rule_count; i++) rules[i] = &p->rules[i];
-    struct name_rules r = { .listed = listed, .listed_count = count, .patterns = p->dfas, .pattern_count = p->pattern_count,
-                            .class_of = classes->class_of, .rules = rules, .rule_count = p->rule_count };
+    struct name_rules r = { .listed = listed,
+                            .listed_count = count,
+                            .patterns = p->dfas,
+                            .pattern_count = p->pattern_count,
+                            .class_of = classes->class_of,
+                            .rules = rules,
+                            .rule_count = p->rule_count };
     return name_span(&c->b, &r, state);
 }
 
@@ -353,11 +365,13 @@ static bool put_members(struct compiler *c, const struct shape *s, const struct 
         uint32_t value = (uint32_t)TABLE_NONE;
         if (!n->absent && !member_value(c, s, p, &w, &value)) return false;
         c->b.members[o->member_first + i] = (struct table_member){ .value = value,
-            .key_bytes = (uint32_t)n->text.len_bytes + 1, .rank = (uint16_t)n->rank,
-            .flags = n->required ? MEMBER_REQUIRED : 0 };
+                                                                   .key_bytes = (uint32_t)n->text.len_bytes + 1,
+                                                                   .rank = (uint16_t)n->rank,
+                                                                   .flags = n->required ? MEMBER_REQUIRED : 0 };
     }
     for (uint32_t i = 0; i < classes->count; i++)
-        c->b.members[o->member_first + p->name_count + i] = (struct table_member){ .value = classes->values[i], .key_bytes = 2 };
+        c->b.members[o->member_first + p->name_count + i] = (struct table_member){ .value = classes->values[i],
+                                                                                   .key_bytes = 2 };
     return true;
 }
 
@@ -371,30 +385,36 @@ bool object_node(struct compiler *c, const struct shape *s, uint32_t *node)
     if (!object_plan(c, s, &p)) return false;
     if (!p.possible) return true;
     if (p.name_count > GRAMMAR_MEMBERS_MAX)
-        return fail(c->e, ERR_LIMIT, ERR_NO_OFFSET, "object: %u members listed, allowed 0..%d", p.name_count, GRAMMAR_MEMBERS_MAX);
+        return fail(c->e, ERR_LIMIT, ERR_NO_OFFSET, "object: %u members listed, allowed 0..%d", p.name_count,
+                    GRAMMAR_MEMBERS_MAX);
     if (p.least > GRAMMAR_MEMBERS_MAX)
-        return fail(c->e, ERR_LIMIT, ERR_NO_OFFSET, "minProperties: %llu, allowed 0..%d", (unsigned long long)p.least, GRAMMAR_MEMBERS_MAX);
+        return fail(c->e, ERR_LIMIT, ERR_NO_OFFSET, "minProperties: %llu, allowed 0..%d", (unsigned long long)p.least,
+                    GRAMMAR_MEMBERS_MAX);
     if (!plan_classes(c, s, &p, &classes) || !put_members(c, s, &p, &classes, &o)) return false;
     uint64_t required = 0, usable = 0;
     for (uint32_t i = 0; i < p.name_count; i++) {
         required += p.names[i].required;
         usable += c->b.members[o.member_first + i].value != (uint32_t)TABLE_NONE;
-        if (p.names[i].required && c->b.members[o.member_first + i].value == (uint32_t)TABLE_NONE) return true; /* never */
+        if (p.names[i].required && c->b.members[o.member_first + i].value == (uint32_t)TABLE_NONE)
+            return true; /* never */
     }
     bool narrow = p.pattern_count > 0 || p.rule_count > 0; /* names that are not listed may be few */
     if (p.least > usable && classes.count == 0) return true;
     if (p.least > usable && narrow && p.least > required + 1)
-        return fail(c->e, ERR_UNSUPPORTED, ERR_NO_OFFSET, "minProperties: can not be enforced where patterns or propertyNames limit the names");
+        return fail(c->e, ERR_UNSUPPORTED, ERR_NO_OFFSET,
+                    "minProperties: can not be enforced where patterns or propertyNames limit the names");
     if (!key_span(c, &p, &classes, &o.key_state)) return false;
     uint32_t shortest = c->b.states[o.key_state].least; /* of names that are not listed: one byte is their quote */
     for (uint32_t i = 0; i < classes.count; i++)
-        c->b.members[o.member_first + p.name_count + i].key_bytes = shortest == LEAST_NEVER ? TOKEN_BYTES_MAX : shortest + 1;
+        c->b.members[o.member_first + p.name_count + i].key_bytes = shortest == LEAST_NEVER ? TOKEN_BYTES_MAX
+                                                                                            : shortest + 1;
     o.member_count = (uint16_t)p.name_count;
     o.class_count = (uint16_t)classes.count;
     o.least_members = (uint32_t)p.least;
     o.most_members = p.most > UINT32_MAX ? UINT32_MAX : (uint32_t)p.most;
     o.flags = c->set->any_order || p.least > required ? 0 : OBJECT_ORDERED;
-    return build_object(&c->b, o, &index) && build_node(&c->b, (struct table_node){ .op = NODE_OBJECT, .a = index }, node);
+    return build_object(&c->b, o, &index) &&
+           build_node(&c->b, (struct table_node){ .op = NODE_OBJECT, .a = index }, node);
 }
 
 bool object_empty(struct compiler *c, const struct shape *s, unsigned depth, bool *empty)

@@ -73,8 +73,9 @@ static uint32_t add_utf8(struct nfa *n, uint32_t lo, uint32_t hi, uint32_t next,
 
 static uint32_t add_chars(struct nfa *n, const struct regex *r, uint32_t next)
 {
-    static const struct regex_range CUTS[] = { { 0, 0x7f }, { 0x80, 0x7ff }, { 0x800, 0xd7ff }, { 0xe000, 0xffff },
-                                               { 0x10000, 0x10ffff } };
+    static const struct regex_range CUTS[] = {
+        { 0, 0x7f }, { 0x80, 0x7ff }, { 0x800, 0xd7ff }, { 0xe000, 0xffff }, { 0x10000, 0x10ffff }
+    };
     uint32_t at = NFA_FAIL - 1; /* nothing yet */
     for (uint32_t i = r->range_count; i-- > 0;)
         for (size_t j = sizeof CUTS / sizeof *CUTS; j-- > 0;) {
@@ -117,17 +118,25 @@ static uint32_t add_regex(struct nfa *n, const struct regex *r, uint32_t next)
         return NFA_FAIL;
     }
     switch (r->op) {
-    case REGEX_EMPTY: return next;
-    case REGEX_CHARS: return add_chars(n, r, next);
-    case REGEX_CAT: return add_regex(n, r->left, add_regex(n, r->right, next));
+    case REGEX_EMPTY:
+        return next;
+    case REGEX_CHARS:
+        return add_chars(n, r, next);
+    case REGEX_CAT:
+        return add_regex(n, r->left, add_regex(n, r->right, next));
     case REGEX_ALT: {
         uint32_t right = add_regex(n, r->right, next);
         return right == NFA_FAIL ? NFA_FAIL : nfa_add(n, NFA_SPLIT, 0, 0, add_regex(n, r->left, next), right);
     }
-    case REGEX_REPEAT: return add_repeat(n, r, next);
-    case REGEX_BEGIN: return nfa_add(n, NFA_BEGIN, 0, 0, next, 0);
-    case REGEX_END: return nfa_add(n, NFA_END, 0, 0, next, 0);
-    default: assert(false); return NFA_FAIL;
+    case REGEX_REPEAT:
+        return add_repeat(n, r, next);
+    case REGEX_BEGIN:
+        return nfa_add(n, NFA_BEGIN, 0, 0, next, 0);
+    case REGEX_END:
+        return nfa_add(n, NFA_END, 0, 0, next, 0);
+    default:
+        assert(false);
+        return NFA_FAIL;
     }
 }
 
@@ -205,8 +214,7 @@ static bool intern(struct subset *s, bool begin, uint32_t *state)
             return true;
         }
     }
-    if (s->count == s->n->dfa_room || len > s->n->set_room - s->sets_used)
-        return full(s->n, GRAMMAR_DFA_STATES_MAX);
+    if (s->count == s->n->dfa_room || len > s->n->set_room - s->sets_used) return full(s->n, GRAMMAR_DFA_STATES_MAX);
     *state = s->count++;
     s->set_at[*state] = s->sets_used;
     s->set_len[*state] = len;
@@ -308,8 +316,9 @@ bool regex_dfa(const struct regex *r, bool anywhere, const char *what, struct df
 {
     size_t mark = scratch->used_bytes;
     struct nfa small = { .what = what, .e = e, .room = 2048, .dfa_room = 192, .set_room = 1 << 14 };
-    struct nfa large = { .what = what, .e = e, .room = GRAMMAR_NFA_STATES_MAX, .dfa_room = GRAMMAR_DFA_STATES_MAX,
-                         .set_room = 1 << 20 };
+    struct nfa large = {
+        .what = what, .e = e, .room = GRAMMAR_NFA_STATES_MAX, .dfa_room = GRAMMAR_DFA_STATES_MAX, .set_room = 1 << 20
+    };
     bool good = try_dfa(&small, r, anywhere, out, a, scratch);
     arena_rewind(scratch, mark);
     if (good || !small.full) return good;

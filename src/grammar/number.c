@@ -25,7 +25,8 @@ bool decimal_of(view text, struct decimal *out, arena *a)
     if (point < 0) point = (int64_t)count;
     bool less = at + 1 < text.len_bytes && text.ptr[at + 1] == '-';
     for (at++; at < text.len_bytes; at++)
-        if (text.ptr[at] >= '0' && text.ptr[at] <= '9' && exponent < 100000) exponent = exponent * 10 + (text.ptr[at] - '0');
+        if (text.ptr[at] >= '0' && text.ptr[at] <= '9' && exponent < 100000)
+            exponent = exponent * 10 + (text.ptr[at] - '0');
     point += less ? -exponent : exponent;
     size_t first = 0;
     while (first < count && digits[first] == '0') first++;
@@ -158,7 +159,8 @@ static uint32_t power10(uint32_t places, uint32_t divisor)
 }
 
 /* A divisor's word: the remainder; divisor: it can not be a multiple any more. */
-static uint32_t remainder_digit(const struct number_atom *atom, uint32_t word, uint32_t digit, uint32_t place, bool whole)
+static uint32_t remainder_digit(const struct number_atom *atom, uint32_t word, uint32_t digit, uint32_t place,
+                                bool whole)
 {
     uint64_t p = atom->divisor;
     if (word == atom->divisor) return word;
@@ -182,7 +184,8 @@ static bool step_digit(const struct numbers *n, const uint32_t *from, uint8_t by
         const struct number_atom *atom = &n->atoms[i];
         uint32_t word = from[WORD_ATOMS + i];
         if (atom->op == NUMBER_MULTIPLE) word = remainder_digit(atom, word, digit, from[WORD_COUNT], whole);
-        else if (atom->op != NUMBER_INTEGER) word = compare_digit(whole ? atom->d.whole : atom->d.part, word, byte, whole);
+        else if (atom->op != NUMBER_INTEGER)
+            word = compare_digit(whole ? atom->d.whole : atom->d.part, word, byte, whole);
         to[WORD_ATOMS + i] = word;
     }
     return true;
@@ -246,14 +249,21 @@ static bool atom_holds(const struct number_atom *atom, const uint32_t *at, uint3
     int order = atom->op == NUMBER_INTEGER || atom->op == NUMBER_MULTIPLE ? 0 : order_of(atom, at, word);
     uint64_t rest = word;
     switch (atom->op) {
-    case NUMBER_INTEGER: return atom->negate == ((at[WORD_NONZERO] & 2) != 0);
-    case NUMBER_ATLEAST: return order >= 0;
-    case NUMBER_ABOVE: return order > 0;
-    case NUMBER_ATMOST: return order <= 0;
-    case NUMBER_BELOW: return order < 0;
-    case NUMBER_NOT: return order != 0;
+    case NUMBER_INTEGER:
+        return atom->negate == ((at[WORD_NONZERO] & 2) != 0);
+    case NUMBER_ATLEAST:
+        return order >= 0;
+    case NUMBER_ABOVE:
+        return order > 0;
+    case NUMBER_ATMOST:
+        return order <= 0;
+    case NUMBER_BELOW:
+        return order < 0;
+    case NUMBER_NOT:
+        return order != 0;
     default:
-        if (phase != PLACES && word != atom->divisor) rest = rest * power10(atom->places, atom->divisor) % atom->divisor;
+        if (phase != PLACES && word != atom->divisor)
+            rest = rest * power10(atom->places, atom->divisor) % atom->divisor;
         return atom->negate == (rest != 0);
     }
 }
@@ -276,8 +286,13 @@ static struct machine machine_of(struct numbers *n, const struct number_atom *at
     *n = (struct numbers){ atoms, count, NUMBER_DIGITS };
     for (uint32_t i = 0; i < count; i++)
         if (atoms[i].op == NUMBER_MULTIPLE && atoms[i].divisor > 64) n->digits = NUMBER_DIGITS_MULTIPLE;
-    return (struct machine){ .ctx = n, .words = WORD_ATOMS + count, .bytes = BYTES, .byte_count = sizeof BYTES - 1,
-                             .step = number_step, .label = number_label, .states_max = NUMBER_STATES_MAX,
+    return (struct machine){ .ctx = n,
+                             .words = WORD_ATOMS + count,
+                             .bytes = BYTES,
+                             .byte_count = sizeof BYTES - 1,
+                             .step = number_step,
+                             .label = number_label,
+                             .states_max = NUMBER_STATES_MAX,
                              .what = "number" };
 }
 

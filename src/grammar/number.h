@@ -7,8 +7,15 @@
 
 #include "grammar/build.h"
 
-enum { NUMBER_DIGITS = 100, NUMBER_PLACES = 40, NUMBER_DIGITS_MULTIPLE = 20, NUMBER_STATES_MAX = 1 << 16,
-       NUMBER_ATOMS_MAX = 16, NUMBER_DIVISOR_MAX = 3000, DECIMAL_DIGITS_MAX = 400 };
+enum {
+    NUMBER_DIGITS = 100,
+    NUMBER_PLACES = 40,
+    NUMBER_DIGITS_MULTIPLE = 20,
+    NUMBER_STATES_MAX = 1 << 16,
+    NUMBER_ATOMS_MAX = 16,
+    NUMBER_DIVISOR_MAX = 3000,
+    DECIMAL_DIGITS_MAX = 400
+};
 
 /* A number as digits: neg? whole.part, no zeros at either end ("0" for no whole part). */
 struct decimal {
@@ -16,7 +23,8 @@ struct decimal {
     view whole, part;
 };
 
-/* A JSON number's text as a decimal; digits in `a`. False without an error where it has more than DECIMAL_DIGITS_MAX. */
+/* A JSON number's text as a decimal; digits in `a`. False without an error where it has more than DECIMAL_DIGITS_MAX.
+ */
 bool decimal_of(view text, struct decimal *out, arena *a);
 bool decimal_equal(const struct decimal *a, const struct decimal *b);
 bool decimal_is_integer(const struct decimal *d);
@@ -25,7 +33,15 @@ int decimal_order(const struct decimal *a, const struct decimal *b);
 /* The canonical text. */
 bool decimal_text(const struct decimal *d, view *out, arena *a, err *e);
 
-enum number_op { NUMBER_INTEGER, NUMBER_ATLEAST, NUMBER_ABOVE, NUMBER_ATMOST, NUMBER_BELOW, NUMBER_NOT, NUMBER_MULTIPLE };
+enum number_op {
+    NUMBER_INTEGER,
+    NUMBER_ATLEAST,
+    NUMBER_ABOVE,
+    NUMBER_ATMOST,
+    NUMBER_BELOW,
+    NUMBER_NOT,
+    NUMBER_MULTIPLE
+};
 
 struct number_atom {
     enum number_op op;

@@ -57,7 +57,8 @@ static uint32_t frame_add(grammar_walker *w, enum frame_kind kind, uint32_t size
 uint32_t walk_frame_push(grammar_walker *w, enum frame_kind kind, uint32_t parent, uint32_t arg, uint32_t close)
 {
     uint32_t words[FRAME_WORDS] = { [F_PARENT] = parent, [F_ARG] = arg, [F_CLOSE] = close };
-    return frame_add(w, kind, FRAME_WORDS, walk_frame_depth(w, parent) + 1, frame_total(w, parent) + FRAME_WORDS, words);
+    return frame_add(w, kind, FRAME_WORDS, walk_frame_depth(w, parent) + 1, frame_total(w, parent) + FRAME_WORDS,
+                     words);
 }
 
 /* ---- objects ---- */
@@ -158,8 +159,9 @@ uint32_t object_with(grammar_walker *w, uint32_t frame, uint16_t label, uint64_t
     if (label < o->member_count) {
         words[F_SEEN + label / 32] |= 1u << label % 32;
     } else {
-        uint32_t cell[FRAME_WORDS] = { [F_PARENT] = f[F_CELLS], [F_HASH_LO] = (uint32_t)hash,
-                                       [F_HASH_HI] = (uint32_t)(hash >> 32) };
+        uint32_t cell[FRAME_WORDS] = {
+            [F_PARENT] = f[F_CELLS], [F_HASH_LO] = (uint32_t)hash, [F_HASH_HI] = (uint32_t)(hash >> 32)
+        };
         words[F_CELLS] = frame_add(w, FRAME_CELL, FRAME_WORDS, 0, 0, cell);
         if (words[F_CELLS] == 0) return 0;
         total += FRAME_WORDS;
@@ -257,7 +259,8 @@ static bool fresh_find(struct fresh *s, uint32_t state, uint64_t hash, uint32_t 
     if (left == 0) {
         const struct table_object *o = object_of(s->w, walk_frame(s->w, s->frame));
         s->label = at->label;
-        return at->label != LABEL_NONE && at->label >= o->member_count && object_allows(s->w, s->frame, at->label, hash);
+        return at->label != LABEL_NONE && at->label >= o->member_count &&
+               object_allows(s->w, s->frame, at->label, hash);
     }
     for (uint32_t i = 0; i < at->edge_count; i++) {
         const struct table_edge *edge = &g->edges[at->edge_first + i];

@@ -1,6 +1,6 @@
-/* ECMA-262 regular expressions with the flag u (ECMA-262 2023, section 22.2.1), the part that is regular. Groups capture
- * nothing, lazy is as good as greedy: only which texts match is asked. Refused with their names: back-references,
- * look-ahead and look-behind, word boundaries.
+/* ECMA-262 regular expressions with the flag u (ECMA-262 2023, section 22.2.1), the part that is regular. Groups
+ * capture nothing, lazy is as good as greedy: only which texts match is asked. Refused with their names:
+ * back-references, look-ahead and look-behind, word boundaries.
  *
  * The makers of trees at the top serve gbnf.c as well. */
 #include "grammar/regex.h"
@@ -8,7 +8,6 @@
 
 #include "base/unicode.h"
 #include "base/utf8.h"
-
 
 /* ---- trees ---- */
 
@@ -129,7 +128,10 @@ static bool take_char(struct reader *r, uint32_t *code)
 
 static int hex_value(int c)
 {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
 }
 
 static bool take_hex(struct reader *r, unsigned digits, uint32_t *code)
@@ -177,8 +179,18 @@ struct named_class {
 static const struct named_class CLASSES[] = {
     { 'd', 1, { { '0', '9' } } },
     { 'w', 4, { { '0', '9' }, { 'A', 'Z' }, { '_', '_' }, { 'a', 'z' } } },
-    { 's', 10, { { 9, 13 }, { 32, 32 }, { 0xa0, 0xa0 }, { 0x1680, 0x1680 }, { 0x2000, 0x200a }, { 0x2028, 0x2029 },
-                 { 0x202f, 0x202f }, { 0x205f, 0x205f }, { 0x3000, 0x3000 }, { 0xfeff, 0xfeff } } },
+    { 's',
+      10,
+      { { 9, 13 },
+        { 32, 32 },
+        { 0xa0, 0xa0 },
+        { 0x1680, 0x1680 },
+        { 0x2000, 0x200a },
+        { 0x2028, 0x2029 },
+        { 0x202f, 0x202f },
+        { 0x205f, 0x205f },
+        { 0x3000, 0x3000 },
+        { 0xfeff, 0xfeff } } },
 };
 
 static bool add_negated(struct reader *r, const struct regex_range *ranges, uint32_t count)

@@ -7,8 +7,8 @@
 #include <string.h>
 
 struct resource {
-    view uri;                 /* absolute or not, without fragment; empty for the document */
-    view anchor;              /* empty: the resource itself */
+    view uri;    /* absolute or not, without fragment; empty for the document */
+    view anchor; /* empty: the resource itself */
     const json_value *schema;
     bool dynamic;
 };
@@ -50,7 +50,8 @@ static bool uri_join(struct compiler *c, view base, view ref, view *out)
     if (ref.ptr[0] != '/')
         for (size_t i = path; i < base.len_bytes; i++)
             if (base.ptr[i] == '/') keep = i + 1;
-    bool slash = ref.ptr[0] != '/' && keep == path && path > 0 && base.ptr[path - 1] != '/' && base.ptr[path - 1] != ':';
+    bool slash = ref.ptr[0] != '/' && keep == path && path > 0 && base.ptr[path - 1] != '/' &&
+                 base.ptr[path - 1] != ':';
     uint8_t *uri = ARENA_ARRAY(c->a, uint8_t, base.len_bytes + ref.len_bytes + 2, "reference", c->e);
     if (uri == NULL) return false;
     memcpy(uri, base.ptr, keep);
@@ -89,19 +90,34 @@ static view without_fragment(view uri)
     return (view){ uri.ptr, find_byte(uri, '#', 0) };
 }
 
-/* 's': the keyword's value is a schema; 'l': a list or an object of schemas; 0: neither, and what looks like $id in it is
- * not one. */
+/* 's': the keyword's value is a schema; 'l': a list or an object of schemas; 0: neither, and what looks like $id in it
+ * is not one. */
 static char kind_of(view keyword)
 {
     static const struct {
         const char *name;
         char kind;
     } ROWS[] = {
-        { "not", 's' }, { "if", 's' }, { "then", 's' }, { "else", 's' }, { "items", 's' }, { "contains", 's' },
-        { "additionalProperties", 's' }, { "unevaluatedProperties", 's' }, { "unevaluatedItems", 's' },
-        { "propertyNames", 's' }, { "contentSchema", 's' }, { "allOf", 'l' }, { "anyOf", 'l' }, { "oneOf", 'l' },
-        { "prefixItems", 'l' }, { "properties", 'l' }, { "patternProperties", 'l' }, { "dependentSchemas", 'l' },
-        { "$defs", 'l' }, { "definitions", 'l' },
+        { "not", 's' },
+        { "if", 's' },
+        { "then", 's' },
+        { "else", 's' },
+        { "items", 's' },
+        { "contains", 's' },
+        { "additionalProperties", 's' },
+        { "unevaluatedProperties", 's' },
+        { "unevaluatedItems", 's' },
+        { "propertyNames", 's' },
+        { "contentSchema", 's' },
+        { "allOf", 'l' },
+        { "anyOf", 'l' },
+        { "oneOf", 'l' },
+        { "prefixItems", 'l' },
+        { "properties", 'l' },
+        { "patternProperties", 'l' },
+        { "dependentSchemas", 'l' },
+        { "$defs", 'l' },
+        { "definitions", 'l' },
     };
     for (size_t i = 0; i < sizeof ROWS / sizeof *ROWS; i++)
         if (view_is(keyword, ROWS[i].name)) return ROWS[i].kind;
@@ -116,17 +132,19 @@ static bool index_value(struct compiler *c, struct source *s, const json_value *
         if (id.len_bytes > URI_BYTES_MAX)
             return fail(c->e, ERR_LIMIT, ERR_NO_OFFSET, "$id: %zu bytes, allowed 0..%d", id.len_bytes, URI_BYTES_MAX);
         if (id.len_bytes > 0 && id.ptr[0] != '#' &&
-            (!uri_join(c, base, without_fragment(id), &base) || !add_resource(c, s, (struct resource){ base, { 0 }, v, false })))
+            (!uri_join(c, base, without_fragment(id), &base) ||
+             !add_resource(c, s, (struct resource){ base, { 0 }, v, false })))
             return false;
         if (anchor.len_bytes > 0 && !add_resource(c, s, (struct resource){ base, anchor, v, false })) return false;
         if (dynamic.len_bytes > 0 && !add_resource(c, s, (struct resource){ base, dynamic, v, true })) return false;
     }
-    JSON_EACH(item, v) { /* the reader bounds the depth: JSON_DEPTH_MAX */
+    JSON_EACH(item, v)
+    { /* the reader bounds the depth: JSON_DEPTH_MAX */
         char kind = v->type == JSON_OBJECT ? kind_of(item->key) : 0;
         if (kind == 's' && !index_value(c, s, item, base)) return false;
         if (kind != 'l') continue;
         JSON_EACH(inner, item)
-            if (!index_value(c, s, inner, base)) return false;
+        if (!index_value(c, s, inner, base)) return false;
     }
     return true;
 }
@@ -153,7 +171,8 @@ static view base_of(const struct source *s, const json_value *at)
     const struct resource *best = &s->resources[0];
     for (uint32_t i = 0; i < s->resource_count; i++) {
         const struct resource *r = &s->resources[i];
-        if (r->anchor.len_bytes == 0 && holds(r->schema, at) && r->schema->len_bytes <= best->schema->len_bytes) best = r;
+        if (r->anchor.len_bytes == 0 && holds(r->schema, at) && r->schema->len_bytes <= best->schema->len_bytes)
+            best = r;
     }
     return best->uri;
 }
@@ -190,7 +209,8 @@ static bool unescape(struct compiler *c, view text, view *out)
 static bool only_dynamic(const struct source *s, view anchor)
 {
     uint32_t count = 0;
-    for (uint32_t i = 0; i < s->resource_count; i++) count += s->resources[i].dynamic && view_equal(s->resources[i].anchor, anchor);
+    for (uint32_t i = 0; i < s->resource_count; i++)
+        count += s->resources[i].dynamic && view_equal(s->resources[i].anchor, anchor);
     return count <= 1;
 }
 

@@ -166,7 +166,8 @@ bool goals_finish(struct compiler *c)
 
 /* ---- entries ---- */
 
-bool compiler_start(struct compiler *c, const struct grammar_options *set, struct grammar_notes *notes, arena *a, err *e)
+bool compiler_start(struct compiler *c, const struct grammar_options *set, struct grammar_notes *notes, arena *a,
+                    err *e)
 {
     *c = (struct compiler){ .set = set, .notes = notes, .a = &c->b.inner, .e = e };
     if (notes != NULL) *notes = (struct grammar_notes){ 0 };
@@ -206,7 +207,8 @@ bool grammar_from_schema(const json_value *schema, const struct grammar_options 
     struct literal lit = { .source = &source, .v = schema, .kind = LIT_SCHEMA };
     bool good = compiler_start(&c, set, notes, a, e) && source_open(&c, schema, 0, "", &source) &&
                 goal_node(&c, &lit, 1, &root) && goals_finish(&c) &&
-                (!set->behind_text || build_behind(&c.b, set, root, &root)) && build_finish(&c.b, root, table, notes, e);
+                (!set->behind_text || build_behind(&c.b, set, root, &root)) &&
+                build_finish(&c.b, root, table, notes, e);
     build_close(&c.b);
     return good;
 }

@@ -91,7 +91,8 @@ static int text_order(const void *a, const void *b)
 }
 
 /* A span of some texts, which it sorts; equal ones count once. */
-static bool texts_node(struct compiler *c, struct span_text *texts, uint32_t count, uint32_t *nodes, uint32_t *node_count)
+static bool texts_node(struct compiler *c, struct span_text *texts, uint32_t count, uint32_t *nodes,
+                       uint32_t *node_count)
 {
     uint32_t kept = 0, state;
     sort_rows(texts, count, sizeof *texts, text_order);
@@ -148,7 +149,8 @@ static bool number_atoms(struct compiler *c, const struct shape *s, struct numbe
         if (a->op == ATOM_INTEGER) one.op = NUMBER_INTEGER;
         else if (a->op == ATOM_NOT && number) one.op = NUMBER_NOT;
         else if (a->op == ATOM_ENUM && n->set == NULL) n->set = a->lit.v;
-        if (a->op != ATOM_INTEGER && a->op != ATOM_BOUND && a->op != ATOM_MULTIPLE && (a->op != ATOM_NOT || !number)) continue;
+        if (a->op != ATOM_INTEGER && a->op != ATOM_BOUND && a->op != ATOM_MULTIPLE && (a->op != ATOM_NOT || !number))
+            continue;
         if (!number_add(c, n, a, one)) return false;
         struct number_atom *last = &n->atoms[n->count - 1];
         if (a->op != ATOM_MULTIPLE) continue;
@@ -176,7 +178,8 @@ static bool number_keeps(struct compiler *c, const struct shape *s, const struct
     struct decimal d;
     *keeps = false;
     if (v->type != JSON_INT && v->type != JSON_FLOAT) return true;
-    if (!decimal_of(v->text, &d, c->a)) return fail(c->e, ERR_UNSUPPORTED, ERR_NO_OFFSET, "number: more than 400 digits");
+    if (!decimal_of(v->text, &d, c->a))
+        return fail(c->e, ERR_UNSUPPORTED, ERR_NO_OFFSET, "number: more than 400 digits");
     if (!decimal_text(&d, text, c->a, c->e)) return false;
     *keeps = n->count == 0 || number_takes(n->atoms, n->count, *text);
     for (uint32_t i = 0; i < s->atom_count && *keeps; i++)
@@ -267,11 +270,12 @@ static bool text_in_set(const json_value *set, view text)
 {
     if (set->type != JSON_ARRAY) return set->type == JSON_STRING && view_equal(set->text, text);
     JSON_EACH(one, set)
-        if (one->type == JSON_STRING && view_equal(one->text, text)) return true;
+    if (one->type == JSON_STRING && view_equal(one->text, text)) return true;
     return false;
 }
 
-static bool string_keeps(const struct shape *s, const struct string_rules *r, const json_value *set, const json_value *v)
+static bool string_keeps(const struct shape *s, const struct string_rules *r, const json_value *set,
+                         const json_value *v)
 {
     if (v->type != JSON_STRING || !string_takes(r, v->text)) return false;
     for (uint32_t i = 0; i < s->atom_count; i++)
@@ -304,7 +308,8 @@ static bool string_rules_span(struct compiler *c, const struct string_rules *r, 
     for (uint32_t i = 0; i < r->count; i++) { /* automata are kept once each: their place is their name */
         const struct string_atom *a = &r->atoms[i];
         uint64_t place = (uint64_t)(uintptr_t)a->dfa;
-        if (!key_put(c, &made, &a->negate, 1) || !key_put(c, &made, &place, sizeof place) || !key_text(c, &made, 't', a->text))
+        if (!key_put(c, &made, &a->negate, 1) || !key_put(c, &made, &place, sizeof place) ||
+            !key_text(c, &made, 't', a->text))
             return false;
     }
     if ((old = find_span(c, made.key)) == NULL) {
@@ -322,8 +327,7 @@ static bool string_node(struct compiler *c, const struct shape *s, uint32_t *nod
     const json_value *set;
     uint32_t state;
     if (!string_rules_of(c, s, &r, &set)) return false;
-    if (set != NULL)
-        return string_sets(c, s, &r, set, &texts, &state) && texts_node(c, texts, state, nodes, count);
+    if (set != NULL) return string_sets(c, s, &r, set, &texts, &state) && texts_node(c, texts, state, nodes, count);
     if (r.least > r.most) return true;
     if (r.count == 0) {
         if (r.least >= UINT32_MAX) return true; /* no answer is that long */
@@ -367,7 +371,8 @@ static bool array_plan(struct compiler *c, const struct shape *s, struct array_p
         if (a->op == ATOM_CONST_ARRAY && a->lit.v->count < p->most) p->most = a->lit.v->count;
         if (a->op == ATOM_ITEMS && prefix_of(a) != NULL) apart = prefix_of(a)->count;
         if (a->op == ATOM_CONTAINS) {
-            if (p->contains_count == CONTAINS_MAX) return refuse(c, a->lit.source, a->lit.v, "more than 3 at one place");
+            if (p->contains_count == CONTAINS_MAX)
+                return refuse(c, a->lit.source, a->lit.v, "more than 3 at one place");
             p->contains[p->contains_count++] = a;
             apart = a->from;
         }
@@ -380,8 +385,8 @@ static bool array_plan(struct compiler *c, const struct shape *s, struct array_p
         return refuse(c, unique_atom->lit.source, unique_atom->lit.v, "can not be enforced for more than one item");
     uint64_t known = p->most != UINT64_MAX && p->most > p->least ? p->most : p->least;
     if (known > GRAMMAR_ITEMS_MAX || p->told_apart > GRAMMAR_ITEMS_MAX)
-        return fail(c->e, ERR_LIMIT, ERR_NO_OFFSET, "array: %llu items counted, allowed 0..%d", (unsigned long long)known,
-                    GRAMMAR_ITEMS_MAX);
+        return fail(c->e, ERR_LIMIT, ERR_NO_OFFSET, "array: %llu items counted, allowed 0..%d",
+                    (unsigned long long)known, GRAMMAR_ITEMS_MAX);
     return true;
 }
 
@@ -450,7 +455,8 @@ static uint64_t hits_kept(const struct atom *a)
     return a->most == UINT64_MAX ? a->least : a->most;
 }
 
-/* The ways to put item number `at` behind a place: one for every answer to "is it one of those that contains asks for". */
+/* The ways to put item number `at` behind a place: one for every answer to "is it one of those that contains asks for".
+ */
 static bool place_ways(struct compiler *c, const struct array_plan *plan, const struct places *p, uint64_t at,
                        const uint64_t *hits, const struct literals *base, uint32_t *pairs, uint16_t *count)
 {
@@ -500,8 +506,8 @@ static bool place_node(struct compiler *c, const struct shape *s, const struct a
         return false;
     if (!build_links(&c->b, 2u * count, &links)) return false;
     if (count > 0) memcpy(c->b.links + links, pairs, 2u * count * sizeof *pairs);
-    c->b.nodes[p->first + index] = (struct table_node){ .op = NODE_ITEMS, .count = count, .a = links,
-                                                        .b = end && rest >= plan->least };
+    c->b.nodes[p->first + index] =
+        (struct table_node){ .op = NODE_ITEMS, .count = count, .a = links, .b = end && rest >= plan->least };
     return true;
 }
 
@@ -513,7 +519,9 @@ static bool array_node(struct compiler *c, const struct shape *s, uint32_t *node
     if (!plan.possible) return true;
     struct places p = { .hits = { 1, 1, 1 }, .first = c->b.node_count };
     uint64_t known = plan.most != UINT64_MAX ? plan.most : plan.least, total;
-    p.items = (known > plan.told_apart && (plan.most != UINT64_MAX || plan.least > plan.told_apart) ? known : plan.told_apart) + 1;
+    p.items = (known > plan.told_apart && (plan.most != UINT64_MAX || plan.least > plan.told_apart) ? known
+                                                                                                    : plan.told_apart) +
+              1;
     if (plan.most != UINT64_MAX && p.items > plan.most + 1) p.items = plan.most + 1;
     if (p.items < 2) p.items = 2; /* behind an item is never where it began: only there no comma is needed */
     total = p.items;
@@ -542,9 +550,11 @@ bool shape_nodes(struct compiler *c, const struct shape *s, uint32_t *nodes, uin
         const struct atom *a = s->atoms[i];
         unsigned there = 0;
         if (a->op != ATOM_ENUM) continue;
-        if (a->lit.v->type == JSON_ARRAY)
-            JSON_EACH(one, a->lit.v)
-                there |= one->type == JSON_NULL ? T_NULL : one->type == JSON_TRUE ? T_TRUE : one->type == JSON_FALSE ? T_FALSE : 0u;
+        if (a->lit.v->type == JSON_ARRAY) JSON_EACH(one, a->lit.v)
+        there |= one->type == JSON_NULL    ? T_NULL
+                 : one->type == JSON_TRUE  ? T_TRUE
+                 : one->type == JSON_FALSE ? T_FALSE
+                                           : 0u;
         words &= there;
     }
     if (!words_node(c, words, nodes, count)) return false;
@@ -578,7 +588,8 @@ bool shape_empty(struct compiler *c, const struct shape *s, unsigned depth, bool
     }
     count = 1;
     if ((s->types & T_STRING) != 0) {
-        if (!string_rules_of(c, s, &r, &set) || (set != NULL && !string_sets(c, s, &r, set, &texts, &count))) return false;
+        if (!string_rules_of(c, s, &r, &set) || (set != NULL && !string_sets(c, s, &r, set, &texts, &count)))
+            return false;
         if (count > 0 && r.least <= r.most) return true;
     }
     if ((s->types & T_ARRAY) != 0) return true;

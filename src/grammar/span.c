@@ -107,8 +107,8 @@ bool span_texts(build *b, const struct span_text *texts, uint32_t count, bool ke
 
 struct explored {
     const struct machine *m;
-    uint32_t *keys;   /* states_max rows of m->words */
-    uint32_t *slots;  /* hash table: index + 1 */
+    uint32_t *keys;  /* states_max rows of m->words */
+    uint32_t *slots; /* hash table: index + 1 */
     size_t mask;
     uint32_t count, room, first; /* first: the table's state of row 0 */
     bool full;
@@ -117,7 +117,8 @@ struct explored {
 static size_t key_slot(const struct explored *x, const uint32_t *key)
 {
     uint64_t hash = 0;
-    for (uint32_t i = 0; i < x->m->words; i++) hash = (hash ^ key[i]) * UINT64_C(0x9E3779B97F4A7C15), hash ^= hash >> 32;
+    for (uint32_t i = 0; i < x->m->words; i++)
+        hash = (hash ^ key[i]) * UINT64_C(0x9E3779B97F4A7C15), hash ^= hash >> 32;
     size_t slot = hash & x->mask;
     while (x->slots[slot] != 0 &&
            memcmp(x->keys + (size_t)(x->slots[slot] - 1) * x->m->words, key, x->m->words * sizeof *key) != 0)
@@ -246,7 +247,8 @@ static bool is_body(build *b, uint32_t state)
             uint8_t free = b->free_rows[c.pairs[i].free][byte];
             if (free == FREE_DEAD || free == FREE_END || free == FREE_ESCAPE) continue;
             uint32_t to = edge_target(b, c.pairs[i].state, byte);
-            if (to == (uint32_t)TABLE_NONE || (free == FREE_BODY && to != state) || !pair_add(&c, free, to)) return false;
+            if (to == (uint32_t)TABLE_NONE || (free == FREE_BODY && to != state) || !pair_add(&c, free, to))
+                return false;
         }
     return true;
 }
@@ -276,7 +278,8 @@ bool span_machine(build *b, const struct machine *m, const uint32_t *start, uint
         if (good && !explore_leasts(b, &x)) return false;
         if (good) explore_trim(b, &x);
         for (uint32_t i = 0; good && m->reach != NULL && i < x.count; i++)
-            if ((b->states[states + i].flags & STATE_FREE) != 0 && is_body(b, states + i)) b->states[states + i].flags |= STATE_BODY;
+            if ((b->states[states + i].flags & STATE_FREE) != 0 && is_body(b, states + i))
+                b->states[states + i].flags |= STATE_BODY;
         arena_rewind(&b->scratch, mark);
         *state = x.first;
         if (good || !x.full || x.room == m->states_max) return good;

@@ -28,7 +28,7 @@ bool string_text(view value, view *out, arena *a, err *e)
 /* ---- following a value through the rules ---- */
 
 enum { WORD_FREE, WORD_COUNT, WORD_RULES }; /* then a word for each atom */
-#define TEXT_OTHER UINT32_MAX                /* of a text: not this one any more */
+#define TEXT_OTHER UINT32_MAX               /* of a text: not this one any more */
 
 /* Characters so far, no more than can matter. */
 static uint32_t count_next(const struct string_rules *r, uint32_t count)
@@ -95,8 +95,8 @@ bool string_takes(const struct string_rules *r, view value)
 /* The byte of the value that `byte` completes in state `from` of a free name: 0..255; -1 where none is complete. */
 static int value_byte(uint32_t from, uint8_t byte)
 {
-    static const uint8_t SHORT[][2] = { { '"', '"' }, { '\\', '\\' }, { 'b', 8 }, { 'f', 12 }, { 'n', 10 },
-                                        { 'r', 13 },  { 't', 9 } };
+    static const uint8_t SHORT[][2] = { { '"', '"' }, { '\\', '\\' }, { 'b', 8 }, { 'f', 12 },
+                                        { 'n', 10 },  { 'r', 13 },    { 't', 9 } };
     int digit = byte <= '9' ? byte - '0' : byte - 'a' + 10;
     if (from == FREE_ESCAPE) {
         for (size_t i = 0; i < sizeof SHORT / sizeof *SHORT; i++)
@@ -150,8 +150,12 @@ bool string_span(build *b, const struct string_rules *r, bool quote, uint32_t *s
 {
     struct strings s = { r, b->free_rows };
     uint32_t start[WORD_RULES + STRING_ATOMS_MAX] = { quote ? FREE_KEY_STATES : FREE_BODY };
-    struct machine m = { .ctx = &s, .words = WORD_RULES + r->count, .step = string_step, .label = string_label,
-                         .states_max = STRING_STATES_MAX, .what = "pattern and length together" };
+    struct machine m = { .ctx = &s,
+                         .words = WORD_RULES + r->count,
+                         .step = string_step,
+                         .label = string_label,
+                         .states_max = STRING_STATES_MAX,
+                         .what = "pattern and length together" };
     atoms_start(r, start + WORD_RULES);
     return span_machine(b, &m, start, state);
 }
@@ -258,7 +262,13 @@ bool name_span(build *b, const struct name_rules *r, uint32_t *state)
         atoms_start(r->rules[i], start + at);
         at += r->rules[i]->count;
     }
-    struct machine m = { .ctx = &n, .words = at, .step = name_step, .label = name_label, .reach = name_reach,
-                         .listed = r->listed_count, .states_max = STRING_STATES_MAX, .what = "names of members" };
+    struct machine m = { .ctx = &n,
+                         .words = at,
+                         .step = name_step,
+                         .label = name_label,
+                         .reach = name_reach,
+                         .listed = r->listed_count,
+                         .states_max = STRING_STATES_MAX,
+                         .what = "names of members" };
     return span_machine(b, &m, start, state);
 }

@@ -35,7 +35,7 @@ struct name_rules {
     uint32_t listed_count;
     const struct dfa *const *patterns;
     uint32_t pattern_count;
-    const uint16_t *class_of; /* 1 << pattern_count */
+    const uint16_t *class_of;                /* 1 << pattern_count */
     const struct string_rules *const *rules; /* one of them has to hold; none: every name */
     uint32_t rule_count;
 };

@@ -33,7 +33,7 @@ enum { TABLE_BLANKS = 1 /* a little white space between the tokens of JSON */ };
 /* A state of a span. */
 struct table_state {
     uint32_t edge_first;
-    uint32_t least;              /* bytes to the nearest end of the span (of a SWITCH: and on, through what follows) */
+    uint32_t least; /* bytes to the nearest end of the span (of a SWITCH: and on, through what follows) */
     uint16_t edge_count;
     uint16_t label;              /* LABEL_NONE: the span can not end here */
     uint16_t reach_lo, reach_hi; /* of a key: the listed members whose names go on from here, [lo, hi) */
@@ -72,7 +72,7 @@ enum node_op {
 
 struct table_node {
     uint8_t op;
-    uint8_t height;  /* frames that the least way needs at once */
+    uint8_t height; /* frames that the least way needs at once */
     uint16_t count;
     uint32_t a, b;
     uint32_t least;

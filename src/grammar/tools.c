@@ -60,8 +60,9 @@ static bool free_text_node(build *b, view marker, uint32_t behind, uint32_t end,
         back[i + 1] = at;
     }
     t.back = back;
-    struct machine m = { .ctx = &t, .words = 2, .step = text_step, .label = text_label, .states_max = 4096,
-                         .what = "marker" };
+    struct machine m = {
+        .ctx = &t, .words = 2, .step = text_step, .label = text_label, .states_max = 4096, .what = "marker"
+    };
     uint32_t first = b->state_count;
     if (!span_machine(b, &m, START, &state) || !build_links(b, 2, &links)) return false;
     if (marker.len_bytes == 0) { /* a control token begins the call: it may come wherever the text may end */
@@ -79,7 +80,8 @@ static bool free_text_node(build *b, view marker, uint32_t behind, uint32_t end,
 
 bool build_behind(build *b, const struct grammar_options *set, uint32_t root, uint32_t *node)
 {
-    static const struct span_text LINES[] = { { { (const uint8_t *)"", 0 }, 0 }, { { (const uint8_t *)"\n", 1 }, 0 },
+    static const struct span_text LINES[] = { { { (const uint8_t *)"", 0 }, 0 },
+                                              { { (const uint8_t *)"\n", 1 }, 0 },
                                               { { (const uint8_t *)"\n\n", 2 }, 0 } };
     uint32_t state, value = root;
     if (!span_texts(b, LINES, 3, false, false, &state) ||
@@ -121,7 +123,8 @@ static int tool_order(const void *a, const void *b)
     return order != 0 ? order : (x->text.len_bytes > y->text.len_bytes) - (x->text.len_bytes < y->text.len_bytes);
 }
 
-/* A name is written into JSON or between marks: letters, digits and a few others, so that it needs no escape anywhere. */
+/* A name is written into JSON or between marks: letters, digits and a few others, so that it needs no escape anywhere.
+ */
 static bool name_check(view name, err *e)
 {
     bool good = name.len_bytes >= 1 && name.len_bytes <= REPLY_NAME_MAX;
@@ -152,7 +155,8 @@ static bool names_node(struct compiler *c, const struct grammar_tool *tools, siz
     if (!span_texts(&c->b, texts, (uint32_t)count, false, false, &state)) return false;
     if (!build_links(&c->b, (uint32_t)count, &links)) return false;
     for (uint32_t i = 0; i < count; i++) c->b.links[links + i] = behind[names[i].index];
-    if (!build_node(&c->b, (struct table_node){ .op = NODE_SWITCH, .a = state, .b = links, .count = (uint16_t)count }, node))
+    if (!build_node(&c->b, (struct table_node){ .op = NODE_SWITCH, .a = state, .b = links, .count = (uint16_t)count },
+                    node))
         return false;
     return add_switch(&c->b, first, *node);
 }
@@ -196,7 +200,8 @@ static bool all_arguments(struct compiler *c, const struct grammar_tool *tools, 
 {
     struct tool_sources s = { .rows = ARENA_ARRAY(c->a, struct source, count, "tools", c->e),
                               .prefixes = arena_take(c->a, count, sizeof *s.prefixes, 1, "tools", c->e) };
-    if (s.rows == NULL || s.prefixes == NULL || !json_parse(view_of("{\"type\":\"object\"}"), c->a, &s.any, c->e)) return false;
+    if (s.rows == NULL || s.prefixes == NULL || !json_parse(view_of("{\"type\":\"object\"}"), c->a, &s.any, c->e))
+        return false;
     for (uint32_t i = 0; i < count; i++) {
         if (tool_arguments(c, &tools[i], i, &s, &nodes[i])) continue;
         err *e = c->e;
@@ -218,8 +223,9 @@ static bool compile(struct compiler *c, const struct grammar_tool *tools, size_t
     uint32_t after = BUILD_RETURN, names, call, root, loop_links;
     uint32_t *values = ARENA_ARRAY(a, uint32_t, count, "tools", e);
     if (values == NULL || !all_arguments(c, tools, count, values)) return false;
-    if (form->parallel && (!build_links(b, 2, &loop_links) ||
-                           !build_node(b, (struct table_node){ .op = NODE_CHOICE, .a = loop_links, .count = 2 }, &after)))
+    if (form->parallel &&
+        (!build_links(b, 2, &loop_links) ||
+         !build_node(b, (struct table_node){ .op = NODE_CHOICE, .a = loop_links, .count = 2 }, &after)))
         return false;
     uint32_t end, middle;
     if (!token_node(b, form->end_token, after, &end) || !text_node(b, form->end, end, &end)) return false;
@@ -240,12 +246,14 @@ static bool compile(struct compiler *c, const struct grammar_tool *tools, size_t
     }
     root = call;
     bool token = form->begin_token >= 0;
-    if (form->text_before && !free_text_node(b, token ? view_of("") : form->begin, token ? call : names, BUILD_RETURN, &root)) return false;
+    if (form->text_before &&
+        !free_text_node(b, token ? view_of("") : form->begin, token ? call : names, BUILD_RETURN, &root))
+        return false;
     if (!build_finish(b, root, table, notes, e)) return false;
     for (size_t i = 0; i < count; i++)
         if (b->nodes[values[i]].least == LEAST_NEVER)
-            return fail(e, ERR_VALUE, ERR_NO_OFFSET, "tool %.*s: no arguments satisfy its schema", (int)tools[i].name.len_bytes,
-                        (const char *)tools[i].name.ptr);
+            return fail(e, ERR_VALUE, ERR_NO_OFFSET, "tool %.*s: no arguments satisfy its schema",
+                        (int)tools[i].name.len_bytes, (const char *)tools[i].name.ptr);
     return true;
 }
 

@@ -194,7 +194,8 @@ size_t grammar_vocab_bytes(const tokenizer *t, size_t rows)
 {
     size_t tokens = tokenizer_count(t), bytes = 0, words = ceil_div(rows, 64);
     for (size_t i = 0; i < tokens; i++) bytes += min_size(tokenizer_text(t, (int32_t)i).len_bytes, TOKEN_BYTES_MAX);
-    return bytes * (2 * sizeof(struct trie_node) + 1) + tokens * (16 + sizeof(struct item)) + words * 8 * (STRING_RUNS + 3) + 4096 * 12;
+    return bytes * (2 * sizeof(struct trie_node) + 1) + tokens * (16 + sizeof(struct item)) +
+           words * 8 * (STRING_RUNS + 3) + 4096 * 12;
 }
 
 /* A token's text as the reader of an answer sees it; control, unknown and unused tokens have none. */

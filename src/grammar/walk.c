@@ -48,9 +48,14 @@ static void leave(grammar_walker *w, uint32_t frame)
     const uint32_t *f = walk_frame(w, frame);
     uint32_t arg = f[F_ARG], parent = f[F_PARENT];
     switch (f[F_HEAD] & 7) {
-    case FRAME_NODE: enter(w, arg, parent); break;
-    case FRAME_ITEMS: add(w, (struct grammar_way){ .op = WAY_ARRAY_AFTER, .arg = arg, .frame = parent }); break;
-    default: add(w, (struct grammar_way){ .op = WAY_OBJECT_AFTER, .arg = arg, .frame = frame });
+    case FRAME_NODE:
+        enter(w, arg, parent);
+        break;
+    case FRAME_ITEMS:
+        add(w, (struct grammar_way){ .op = WAY_ARRAY_AFTER, .arg = arg, .frame = parent });
+        break;
+    default:
+        add(w, (struct grammar_way){ .op = WAY_OBJECT_AFTER, .arg = arg, .frame = frame });
     }
 }
 
@@ -69,7 +74,8 @@ static void enter_state(grammar_walker *w, uint32_t node, uint32_t state, uint32
 {
     const struct table_node *n = &w->g->nodes[node];
     const struct table_state *s = &w->g->states[state];
-    if (s->edge_count > 0 && !add(w, (struct grammar_way){ .op = WAY_SPAN, .arg = node, .state = state, .frame = frame }))
+    if (s->edge_count > 0 &&
+        !add(w, (struct grammar_way){ .op = WAY_SPAN, .arg = node, .state = state, .frame = frame }))
         return; /* it was there: so is what is behind it */
     if (s->label == LABEL_NONE) return;
     if (n->op == NODE_SPAN) enter(w, n->b, frame);
@@ -83,18 +89,33 @@ static void enter(grammar_walker *w, uint32_t node, uint32_t frame)
     if (walk_frame_depth(w, frame) + n->height > GRAMMAR_DEPTH_MAX || n->least == LEAST_NEVER) return;
     if (!visit(w, node, frame)) return; /* also what bounds this recursion */
     switch (n->op) {
-    case NODE_RETURN: leave(w, frame); return;
+    case NODE_RETURN:
+        leave(w, frame);
+        return;
     case NODE_SPAN:
-    case NODE_SWITCH: enter_state(w, node, n->a, frame); return;
+    case NODE_SWITCH:
+        enter_state(w, node, n->a, frame);
+        return;
     case NODE_CHOICE:
         for (uint32_t i = 0; i < n->count; i++) enter(w, w->g->links[n->a + i], frame);
         return;
-    case NODE_CALL: enter_call(w, n, frame); return;
-    case NODE_TOKEN: way.op = WAY_TOKEN; break;
-    case NODE_STRING: way.op = WAY_STRING_OPEN; break;
-    case NODE_OBJECT: way.op = WAY_OBJECT_OPEN, way.arg = n->a; break;
-    case NODE_ARRAY: way.op = WAY_ARRAY_OPEN, way.arg = n->a; break;
-    default: return;
+    case NODE_CALL:
+        enter_call(w, n, frame);
+        return;
+    case NODE_TOKEN:
+        way.op = WAY_TOKEN;
+        break;
+    case NODE_STRING:
+        way.op = WAY_STRING_OPEN;
+        break;
+    case NODE_OBJECT:
+        way.op = WAY_OBJECT_OPEN, way.arg = n->a;
+        break;
+    case NODE_ARRAY:
+        way.op = WAY_ARRAY_OPEN, way.arg = n->a;
+        break;
+    default:
+        return;
     }
     add(w, way);
 }
@@ -189,8 +210,11 @@ static void step_object_open(grammar_walker *w, const struct grammar_way *way, u
 static void step_name(grammar_walker *w, const struct grammar_way *way, uint8_t byte)
 {
     if (step_blank(w, way, byte) || byte != '"') return;
-    add(w, (struct grammar_way){ .op = WAY_KEY, .arg = way->arg, .state = w->g->objects[way->arg].key_state,
-                                 .count = 1, .frame = way->frame });
+    add(w, (struct grammar_way){ .op = WAY_KEY,
+                                 .arg = way->arg,
+                                 .state = w->g->objects[way->arg].key_state,
+                                 .count = 1,
+                                 .frame = way->frame });
 }
 
 static void step_object_first(grammar_walker *w, const struct grammar_way *way, uint8_t byte)
@@ -211,8 +235,8 @@ static void step_key(grammar_walker *w, const struct grammar_way *way, uint8_t b
     if (s->label == LABEL_NONE) {
         add(w, next);
     } else if (object_allows(w, way->frame, s->label, next.hash)) {
-        add(w, (struct grammar_way){ .op = WAY_COLON, .label = s->label, .arg = way->arg, .frame = way->frame,
-                                     .hash = next.hash });
+        add(w, (struct grammar_way){
+                   .op = WAY_COLON, .label = s->label, .arg = way->arg, .frame = way->frame, .hash = next.hash });
     }
 }
 

@@ -43,17 +43,26 @@ enum way_op {
 
 enum frame_kind { FRAME_NODE = 1, FRAME_ITEMS, FRAME_OBJECT, FRAME_CELL };
 enum { /* words of a frame */
-    F_PARENT, F_HEAD, F_ARG, F_CLOSE, F_COUNT, F_CELLS, F_RANKS, F_OPEN, F_SEEN,
-    F_HASH_LO = F_ARG, F_HASH_HI = F_CLOSE,
-    FRAME_WORDS = 4,
-    FRAME_OBJECT_WORDS_MAX = F_SEEN + GRAMMAR_MEMBERS_MAX / 32
+       F_PARENT,
+       F_HEAD,
+       F_ARG,
+       F_CLOSE,
+       F_COUNT,
+       F_CELLS,
+       F_RANKS,
+       F_OPEN,
+       F_SEEN,
+       F_HASH_LO = F_ARG,
+       F_HASH_HI = F_CLOSE,
+       FRAME_WORDS = 4,
+       FRAME_OBJECT_WORDS_MAX = F_SEEN + GRAMMAR_MEMBERS_MAX / 32
 };
 
 enum {
-    WALK_FRAME_WORDS = 1 << 16,  /* frames of a state and of the branch of the trie that is being tried */
-    WALK_VISITS_MAX = 256,       /* choices and calls of one step that reads no byte */
-    WALK_FRESH_STEPS = 2000,     /* bytes tried to find a name that was not used */
-    WALK_FRESH_SLACK = 8,        /* bytes that such a name may be longer than the shortest */
+    WALK_FRAME_WORDS = 1 << 16, /* frames of a state and of the branch of the trie that is being tried */
+    WALK_VISITS_MAX = 256,      /* choices and calls of one step that reads no byte */
+    WALK_FRESH_STEPS = 2000,    /* bytes tried to find a name that was not used */
+    WALK_FRESH_SLACK = 8,       /* bytes that such a name may be longer than the shortest */
     WALK_DEPTHS = TOKEN_BYTES_MAX + 1
 };
 
@@ -76,7 +85,7 @@ struct span_mask {
     uint32_t exit_count;        /* trie nodes behind which the span may end, their tokens not in the mask */
     uint32_t *exits;
     uint16_t *exit_labels;
-    uint16_t silent;      /* a label behind which nothing is read: its ends are no exits. LABEL_NONE: none */
+    uint16_t silent; /* a label behind which nothing is read: its ends are no exits. LABEL_NONE: none */
     uint64_t *mask;
 };
 
@@ -92,7 +101,7 @@ struct grammar_walker {
     const grammar_vocab *v;
     const grammar *g; /* of the call that runs */
     uint8_t body[FREE_VALUE_STATES][256];
-    uint32_t *frames; /* WALK_FRAME_WORDS */
+    uint32_t *frames;         /* WALK_FRAME_WORDS */
     uint32_t used, step_mark; /* words; step_mark: frames from here on were made by this byte */
     struct way_set *sets;     /* WALK_DEPTHS */
     struct way_set *out;      /* the set that a step fills */
@@ -103,18 +112,18 @@ struct grammar_walker {
     uint8_t *places8;
     struct walk_visit visits[WALK_VISITS_MAX];
     uint32_t visit_count;
-    uint32_t *marks;          /* WALK_FRAME_WORDS: where a kept frame went */
-    struct span_mask *spans;  /* SPAN_MASKS */
+    uint32_t *marks;         /* WALK_FRAME_WORDS: where a kept frame went */
+    struct span_mask *spans; /* SPAN_MASKS */
     uint32_t span_next;
 };
 
 /* One token's place in the vocabulary's trie: nodes in depth-first order, children by byte. */
 struct trie_node {
-    uint32_t next;       /* the first node that is not below this one */
-    int32_t token;       /* that ends here, -1: none */
-    uint16_t depth;      /* bytes */
+    uint32_t next;  /* the first node that is not below this one */
+    int32_t token;  /* that ends here, -1: none */
+    uint16_t depth; /* bytes */
     uint8_t byte;
-    uint8_t twins;       /* other tokens with the same bytes: grammar_vocab.twin leads to them */
+    uint8_t twins; /* other tokens with the same bytes: grammar_vocab.twin leads to them */
 };
 
 enum { STRING_RUNS = 32 }; /* masks by number of characters */
@@ -123,13 +132,13 @@ struct grammar_vocab {
     size_t tokens, rows, words;
     struct trie_node *trie, *rest; /* all tokens; those that are not wholly inside any JSON string */
     uint32_t trie_count, rest_count;
-    int32_t *twin;                 /* the next token with the same bytes, -1: none */
-    uint64_t *strings;             /* STRING_RUNS + 1 masks: tokens of 1..n characters inside a string; [0]: of any */
+    int32_t *twin;     /* the next token with the same bytes, -1: none */
+    uint64_t *strings; /* STRING_RUNS + 1 masks: tokens of 1..n characters inside a string; [0]: of any */
     size_t *string_counts;
-    const uint8_t *text;           /* bytes of all tokens */
-    uint32_t *text_at;             /* tokens + 1 */
-    uint8_t *string_chars;         /* characters of a token that is wholly inside a string; 0: it is not */
-    uint64_t *ends;                /* mask of end tokens */
+    const uint8_t *text;   /* bytes of all tokens */
+    uint32_t *text_at;     /* tokens + 1 */
+    uint8_t *string_chars; /* characters of a token that is wholly inside a string; 0: it is not */
+    uint64_t *ends;        /* mask of end tokens */
 };
 
 static inline view vocab_text(const grammar_vocab *v, int32_t token)
@@ -154,7 +163,8 @@ bool walk_fits(grammar_walker *w, const struct way_set *set, uint32_t left);
 
 /* ---- mask.c ---- */
 /* Nodes [at, end) of a trie, whose parents' set is sets[trie[at].depth - 1]. */
-void walk_nodes(grammar_walker *w, const struct trie_node *trie, uint32_t at, uint32_t end, uint32_t left, uint64_t *mask);
+void walk_nodes(grammar_walker *w, const struct trie_node *trie, uint32_t at, uint32_t end, uint32_t left,
+                uint64_t *mask);
 void walk_set_bits(const grammar_vocab *v, uint64_t *mask, const struct trie_node *n);
 
 /* ---- local.c: the way is the only one of sets[0] ---- */

@@ -1,6 +1,6 @@
-/* Schemas, grammars and tools to tables (grammar/grammar.h), in the process that has the vocabulary and nothing to lose.
- * What a call looks like is the family's script (template/reply_family.h), so a masked call is read back by the same row
- * that it was written by. */
+/* Schemas, grammars and tools to tables (grammar/grammar.h), in the process that has the vocabulary and nothing to
+ * lose. What a call looks like is the family's script (template/reply_family.h), so a masked call is read back by the
+ * same row that it was written by. */
 #include "orchestrator/text_part.h"
 
 #include "base/checked.h"
@@ -16,9 +16,9 @@ static bool take_tool(const json_value *v, struct grammar_tool *out, err *e)
     if (inner != NULL && inner->type == JSON_OBJECT) v = inner;
     const json_value *name = json_get(v, "name"), *schema = json_get(v, "parameters");
     if (schema == NULL) schema = json_get(v, "input_schema");
-    if (name == NULL || name->type != JSON_STRING)
-        return fail(e, ERR_VALUE, v->offset, "tools: one has no name");
-    *out = (struct grammar_tool){ .name = name->text, .schema = schema != NULL && schema->type == JSON_NULL ? NULL : schema };
+    if (name == NULL || name->type != JSON_STRING) return fail(e, ERR_VALUE, v->offset, "tools: one has no name");
+    *out = (struct grammar_tool){ .name = name->text,
+                                  .schema = schema != NULL && schema->type == JSON_NULL ? NULL : schema };
     return true;
 }
 
@@ -84,7 +84,8 @@ static bool take_script(const struct reply_family *f, struct draft part[3], err 
         }
     }
     if (at != 2)
-        return fail(e, ERR_UNSUPPORTED, ERR_NO_OFFSET, "tools: calls written as \"%s\" can not be held to their schemas", f->call);
+        return fail(e, ERR_UNSUPPORTED, ERR_NO_OFFSET,
+                    "tools: calls written as \"%s\" can not be held to their schemas", f->call);
     if (f->section_close != NULL) put(&part[2], f->section_close);
     return true;
 }
@@ -101,14 +102,16 @@ static bool compile_tools(const struct text_worker *w, const struct text_compile
     size_t count = 0;
     if (all == NULL) return false;
     JSON_EACH(one, tools)
-        if (!take_tool(one, &all[count++], e)) return false;
+    if (!take_tool(one, &all[count++], e)) return false;
     for (size_t i = 0; i < 3; i++) {
         part[i] = (struct draft){ .at = ARENA_ARRAY(a, uint8_t, PART_BYTES, "tools", e), .room = PART_BYTES };
         if (part[i].at == NULL) return false;
     }
     if (!take_script(f, part, e)) return false;
-    struct grammar_call_form form = { .begin = { part[0].at, part[0].len }, .middle = { part[1].at, part[1].len },
-                                      .end = { part[2].at, part[2].len }, .between = view_of("\n"),
+    struct grammar_call_form form = { .begin = { part[0].at, part[0].len },
+                                      .middle = { part[1].at, part[1].len },
+                                      .end = { part[2].at, part[2].len },
+                                      .between = view_of("\n"),
                                       .text_before = (r->flags & TEXT_CALL_REQUIRED) == 0,
                                       .parallel = (r->flags & TEXT_CALL_ONE) == 0 && f->section_open == NULL &&
                                                   w->setup.format.parallel };
@@ -133,10 +136,15 @@ bool text_compile_table(const struct text_worker *w, const struct text_compile *
     }
     if (json && !json_parse(source, a, &v, e)) return false;
     switch (r->grammar) {
-    case TEXT_JSON_SCHEMA: return grammar_from_schema(v, &set, a, table, NULL, e);
-    case TEXT_JSON_OBJECT: return grammar_from_any_object(&set, a, table, e);
-    case TEXT_GBNF: return grammar_from_gbnf(source, &set, a, table, NULL, e);
-    case TEXT_TOOLS: return compile_tools(w, r, v, &set, a, table, e);
-    default: return fail(e, ERR_VALUE, ERR_NO_OFFSET, "grammar: kind %u is not known", r->grammar);
+    case TEXT_JSON_SCHEMA:
+        return grammar_from_schema(v, &set, a, table, NULL, e);
+    case TEXT_JSON_OBJECT:
+        return grammar_from_any_object(&set, a, table, e);
+    case TEXT_GBNF:
+        return grammar_from_gbnf(source, &set, a, table, NULL, e);
+    case TEXT_TOOLS:
+        return compile_tools(w, r, v, &set, a, table, e);
+    default:
+        return fail(e, ERR_VALUE, ERR_NO_OFFSET, "grammar: kind %u is not known", r->grammar);
     }
 }

@@ -1,5 +1,6 @@
-/* The mask is exactly what accepting each token alone says, in every state that random walks come to, with every kind of
- * budget; a walk that began with enough tokens always ends whole; the same text cut otherwise comes to the same masks. */
+/* The mask is exactly what accepting each token alone says, in every state that random walks come to, with every kind
+ * of budget; a walk that began with enough tokens always ends whole; the same text cut otherwise comes to the same
+ * masks. */
 #include "grammar/grammar.h"
 
 #include "base/prng.h"
@@ -13,12 +14,95 @@ enum { TOKENS = 700, END = 700, CALL = 701, ROWS = 704 };
 
 /* All bytes, then pieces that cross every kind of border: halves of characters, quotes in the middle, twins. */
 static const char *const PIECES[] = {
-    "{\"", "\":", "\",\"", "\"}", "},{", "[[", "]]", "],[", ": ", ", ", "{\n  ", "\n    ", " \"", "\\n", "\\u00", "\\\"", "\\",
-    "true", "false", "null", "nul", "ru", "name", "age", "kind", "circle", "square", "\"kind\":\"", "value", "next", "\"next\":null}",
-    "12", "00", "0.", ".5", "-1", "1e", "e+", "100", "2024", "-0", "T12:", "Z\"", "ab", "abc", "xyz", "foo", "oo", "hello world", " the",
-    "\xc3", "\xc3\xa9", "\xa9", "\xe4\xb8", "\x80\"", "\xe4\xb8\x80", "\xe3\x81", "\x82", "\xf0\x9f", "\x98\x80", "\xf0\x9f\x98\x80",
-    "name", "ab", "      ", "\t", "\n", "\n\n", "x-", "n1", "y", "xx", "xy", "(1", ")*", "Nf", "O-O", "- ", "@example.org", "\"email\":",
-    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "<tool_call>", "<tool", "_call>", "<", "get_", "weather", "{\"name\": \"", "\\ud83d", "\\ude00",
+    "{\"",
+    "\":",
+    "\",\"",
+    "\"}",
+    "},{",
+    "[[",
+    "]]",
+    "],[",
+    ": ",
+    ", ",
+    "{\n  ",
+    "\n    ",
+    " \"",
+    "\\n",
+    "\\u00",
+    "\\\"",
+    "\\",
+    "true",
+    "false",
+    "null",
+    "nul",
+    "ru",
+    "name",
+    "age",
+    "kind",
+    "circle",
+    "square",
+    "\"kind\":\"",
+    "value",
+    "next",
+    "\"next\":null}",
+    "12",
+    "00",
+    "0.",
+    ".5",
+    "-1",
+    "1e",
+    "e+",
+    "100",
+    "2024",
+    "-0",
+    "T12:",
+    "Z\"",
+    "ab",
+    "abc",
+    "xyz",
+    "foo",
+    "oo",
+    "hello world",
+    " the",
+    "\xc3",
+    "\xc3\xa9",
+    "\xa9",
+    "\xe4\xb8",
+    "\x80\"",
+    "\xe4\xb8\x80",
+    "\xe3\x81",
+    "\x82",
+    "\xf0\x9f",
+    "\x98\x80",
+    "\xf0\x9f\x98\x80",
+    "name",
+    "ab",
+    "      ",
+    "\t",
+    "\n",
+    "\n\n",
+    "x-",
+    "n1",
+    "y",
+    "xx",
+    "xy",
+    "(1",
+    ")*",
+    "Nf",
+    "O-O",
+    "- ",
+    "@example.org",
+    "\"email\":",
+    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+    "<tool_call>",
+    "<tool",
+    "_call>",
+    "<",
+    "get_",
+    "weather",
+    "{\"name\": \"",
+    "\\ud83d",
+    "\\ude00",
 };
 enum { PIECE_COUNT = sizeof PIECES / sizeof *PIECES };
 
@@ -54,7 +138,8 @@ static bool mask_exact(const char *says, grammar_walker *w, const grammar *g, co
         copy = *s;
         bool taken = grammar_accept(w, g, &copy, token, left);
         if (taken == bit(mask, (size_t)token)) continue;
-        return CHECK(false, "%s: token %d: mask %d, accept %d, %u left", says, token, bit(mask, (size_t)token), taken, left);
+        return CHECK(false, "%s: token %d: mask %d, accept %d, %u left", says, token, bit(mask, (size_t)token), taken,
+                     left);
     }
     return true;
 }
@@ -80,8 +165,8 @@ static void walk(const char *says, grammar_walker *w, const grammar *g, const vi
     for (; left > 0; step++, left--) {
         size_t allowed = grammar_mask(w, g, &s, left, mask);
         if (exact && prng_u32(seed, 2, step) % 4 == 0 && !mask_exact(says, w, g, &s, left, mask)) return;
-        if (!CHECK(allowed > 0 || grammar_complete(g, &s), "%s, seed %llu: stuck after %.*s, %u of %u left, least %u", says,
-                   (unsigned long long)seed, (int)len, text, left, budget, grammar_least(w, g, &s)))
+        if (!CHECK(allowed > 0 || grammar_complete(g, &s), "%s, seed %llu: stuck after %.*s, %u of %u left, least %u",
+                   says, (unsigned long long)seed, (int)len, text, left, budget, grammar_least(w, g, &s)))
             return;
         if (allowed == 0) break;
         size_t pick = prng_u32(seed, 3, step) % allowed, token = 0;
@@ -113,7 +198,8 @@ static void check_answer(const char *says, grammar_walker *w, const grammar *g, 
 {
     static grammar_state by_piece, by_byte;
     uint64_t one[ROWS / 64], two[ROWS / 64];
-    CHECK(takes(w, g, answer), "%s: its answer is not taken: %.*s", says, (int)answer.len_bytes, (const char *)answer.ptr);
+    CHECK(takes(w, g, answer), "%s: its answer is not taken: %.*s", says, (int)answer.len_bytes,
+          (const char *)answer.ptr);
     for (uint64_t seed = 0; seed < 10; seed++) {
         grammar_start(w, g, false, &by_piece);
         grammar_start(w, g, false, &by_byte);
@@ -123,7 +209,8 @@ static void check_answer(const char *says, grammar_walker *w, const grammar *g, 
             for (int32_t i = 0; i < TOKENS && count < 64; i++)
                 if (view_starts(view_after(answer, at), texts[i])) fits[count++] = i;
             int32_t token = fits[prng_u32(seed, 9, step) % count];
-            if (!CHECK(grammar_accept(w, g, &by_piece, token, 1u << 20), "%s: piece %d at %zu", says, token, at)) return;
+            if (!CHECK(grammar_accept(w, g, &by_piece, token, 1u << 20), "%s: piece %d at %zu", says, token, at))
+                return;
             for (size_t i = 0; i < texts[token].len_bytes; i++)
                 if (!CHECK(grammar_accept(w, g, &by_byte, texts[token].ptr[i], 1u << 20), "%s: byte", says)) return;
             at += texts[token].len_bytes;
@@ -134,7 +221,8 @@ static void check_answer(const char *says, grammar_walker *w, const grammar *g, 
     }
 }
 
-static void check_table(const char *says, view table, grammar_walker *w, const view *texts, const char *answer, int walks)
+static void check_table(const char *says, view table, grammar_walker *w, const view *texts, const char *answer,
+                        int walks)
 {
     grammar g;
     err e = { 0 };
@@ -151,17 +239,25 @@ static void check_tools(grammar_walker *w, const view *texts, arena *a, int walk
     const json_value *one, *two;
     view table;
     struct grammar_options set = { .any_order = true };
-    if (!json_parse(view_of(CORPUS[0].schema), a, &one, &e) || !json_parse(view_of(CORPUS[7].schema), a, &two, &e)) return;
-    const struct grammar_tool tools[] = { { view_of("get_weather"), one }, { view_of("get_"), two }, { view_of("noop"), NULL } };
-    struct grammar_call_form form = { .begin = view_of("<tool_call>\n{\"name\": \""), .middle = view_of("\", \"arguments\": "),
-                                      .end = view_of("}\n</tool_call>"), .between = view_of("\n"), .begin_token = -1, .end_token = -1 };
+    if (!json_parse(view_of(CORPUS[0].schema), a, &one, &e) || !json_parse(view_of(CORPUS[7].schema), a, &two, &e))
+        return;
+    const struct grammar_tool tools[] = { { view_of("get_weather"), one },
+                                          { view_of("get_"), two },
+                                          { view_of("noop"), NULL } };
+    struct grammar_call_form form = { .begin = view_of("<tool_call>\n{\"name\": \""),
+                                      .middle = view_of("\", \"arguments\": "),
+                                      .end = view_of("}\n</tool_call>"),
+                                      .between = view_of("\n"),
+                                      .begin_token = -1,
+                                      .end_token = -1 };
     static const char CALL_TEXT[] = "<tool_call>\n{\"name\": \"get_\", \"arguments\": [1, 2]}\n</tool_call>";
     bool good = grammar_from_tools(tools, 3, &form, &set, a, &table, NULL, &e);
     if (CHECK(good, "tools: %s", e.text)) check_table("tools, required", table, w, texts, CALL_TEXT, walks);
     form.text_before = form.parallel = true;
     good = grammar_from_tools(tools, 3, &form, &set, a, &table, NULL, &e);
     if (CHECK(good, "tools: %s", e.text))
-        check_table("tools, auto", table, w, texts, "I call <tool_cal <tool_call>\n{\"name\": \"noop\", \"arguments\": {}}\n</tool_call>", walks);
+        check_table("tools, auto", table, w, texts,
+                    "I call <tool_cal <tool_call>\n{\"name\": \"noop\", \"arguments\": {}}\n</tool_call>", walks);
     form.begin_token = CALL;
     form.begin = view_of("{\"name\": \"");
     good = grammar_from_tools(tools, 3, &form, &set, a, &table, NULL, &e);
@@ -184,12 +280,14 @@ int main(int argc, char **argv)
             e = (err){ 0 };
             bool good = json_parse(view_of(CORPUS[i].schema), &a, &schema, &e) &&
                         grammar_from_schema(schema, &set, &a, &table, NULL, &e);
-            if (CHECK(good, "%s: %s", CORPUS[i].says, e.text)) check_table(CORPUS[i].says, table, w, texts, CORPUS[i].answer, walks);
+            if (CHECK(good, "%s: %s", CORPUS[i].says, e.text))
+                check_table(CORPUS[i].says, table, w, texts, CORPUS[i].answer, walks);
         }
     for (size_t i = 0; i < GRAMMAR_ROWS; i++) {
         view table;
         e = (err){ 0 };
-        if (CHECK(grammar_from_gbnf(view_of(GRAMMARS[i].schema), NULL, &a, &table, NULL, &e), "%s: %s", GRAMMARS[i].says, e.text))
+        if (CHECK(grammar_from_gbnf(view_of(GRAMMARS[i].schema), NULL, &a, &table, NULL, &e), "%s: %s",
+                  GRAMMARS[i].says, e.text))
             check_table(GRAMMARS[i].says, table, w, texts, GRAMMARS[i].answer, walks);
     }
     check_tools(w, texts, &a, walks);

@@ -1,5 +1,5 @@
-/* The official suite for 2020-12, from Debian's libtest-json-schema-acceptance-perl: what a schema calls invalid is never
- * completed, what it calls valid, in our canonical form, is never stopped; refusals are counted by keyword. */
+/* The official suite for 2020-12, from Debian's libtest-json-schema-acceptance-perl: what a schema calls invalid is
+ * never completed, what it calls valid, in our canonical form, is never stopped; refusals are counted by keyword. */
 #include "base/file.h"
 #include "grammar/grammar.h"
 #include "grammar/number.h"
@@ -40,7 +40,8 @@ static void canonical(json_writer *w, const json_value *v, arena *a)
         json_end_array(w);
     } else if (v->type == JSON_OBJECT) {
         json_begin_object(w);
-        JSON_EACH(item, v) {
+        JSON_EACH(item, v)
+        {
             json_key_view(w, item->key);
             canonical(w, item, a);
         }
@@ -94,9 +95,12 @@ static void run_group(const json_value *group, grammar_walker *w, bool formats, 
     err e = { 0 };
     if (!grammar_from_schema(json_get(group, "schema"), &set, a, &table, NULL, &e)) {
         if (e.code == ERR_VALUE && strstr(e.text, "no answer satisfies") != NULL) { /* decided: nothing is valid */
-            JSON_EACH(test, tests) {
+            JSON_EACH(test, tests)
+            {
                 bool valid = json_get(test, "valid")->type == JSON_TRUE;
-                CHECK(!valid, "%s: %.*s: valid, but no answer satisfies", file, (int)json_get(test, "description")->text.len_bytes, (const char *)json_get(test, "description")->text.ptr);
+                CHECK(!valid, "%s: %.*s: valid, but no answer satisfies", file,
+                      (int)json_get(test, "description")->text.len_bytes,
+                      (const char *)json_get(test, "description")->text.ptr);
                 if (valid) t->valid_stopped++;
                 else t->right++;
             }
@@ -110,7 +114,8 @@ static void run_group(const json_value *group, grammar_walker *w, bool formats, 
     }
     if (!CHECK(grammar_check(table, &g, &e), "%s: %s", file, e.text)) return;
     grammar_walker_forget(w);
-    JSON_EACH(test, tests) {
+    JSON_EACH(test, tests)
+    {
         json_writer out;
         view text, name = json_get(test, "description")->text, what = json_get(group, "description")->text;
         bool valid = json_get(test, "valid")->type == JSON_TRUE;
@@ -125,9 +130,9 @@ static void run_group(const json_value *group, grammar_walker *w, bool formats, 
         else if (valid && long_number) t->beyond++;
         else if (valid) t->valid_stopped++;
         else t->invalid_taken++;
-        CHECK(taken == valid || (valid && (long_number || formats)), "%s: %.*s: %.*s: %s, %.*s", file, (int)what.len_bytes,
-              (const char *)what.ptr, (int)name.len_bytes, (const char *)name.ptr, valid ? "valid, stopped" : "invalid, taken",
-              (int)text.len_bytes, (const char *)text.ptr);
+        CHECK(taken == valid || (valid && (long_number || formats)), "%s: %.*s: %.*s: %s, %.*s", file,
+              (int)what.len_bytes, (const char *)what.ptr, (int)name.len_bytes, (const char *)name.ptr,
+              valid ? "valid, stopped" : "invalid, taken", (int)text.len_bytes, (const char *)text.ptr);
     }
     arena_rewind(a, mark);
 }
@@ -156,7 +161,8 @@ static size_t run_folder(const char *folder, grammar_walker *w, bool formats, st
     size_t unread = 0;
     for (int i = 0; i < count; i++) {
         size_t len = strlen(names[i]->d_name);
-        if (len > 5 && strcmp(names[i]->d_name + len - 5, ".json") == 0 && !run_file(folder, names[i]->d_name, w, formats, t, a))
+        if (len > 5 && strcmp(names[i]->d_name + len - 5, ".json") == 0 &&
+            !run_file(folder, names[i]->d_name, w, formats, t, a))
             printf("not read: %s\n", names[i]->d_name), unread++;
         free(names[i]);
     }
@@ -167,8 +173,9 @@ static size_t run_folder(const char *folder, grammar_walker *w, bool formats, st
 static void report(const char *what, const struct tally *t)
 {
     size_t all = t->right + t->invalid_taken + t->valid_stopped + t->refused + t->beyond;
-    printf("%s: %zu tests, %zu right, %zu invalid taken, %zu valid stopped, %zu refused, %zu beyond the canonical form\n",
-           what, all, t->right, t->invalid_taken, t->valid_stopped, t->refused, t->beyond);
+    printf(
+        "%s: %zu tests, %zu right, %zu invalid taken, %zu valid stopped, %zu refused, %zu beyond the canonical form\n",
+        what, all, t->right, t->invalid_taken, t->valid_stopped, t->refused, t->beyond);
     for (size_t i = 0; i < t->reason_count; i++) printf("    refused: %-40s %zu\n", t->reasons[i], t->reason_counts[i]);
 }
 
