@@ -84,7 +84,8 @@ static void open_side(struct side *s, size_t image_bytes, bool walls)
              ring_new(&s->from, 1 << 22, HEARTH_EVENT_BYTES_MAX, &e) &&
              ring_attach(&s->to, RING_WRITER, &s->send, &e) && ring_attach(&s->from, RING_READER, &s->hear, &e),
          &e);
-    s->job = (struct engine_worker){ .set = { .ctx_tok = CTX, .threads = 2, .kv = KV_F16 }, .ends = { &s->to, &s->from },
+    s->job = (struct engine_worker){ .set = { .ctx_tok = CTX, .threads = 2, .kv = KV_F16 },
+                                     .ends = { &s->to, &s->from },
                                      .image_bytes = image_bytes, .room_bytes = (uint64_t)8 << 30 };
     start(s);
 }

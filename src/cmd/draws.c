@@ -8,8 +8,8 @@
 static const struct option DRAW_ROWS[] = {
     { "--seed", "N", OPTION_SEED, AT(seed), 0, 0, NULL, "0", "seed of the draws: same seed, same text" },
     { "--temp", "X", OPTION_NUMBER, AT(temperature), 0, 100, NULL, "0.7", "temperature; 0 takes the likeliest token" },
-    { "--top-k", "N", OPTION_COUNT, AT(top_k), 0, VOCAB_MAX, NULL, "40", "draw from the N likeliest; 0: all" },
-    { "--top-p", "X", OPTION_NUMBER, AT(top_p), 0, 1, NULL, "0.95", "draw from the likeliest that hold X of it" },
+    { "--top-k", "N", OPTION_COUNT, AT(top_k), 0, VOCAB_MAX, NULL, "40", NULL },
+    { "--top-p", "X", OPTION_NUMBER, AT(top_p), 0, 1, NULL, "0.95", NULL },
     { "--min-p", "X", OPTION_NUMBER, AT(min_p), 0, 1, NULL, "0.05", NULL },
     { "--stop", "TEXT", OPTION_TEXTS, AT(stops), 0, 0, NULL, NULL, "end the answer before TEXT; may be repeated" },
     { "--typical-p", "X", OPTION_NUMBER, AT(typical_p), 0, 1, NULL, "1", NULL },

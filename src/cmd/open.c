@@ -17,8 +17,7 @@ static const char *const KV_TIERS[] = { "f16",      "f32",      "q8",       "q4"
 static const struct option COMPUTE_ROWS[] = {
     { "--threads", "N", OPTION_COUNT, offsetof(struct compute_options, threads), 1, THREADS_MAX, NULL, NULL,
       "threads; any number gives the same bits (all)" },
-    { "--cpus", "LIST", OPTION_TEXT, offsetof(struct compute_options, cpus), 0, 0, NULL, NULL,
-      "pin threads to processors, in turn: 0,2-3 (not pinned)" },
+    { "--cpus", "LIST", OPTION_TEXT, offsetof(struct compute_options, cpus), 0, 0, NULL, NULL, NULL },
     { "--cpu", "TIER", OPTION_CHOICE, offsetof(struct compute_options, cpu), 0, 0, TIERS, NULL,
       "ref avx2 avxvnni avx512 neon (the fastest here)" },
     { "--activations", "TYPE", OPTION_CHOICE, offsetof(struct compute_options, activations), 0, 0, ACTIVATIONS, "int8",

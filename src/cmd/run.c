@@ -22,7 +22,7 @@ static const struct option ROWS[] = {
     { "--system", "TEXT", OPTION_TEXT, AT(system), 0, 0, NULL, NULL, NULL },
     { "-n", "N", OPTION_COUNT, AT(made), 1, CTX_TOK_MAX, NULL, NULL,
       "tokens to make at most (raw: 256; else the context)" },
-    { "--raw", NULL, OPTION_FLAG, AT(raw), 0, 0, NULL, NULL, "carry on the text as it is, no chat template" },
+    { "--raw", NULL, OPTION_FLAG, AT(raw), 0, 0, NULL, NULL, NULL },
     { "--json", NULL, OPTION_FLAG, AT(json), 0, 0, NULL, NULL, "one object: text, tokens, prompt_tokens, finish ..." },
     { "--stats", NULL, OPTION_FLAG, AT(stats), 0, 0, NULL, NULL, NULL },
     { "--think", NULL, OPTION_FLAG, AT(think), 0, 0, NULL, NULL, NULL },

@@ -141,8 +141,8 @@ struct jail_report {
     int error[JAIL_WALLS];  /* errno of a wall that does not stand */
 };
 
-/* Walls that this build can not stand in, for jail_options.skip: the address sanitizer's runtime, which is in no package,
- * reads the time whenever a thread is made. 0 in every other build. */
+/* Walls that this build can not stand in, for jail_options.skip: the address sanitizer's runtime, which is in no
+ * package, reads the time whenever a thread is made. 0 in every other build. */
 uint32_t jail_unfit(void);
 
 /* A line on a wall that does not stand: its name, errno, remedy. `line` has JAIL_TEXT_BYTES * 2. */
