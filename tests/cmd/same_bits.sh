@@ -5,14 +5,15 @@
 
 tiers=$("$hearth" doctor | awk '$1 == "tiers" { $1 = ""; print }')
 # one_hash NAME MODEL IDS THREADSxCHUNK...: the plain run, then every setting against it
+kv=f32
 one_hash() {
     name=$1 model=$2 ids=$3
     shift 3
-    want=$("$hearth" logits "$model" --tokens "$ids" --kv f32 2>&1)
+    want=$("$hearth" logits "$model" --tokens "$ids" --kv $kv 2>&1)
     case $want in sha256*) ;; *) fail "$name: $want"; return ;; esac
     for tier in $tiers; do
         for setting in "$@"; do
-            got=$("$hearth" logits "$model" --tokens "$ids" --kv f32 --cpu "$tier" --threads "${setting%x*}" --chunk "${setting#*x}" 2>&1)
+            got=$("$hearth" logits "$model" --tokens "$ids" --kv $kv --cpu "$tier" --threads "${setting%x*}" --chunk "${setting#*x}" 2>&1)
             same "$name: $tier, threads x chunk $setting" "$got" "$want"
         done
     done
@@ -30,6 +31,12 @@ for type in F32 BF16 Q8_0 Q4_K; do
         one_hash "made $type" "$tmp/$type.gguf" "$tmp/ids" 1x1 1x7 1x64 1x512 2x1 2x7 2x64 2x512 3x7 3x512 8x64 8x512
     fi
 done
+# Caches in codes: the same made models, heads of 16 channels, and long enough for packed pages in several spans.
+for kv in q8 q4 log:k2v2 log:k3v3; do
+    [ -n "$quick" ] && [ $kv != log:k2v2 ] && continue
+    one_hash "made F32, $kv" "$tmp/F32.gguf" "$tmp/ids" 1x512 2x64 3x7
+done
+kv=f32
 if [ -d "$shared/reference/models" ]; then
     for name in llama llama3rope mistral_yarn qwen2 qwen3 gemma2 gemma3 phi3 smollm3 granite olmo2 stories260K \
         mixtral qwen2moe qwen3moe olmoe gptoss deepseek3 deepseek2lite glm4moe granitemoe; do
