@@ -93,7 +93,7 @@ unsigned coded_get(unsigned bits, const uint8_t *codes, size_t n, size_t g, size
     case 4: return codes[64 * (2 * g + j / 2) + lane] >> (j % 2 * 4) & 15;
     default:
         low = codes[64 * g + lane] >> 2 * j & 3;
-        return bits == 2 ? low : low | (codes[64 * n + 64 * (g / 2) + lane] >> (g % 2 * 4 + j) & 1u) << 2;
+        return bits == 2 ? low : low | ((unsigned)codes[64 * n + 64 * (g / 2) + lane] >> (g % 2 * 4 + j) & 1u) << 2;
     }
 }
 
