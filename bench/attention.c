@@ -1,11 +1,13 @@
 /* Attention at the shape of an 8B model: 8 key/value heads of 128 channels, 32 query heads.
  *
- *   decode   one token at 32,768 positions: every type against f16 in turn, the ratio of each round and its median; GB/s
- *            of keys and values beside a plain read of the same bytes. Pages in order, or extents of 8 in random order.
+ *   decode   one token at 32,768 positions: every type against f16 in turn, the ratio of each round and its median;
+ *            GB/s of keys and values beside a plain read of the same bytes. Pages in order
+ *   random   the same with extents of 8 pages in random order
  *   prefill  the last 512 tokens of 512 and of 4,096 positions: ns per query row, and GFLOP/s
  *
  * Threads take key/value heads. The caches hold no more than a fraction of the pages.
- *      make build/release/bench/attention && build/release/bench/attention decode|random|prefill [tier] [threads] [rounds] [type] */
+ *      make build/release/bench/attention
+ *      build/release/bench/attention decode|random|prefill [tier] [threads] [rounds] [type] */
 #include "base/prng.h"
 #include "base/team.h"
 #include "kernels/coded.h"
@@ -68,15 +70,18 @@ static void fill_coded(struct pool *pool)
     for (size_t page = 0; page < DIFFERENT; page++) {
         uint8_t *to = (uint8_t *)pool->bytes + page * pool->page_bytes;
         for (size_t i = 0; i < PAGE_VALUES; i++)
-            keys[i] = f32_to_f16((float)prng_unit(2, page, i)), values[i] = f32_to_f16((float)prng_unit(3, page, i) - 0.5f);
+            keys[i] = f32_to_f16((float)prng_unit(2, page, i)),
+            values[i] = f32_to_f16((float)prng_unit(3, page, i) - 0.5f);
         if (kv_is_log(pool->type)) coded_pack(pool->type, &lay, keys, values, DIM, DIM, 0, room, to);
         for (size_t at = 0; !kv_is_log(pool->type) && at < PAGE_TOK; at++) {
-            for (size_t c = 0; c < DIM; c++) k[c] = f16_to_f32(keys[at * DIM + c]), v[c] = f16_to_f32(values[at * DIM + c]);
+            for (size_t c = 0; c < DIM; c++)
+                k[c] = f16_to_f32(keys[at * DIM + c]), v[c] = f16_to_f32(values[at * DIM + c]);
             coded_store(pool->type, &lay, k, v, DIM, DIM, at, to);
         }
     }
     for (size_t page = DIFFERENT; page < KV_HEADS * PAGES; page++)
-        memcpy(pool->bytes + page * pool->page_bytes, pool->bytes + page % DIFFERENT * pool->page_bytes, pool->page_bytes);
+        memcpy(pool->bytes + page * pool->page_bytes, pool->bytes + page % DIFFERENT * pool->page_bytes,
+               pool->page_bytes);
 }
 
 static struct pool *pool_make(enum kv_type type, bool shuffled)
@@ -133,14 +138,23 @@ static void attend(void *arg, size_t head, size_t thread)
             v_pages[p] = (const char *)k_pages[p] + w->pool->value_offset;
         }
         for (; ahead < GROUP_PAGES && first + pages + ahead < PAGES; ahead++)
-            k_pages[pages + ahead] = w->pool->bytes + w->pool->place[head * PAGES + first + pages + ahead] * w->pool->page_bytes;
+            k_pages[pages + ahead] = w->pool->bytes +
+                                     w->pool->place[head * PAGES + first + pages + ahead] * w->pool->page_bytes;
         for (size_t r = 0; r < rows; r++)
             list[r] = (struct attention_row){ w->q + (head * rows + r) * DIM, 0,
                                               w->positions - (w->tokens - 1 - r / GROUP), out + r * PART };
         void (*span)(const struct attention_span *) = kv_is_coded(w->pool->type) ? w->k->coded_span : w->k->span;
-        span(&(struct attention_span){ .k_pages = k_pages, .v_pages = v_pages, .first_page = first,
-                                             .pages = pages, .ahead = ahead, .type = w->pool->type, .key_dim = DIM, .value_dim = DIM,
-                                             .scale = 0.088f, .rows = list, .row_count = rows });
+        span(&(struct attention_span){ .k_pages = k_pages,
+                                       .v_pages = v_pages,
+                                       .first_page = first,
+                                       .pages = pages,
+                                       .ahead = ahead,
+                                       .type = w->pool->type,
+                                       .key_dim = DIM,
+                                       .value_dim = DIM,
+                                       .scale = 0.088f,
+                                       .rows = list,
+                                       .row_count = rows });
         for (size_t r = 0; first > 0 && r < rows; r++) w->k->combine(parts + r * PART, out + r * PART, DIM);
     }
     free(list);
@@ -188,7 +202,8 @@ static int by_size(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* In every round f16 and its read, then each type and its read: bandwidth moves, so only ratios within a round count. */
+/* In every round f16 and its read, then each type and its read: bandwidth moves, so only ratios within a round
+ * count. */
 static void decode(team *t, struct work *w, bool shuffled, size_t rounds, const char *only)
 {
     static const enum kv_type types[] = { KV_F16, KV_Q8, KV_Q4, KV_K2V2, KV_K3V2, KV_K4V2, KV_K4V3 };

@@ -77,7 +77,8 @@ enum {
         512 /* instructions of one seccomp filter: the widest profile makes under 100, the kernel takes 4096 */
 };
 
-/* Answers to a form. Over a limit a schema is refused; while an answer is made a way that would pass one is not taken. */
+/* Answers to a form. Over a limit a schema is refused; while an answer is made a way that would pass one is not
+ * taken. */
 enum {
     GRAMMAR_TABLE_BYTES_MAX = 1 << 25, /* bytes of one table; 100 tools of a client make under 2 MB */
     GRAMMAR_STATES_MAX = 1 << 20,      /* states of all spans of a table; an enum of 10,000 names makes 80,000 */

@@ -214,9 +214,10 @@ bool kv_measure_new(kv_measure **out, enum kv_method method, kv_seq *s, size_t c
     size_t row = shape->layers * shape->kv_heads * (shape->key_dim + shape->value_dim), bytes;
     *out = NULL;
     assert(shape->type == KV_F32);
-    if (!mul_size(row, ctx_tok * sizeof(float), &bytes) || bytes > COPIES_BYTES_MAX || shape->key_dim > MEASURE_DIM_MAX ||
-        shape->value_dim > MEASURE_DIM_MAX)
-        return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "%s: exact copies of %zu positions, allowed %zu bytes, heads of 1..%d channels",
+    if (!mul_size(row, ctx_tok * sizeof(float), &bytes) || bytes > COPIES_BYTES_MAX ||
+        shape->key_dim > MEASURE_DIM_MAX || shape->value_dim > MEASURE_DIM_MAX)
+        return fail(e, ERR_LIMIT, ERR_NO_OFFSET,
+                    "%s: exact copies of %zu positions, allowed %zu bytes, heads of 1..%d channels",
                     kv_method_name(method), ctx_tok, COPIES_BYTES_MAX, MEASURE_DIM_MAX);
     kv_measure *m = calloc(1, sizeof *m);
     if (m != NULL) {

@@ -2,12 +2,12 @@
  * positions leave the exact set. By decode only, one sequence, no sharing, no saving: they exist for tables in which
  * the log tiers stand beside them.
  *
- *   log:paper       LogQuant (arXiv 2503.19950), window W = 64: newest W..2W-1 tokens and the halving set exact; keys and
- *                   values packed when they leave the local window: 2 bits, groups of 64 values within one head over
- *                   consecutive positions, scale (max - min) / 3, whole zero point in 8 bits
+ *   log:paper       LogQuant (arXiv 2503.19950), window W = 64: newest W..2W-1 tokens and the halving set exact; keys
+ *                   and values packed when they leave the local window: 2 bits, groups of 64 values within one head
+ *                   over consecutive positions, scale (max - min) / 3, whole zero point in 8 bits
  *   base:window     the same quantizer and as many exact tokens, as 4 sinks and a plain window
- *   base:kivi2      KIVI (arXiv 2402.02750): keys by channel over 32 positions, values by token over 32 channels, min-max
- *                   2 bits, residual window of 128
+ *   base:kivi2      KIVI (arXiv 2402.02750): keys by channel over 32 positions, values by token over 32 channels,
+ *                   min-max 2 bits, residual window of 128
  *   base:q4         4 bits by token, blocks of 32 channels, steps -8..7 of a signed scale, as stored
  *   base:q4rot      the same, keys and values turned (coded.h) */
 #ifndef HEARTH_CACHE_MEASURE_H

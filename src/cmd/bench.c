@@ -164,8 +164,9 @@ static bool run_best(struct opened *o, const struct compute_options *c, const st
     return good;
 }
 
-/* What a step that makes a token of every sequence reads: every weight but an embedding that is not the output matrix and experts that were not
- * chosen, and the keys and values of the positions before it, halfway through the measured tokens. */
+/* What a step that makes a token of every sequence reads: every weight but an embedding that is not the output matrix
+ * and experts that were not chosen, and the keys and values of the positions before it, halfway through the measured
+ * tokens. */
 static double decode_bytes(const struct opened *o, const struct bench_options *set)
 {
     const model *m = &o->model;
@@ -179,7 +180,9 @@ static double decode_bytes(const struct opened *o, const struct bench_options *s
         bytes -= (double)w->gate_exps.bytes * (double)(h->experts.count - h->experts.top_k);
         if (w->route.form != ROUTE_NONE) bytes -= (double)(h->experts.count * h->width * sizeof(float));
     }
-    struct kv_shape head = { .type = o->kv, .layers = 1, .kv_heads = 1, .key_dim = h->key_dim, .value_dim = h->value_dim };
+    struct kv_shape head = {
+        .type = o->kv, .layers = 1, .kv_heads = 1, .key_dim = h->key_dim, .value_dim = h->value_dim
+    };
     size_t page_bytes = 0;
     kv_block_bytes(&head, &page_bytes);
     double head_bytes = (double)page_bytes / PAGE_TOK;

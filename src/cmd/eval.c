@@ -83,7 +83,8 @@ static float divergence(const float *exact, const float *tier, size_t vocab, boo
     }
     double shift = log_f64(sum_tier) - log_f64(sum_exact) + (double)tier[best_tier] - (double)exact[best_exact];
     for (size_t i = 0; i < vocab; i++)
-        kl = kl + exp((double)(exact[i] - exact[best_exact])) / sum_exact * ((double)exact[i] - (double)tier[i] + shift);
+        kl = kl +
+             exp((double)(exact[i] - exact[best_exact])) / sum_exact * ((double)exact[i] - (double)tier[i] + shift);
     *same_top = best_exact == best_tier;
     return (float)kl;
 }
@@ -240,10 +241,13 @@ static void print_loss(const struct eval_job *job, bool json)
     const struct loss *l = &job->loss;
     double same, kl = mean_loss(l, &same);
     if (!job->compares) return;
-    if (json) printf("\"kl\": %.6g, \"kl_most\": %.6g, \"same_top\": %.6g, \"bits_per_value\": %.6g, \"kl_by_place\": [", kl,
-                     l->kl_most, same, job->bits);
-    else printf("KL to f16      %.6f    nats a token, at most %.4f; the same best token %.2f%%; %.3f bits a cached value\n",
-                kl, l->kl_most, 100 * same, job->bits);
+    if (json)
+        printf("\"kl\": %.6g, \"kl_most\": %.6g, \"same_top\": %.6g, \"bits_per_value\": %.6g, \"kl_by_place\": [", kl,
+               l->kl_most, same, job->bits);
+    else
+        printf(
+            "KL to f16      %.6f    nats a token, at most %.4f; the same best token %.2f%%; %.3f bits a cached value\n",
+            kl, l->kl_most, 100 * same, job->bits);
     for (size_t i = 0; i < PLACES; i++) {
         size_t from = i == 0 ? 0 : (size_t)PLACE_FIRST_TOK << (i - 1), to = (size_t)PLACE_FIRST_TOK << i;
         if (l->count[i] == 0) continue;

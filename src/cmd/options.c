@@ -252,7 +252,8 @@ static void help_paragraph(const struct command_line *line)
             if (row->help != NULL) continue;
             int len = help_head(row, head, sizeof head);
             if (row->fallback != NULL) len += snprintf(head + len, sizeof head - (size_t)len, " (%s)", row->fallback);
-            bool wraps = column == 0 || column + 3 + (size_t)len > HELP_WIDTH; /* ", " before it, "," where the next one wraps */
+            bool wraps = column == 0 ||
+                         column + 3 + (size_t)len > HELP_WIDTH; /* ", " before it, "," where the next one wraps */
             if (wraps)
                 column = (size_t)printf("%s%s%s", column == 0 ? "" : ",\n", column == 0 ? "also: " : "      ", head);
             else column += (size_t)printf(", %s", head);

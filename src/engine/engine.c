@@ -51,8 +51,9 @@ static size_t lists_bytes(const model *m, size_t threads, const struct hearth_se
                            HEARTH_TOP_MAX * sizeof(struct token_logprob) +
                            (ceil_div(ctx, PAGE_TOK) + 1) * sizeof(uint32_t) + 4 * sizeof(void *) + 256;
     size_t each_thread = vocab * 17 + 4096 + sizeof(void *);
-    return slack + masks_bytes(m, threads, set) + asked_of(set) * each_asked + set->sequences * each_sequence + threads * each_thread +
-           set->chunk_tok * (sizeof(struct step_token) + sizeof(void *)) + m->hyper.width * sizeof(float) + 256;
+    return slack + masks_bytes(m, threads, set) + asked_of(set) * each_asked + set->sequences * each_sequence +
+           threads * each_thread + set->chunk_tok * (sizeof(struct step_token) + sizeof(void *)) +
+           m->hyper.width * sizeof(float) + 256;
 }
 
 static size_t blocks_of(const struct hearth_settings *set)

@@ -78,7 +78,8 @@ static bool counts_check(const engine *en, const struct hearth_request *r, err *
     if (r->prompt_tok > en->set.ctx_tok)
         return fail(why, ERR_LIMIT, ERR_NO_OFFSET, "prompt: %u tokens, the context holds %u (--ctx)", r->prompt_tok,
                     en->set.ctx_tok);
-    if (r->mask != 0 && !masks_has(en, r->mask, r->tenant)) return fail(why, ERR_MISSING, ERR_NO_OFFSET, "mask: no table %llu", (unsigned long long)r->mask);
+    if (r->mask != 0 && !masks_has(en, r->mask, r->tenant))
+        return fail(why, ERR_MISSING, ERR_NO_OFFSET, "mask: no table %llu", (unsigned long long)r->mask);
     return true;
 }
 

@@ -191,8 +191,8 @@ static bool ids_check(const session *s, const int32_t *ids, size_t count, err *e
     return true;
 }
 
-/* Goes back to the first `common` tokens, or to as many as the cache allows: a log tier may have to begin again from the
- * end of the last prompt. */
+/* Goes back to the first `common` tokens, or to as many as the cache allows: a log tier may have to begin again from
+ * the end of the last prompt. */
 static size_t go_back(session *s, size_t common)
 {
     size_t kept = kv_seq_rewind(&s->seq, common);
@@ -209,7 +209,8 @@ static void keep_mark(session *s)
 {
     err ignored = { 0 };
     kv_seq_rewind(&s->mark, 0);
-    if (kv_is_log(s->set.kv)) kv_seq_copy(&s->mark, &s->seq, s->seq.len_tok, &ignored); /* none is no loss but of time */
+    if (kv_is_log(s->set.kv))
+        kv_seq_copy(&s->mark, &s->seq, s->seq.len_tok, &ignored); /* none is no loss but of time */
 }
 
 bool session_prompt(session *s, const int32_t *ids, size_t count, session_tick *tick, void *arg, err *e)

@@ -48,7 +48,7 @@ struct attention_span {
     const uint64_t *skip;                        /* coded: per page, positions that are seen elsewhere; NULL: none */
     size_t first_page;                           /* absolute index of k_pages[0]: a multiple of SPAN_PAGES */
     size_t pages;                                /* 1..SPAN_PAGES */
-    size_t ahead;                                /* coded: pages in k_pages behind those: read next, fetched meanwhile */
+    size_t ahead; /* coded: pages in k_pages behind those: read next, fetched meanwhile */
     enum kv_type type;
     size_t key_dim, value_dim;
     float scale, soft_cap;                       /* soft_cap 0: none */

@@ -1,5 +1,5 @@
-/* The definition of attention over coded pages: attention.h's coded_span. Rows, spans and what they leave are as there; a
- * span is taken in groups of four pages, cut at absolute positions, each with one maximum of its own.
+/* The definition of attention over coded pages: attention.h's coded_span. Rows, spans and what they leave are as there;
+ * a span is taken in groups of four pages, cut at absolute positions, each with one maximum of its own.
  *
  *   log tiers
  *   query   m = max|q|; q16 = round(q * (32767 / m)); D = m / 32767 * (scale * log2 e)
@@ -13,7 +13,8 @@
  *   token tiers
  *   query   as above with 8127 for 32767
  *   score   s = 0; for each block b of 32 channels: s = s + (float)(sum of q14 * code) * key scale[b]; then s * D
- *   values  for each block of channels its own w, W, and w14 = round(w * (16383 / W)); result[c] = (float)isum * (W / 16383)
+ *   values  for each block of channels its own w, W, and w14 = round(w * (16383 / W)); result[c] = (float)isum * (W /
+ *           16383)
  *   both
  *   cap     where soft_cap > 0, D is without log2 e: s = (soft_cap * tanh(s / soft_cap)) * log2 e
  *   join    groups of a span in order: where M > m: a = 2^(m - M), else b = 2^(M - m); sum = sum * a + group's * b,
@@ -154,7 +155,8 @@ static int value_level(const struct state *x, const uint8_t *page, size_t c, siz
 static float value_scale(const struct state *x, const uint8_t *page, size_t c, size_t at)
 {
     if (x->kind->log)
-        return f32_of_bits(le_u32(page + x->lay.head + 4) + ((uint32_t)page[x->lay.v_scales + at] << VALUE_SCALE_SHIFT));
+        return f32_of_bits(le_u32(page + x->lay.head + 4) +
+                           ((uint32_t)page[x->lay.v_scales + at] << VALUE_SCALE_SHIFT));
     return f16_to_f32(le_u16(page + x->lay.v_scales + 2 * (c / CODED_BLOCK * PAGE_TOK + at)));
 }
 

@@ -1,6 +1,6 @@
-/* attention_coded.c over lanes: the same bits. Up to ROWS rows share every expansion of codes into levels, which live in
- * registers alone. A group of four pages goes through three stages: keys (integer dot products of all its pages), softmax
- * (one maximum), values; keys and values fetch those of the next group into the level-2 cache.
+/* attention_coded.c over lanes: the same bits. Up to ROWS rows share every expansion of codes into levels, which live
+ * in registers alone. A group of four pages goes through three stages: keys (integer dot products of all its pages),
+ * softmax (one maximum), values; keys and values fetch those of the next group into the level-2 cache.
  *
  * Included after a tier's codes_*.h, by that tier's .c file alone. */
 #ifndef HEARTH_KERNELS_ATTENTION_CODED_LANES_H
@@ -51,7 +51,8 @@ struct coded_work {
     struct expansion keys, boost, values; /* without `codes`, which every page sets */
     _Alignas(64) int16_t query[ROWS][CODED_KEYS_MAX];
     _Alignas(64) int16_t means[LOG_DIM_MAX], scales[LOG_DIM_MAX];
-    _Alignas(64) int8_t codes[2][ROWS][CODED_KEYS_MAX + 64]; /* log: of a page, and of its boosted channels; token: high, low */
+    _Alignas(64)
+        int8_t codes[2][ROWS][CODED_KEYS_MAX + 64]; /* log: of a page, and of its boosted channels; token: high, low */
     int32_t start[ROWS][CODED_KEYS_MAX / CODED_BLOCK];  /* what offsets of levels take away */
     float a[ROWS], b[ROWS];
     _Alignas(64) float p[ROWS][GROUP_TOK], value_scales[GROUP_TOK];
@@ -160,8 +161,8 @@ CODED_INLINE void log_keys(enum form form, struct coded_work *w, size_t rows, si
         ints sums[ROWS][4];
         CODED_UNROLL for (size_t r = 0; r < rows; r++)
             CODED_UNROLL for (int j = 0; j < FIELDS_AT_ONCE; j++) sums[r][j] = ints_set(w->start[r][0]);
-        dot_keys(form, &main, 0, w->lay.key_pad / 4, rows, j0, FIELDS_AT_ONCE, (const int8_t(*)[CODED_KEYS_MAX + 64])w->codes[0],
-                 sums, ahead, form == FORM_2 ? 64 : 128);
+        dot_keys(form, &main, 0, w->lay.key_pad / 4, rows, j0, FIELDS_AT_ONCE,
+                 (const int8_t(*)[CODED_KEYS_MAX + 64]) w->codes[0], sums, ahead, form == FORM_2 ? 64 : 128);
         dot_keys(FORM_2, &boost, 0, w->lay.boosts / 4, rows, j0, FIELDS_AT_ONCE,
                  (const int8_t(*)[CODED_KEYS_MAX + 64])w->codes[1], sums, ahead, 0);
         CODED_UNROLL for (size_t r = 0; r < rows; r++) {
@@ -288,8 +289,9 @@ CODED_FORM(FORM_T4, token_keys)
 CODED_FORM(FORM_T8, token_keys)
 
 #define CODED_LIST(what, form) { what##_##form##_1, what##_##form##_2, what##_##form##_3, what##_##form##_4 }
-static keys_fn *const KEYS[FORMS][ROWS] = { CODED_LIST(keys, FORM_2), CODED_LIST(keys, FORM_3), CODED_LIST(keys, FORM_4),
-                                            CODED_LIST(keys, FORM_T4), CODED_LIST(keys, FORM_T8) };
+static keys_fn *const KEYS[FORMS][ROWS] = { CODED_LIST(keys, FORM_2), CODED_LIST(keys, FORM_3),
+                                            CODED_LIST(keys, FORM_4), CODED_LIST(keys, FORM_T4),
+                                            CODED_LIST(keys, FORM_T8) };
 static values_fn *const VALUES[FORMS][ROWS] = { CODED_LIST(values, FORM_2), CODED_LIST(values, FORM_3),
                                                 CODED_LIST(values, FORM_4), CODED_LIST(values, FORM_T4),
                                                 CODED_LIST(values, FORM_T8) };

@@ -1,5 +1,5 @@
-/* Layout, packing and reading of coded pages: see coded.h. Scalar, and the only place where codes are made: so every tier
- * stores the same bytes. */
+/* Layout, packing and reading of coded pages: see coded.h. Scalar, and the only place where codes are made: so every
+ * tier stores the same bytes. */
 #include "kernels/coded.h"
 
 #include "base/checked.h"
@@ -15,8 +15,8 @@ static const struct coded_kind KINDS[KV_TYPES - KV_Q8] = {
     { "log:k4v2", 4, 2, true }, { "log:k4v3", 4, 3, true }, { "log:k4v4", 4, 4, true },
 };
 
-/* Least squared error over integers up to 64 and their unit; the steps, chosen with them, leave 0.0120, 0.0045 and 0.0012
- * of a channel's variance (uniform quantizers of 4, 5, 6 bits: 0.0115, 0.0035, 0.0010). */
+/* Least squared error over integers up to 64 and their unit; the steps, chosen with them, leave 0.0120, 0.0045 and
+ * 0.0012 of a channel's variance (uniform quantizers of 4, 5, 6 bits: 0.0115, 0.0035, 0.0010). */
 static const struct coded_levels LEVELS[3] = {
     { { -32, -10, 10, 32 }, { -19, -7, 7, 19 }, 21.5f, 1.0f / 21.5f },
     { { -59, -37, -21, -7, 7, 21, 37, 59 }, { -9, -2, 2, 9 }, 27.2f, 1.0f / 27.2f },
@@ -93,7 +93,7 @@ unsigned coded_get(unsigned bits, const uint8_t *codes, size_t n, size_t g, size
     case 4: return codes[64 * (2 * g + j / 2) + lane] >> (j % 2 * 4) & 15;
     default:
         low = codes[64 * g + lane] >> 2 * j & 3;
-        return bits == 2 ? low : low | ((uint32_t)codes[64 * n + 64 * (g / 2) + lane] >> (g % 2 * 4 + j) & 1u) << 2;
+        return bits == 2 ? low : low | ((unsigned)codes[64 * n + 64 * (g / 2) + lane] >> (g % 2 * 4 + j) & 1u) << 2;
     }
 }
 
@@ -187,7 +187,8 @@ void coded_store(enum kv_type type, const struct coded_layout *lay, const float 
     }
     for (size_t from = 0; from < key_dim; from += CODED_BLOCK) {
         size_t n = min_size(CODED_BLOCK, key_dim - from);
-        le_put_u16(page + lay->k_scales + 2 * (from / CODED_BLOCK * PAGE_TOK + at), block_codes(bits, k + from, n, codes));
+        le_put_u16(page + lay->k_scales + 2 * (from / CODED_BLOCK * PAGE_TOK + at),
+                   block_codes(bits, k + from, n, codes));
         for (size_t c = 0; c < n; c++)
             key_put(bits, page, lay->key_pad, from + c, at, stored_code(bits, codes[c], true));
     }
@@ -281,7 +282,8 @@ static struct channel channel_measure(const float *x, uint64_t apart)
     return (struct channel){ mean, n > 0.0f ? sqrtf(squares / n) : 0.0f };
 }
 
-/* The boosted channels: the `count` with the largest deviation, ties to the lower channel, listed in ascending order. */
+/* The boosted channels: the `count` with the largest deviation, ties to the lower channel, listed in ascending
+ * order. */
 static void choose_boosts(const struct channel *of, size_t dim, size_t count, uint8_t *out)
 {
     bool taken[LOG_DIM_MAX] = { false };

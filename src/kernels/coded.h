@@ -3,8 +3,8 @@
  *   token tiers  q8, q4    a position is coded when it is stored: blocks of 32 channels, one f16 scale each; q4 turned
  *   log tiers    kAvB      a page is packed once, whole, from f16; A, B in 2, 3, 4 bits a value
  *
- * Codes of n vectors (keys: a vector per 4 channels; values: per half of 64 channels and 4 positions), fields j = 0..3 of
- * 16 lanes of 4 codes. Keys: lane = position 16j + l, code i = channel 4g + i. Values, g = 16h + t: lane = channel
+ * Codes of n vectors (keys: a vector per 4 channels; values: per half of 64 channels and 4 positions), fields j = 0..3
+ * of 16 lanes of 4 codes. Keys: lane = position 16j + l, code i = channel 4g + i. Values, g = 16h + t: lane = channel
  * 64h + 16j + l, code i = position 4t + i.
  *   2 bits   byte 64g + 4l + i, bits 2j and up
  *   3 bits   the low two as above, the high one in planes behind them: byte 64 (g / 2) + 4l + i, bit 4 (g % 2) + j
@@ -20,10 +20,11 @@
  *   value    = turn back(level(code) / UNIT * f32 of bits(base + (scale << 18)))
  *   turn     signs, then the Walsh-Hadamard transform over runs of the largest power of two that divides the channels
  *
- * Levels are the Gaussian quantizer's of least squared error (Lloyd 1982) in small integers: with |level| <= 64 pairs of
- * products stay in 16 bits. Boosted channels, those with the largest variance, get two more bits by a step that adds
- * (Kitty, arXiv 2511.18643, has the idea); keys without their mean per channel (KIVI, arXiv 2402.02750) and turned values
- * (QuaRot, arXiv 2404.00456) with a scale that keeps the length of the projection. docs/arithmetic.md, section 9. */
+ * Levels are the Gaussian quantizer's of least squared error (Lloyd 1982) in small integers: with |level| <= 64 pairs
+ * of products stay in 16 bits. Boosted channels, those with the largest variance, get two more bits by a step that adds
+ * (Kitty, arXiv 2511.18643, has the idea); keys without their mean per channel (KIVI, arXiv 2402.02750) and turned
+ * values (QuaRot, arXiv 2404.00456) with a scale that keeps the length of the projection. docs/arithmetic.md, section
+ * 9. */
 #ifndef HEARTH_KERNELS_CODED_H
 #define HEARTH_KERNELS_CODED_H
 
@@ -49,8 +50,8 @@ struct coded_kind {
 /* NULL for f32 and f16. */
 const struct coded_kind *coded_kind(enum kv_type type);
 
-/* The Gaussian quantizer of 2, 3 or 4 bits: levels[code] in units of 1 / unit standard deviations, ascending; steps of the
- * boost code likewise. */
+/* The Gaussian quantizer of 2, 3 or 4 bits: levels[code] in units of 1 / unit standard deviations, ascending; steps of
+ * the boost code likewise. */
 struct coded_levels {
     int8_t levels[16], steps[4];
     float unit, unit_inverse;

@@ -31,7 +31,7 @@ struct expert_event {
     const struct choice *choices;         /* token_count x top_k, by expert */
     const struct route_tally *tallies;    /* token_count: how each was decided */
     const float *inputs;                  /* token_count x width: what the router saw */
-    const uint16_t *shortlist;            /* of the last token: who could still be chosen after the first look, before */
+    const uint16_t *shortlist; /* of the last token: who could still be chosen after the first look, before */
     size_t shortlist_count;               /* any row was read exactly; 0 where every row was */
 };
 typedef void expert_watch(void *arg, const struct expert_event *e);

@@ -297,8 +297,10 @@ bool made_write(const struct made_shape *shape, const struct made_mix *mix, uint
 
 const char *const *made_shape_names(void)
 {
-    static const char *const names[] = { "qwen3-0.6b", "qwen3-4b", "llama-3.2-1b", "llama-3.1-8b", "gemma-3-1b",
-                                         "qwen3-30b-a3b", "tiny-llama", "tiny-window", "tiny-routed", "tiny-experts", NULL };
+    static const char *const names[] = { "qwen3-0.6b",   "qwen3-4b",    "llama-3.2-1b",
+                                         "llama-3.1-8b", "gemma-3-1b",  "qwen3-30b-a3b",
+                                         "tiny-llama",   "tiny-window", "tiny-routed",
+                                         "tiny-experts", NULL };
     _Static_assert(sizeof names / sizeof *names == SHAPE_COUNT + 1, "a name for every shape");
     return names;
 }

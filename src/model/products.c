@@ -1,8 +1,9 @@
 /* The products of one stage on the team: see graph_part.h.
  *
- * All tiles of the stage's matrices, one matrix after the other, are cut into tasks of a few neighbouring tiles, and the
- * tasks into one stretch a thread. A thread takes its own stretch in order, so that it reads memory in order and what is
- * fetched ahead is its own; then it helps with the others'. A thread that the system has taken away holds nobody up.
+ * All tiles of the stage's matrices, one matrix after the other, are cut into tasks of a few neighbouring tiles, and
+ * the tasks into one stretch a thread. A thread takes its own stretch in order, so that it reads memory in order and
+ * what is fetched ahead is its own; then it helps with the others'. A thread that the system has taken away holds
+ * nobody up.
  *
  * With one token a stage lasts some 50 us, and memory rests between two of them: a thread that has nothing left to take
  * asks for the first bytes of its stretch of the next stage. */

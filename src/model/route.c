@@ -6,12 +6,12 @@
 #include <string.h>
 
 enum {
-    REST_DECISIONS = 64,   /* after one that read more than the whole router: its neighbours will not be better */
-    FOUND_MORE = 2,        /* two lists, each rounded up, cut into pieces */
-    PIECES_EACH = 2,       /* of a router, for each thread: more would begin more often, fewer leave a slow one behind */
-    TASK_BYTES = 1 << 15,  /* least of rows that one task reads, where threads share a router */
-    ALONE_BYTES = 1 << 15, /* below, one thread has read it before another has woken */
-    AHEAD_BYTES = 1 << 13, /* of rows on their way into the cache */
+    REST_DECISIONS = 64,  /* after one that read more than the whole router: its neighbours will not be better */
+    FOUND_MORE = 2,       /* two lists, each rounded up, cut into pieces */
+    PIECES_EACH = 2,      /* of a router, for each thread: more would begin more often, fewer leave a slow one behind */
+    TASK_BYTES = 1 << 15, /* least of rows that one task reads, where threads share a router */
+    ALONE_BYTES = 1 << 15,  /* below, one thread has read it before another has woken */
+    AHEAD_BYTES = 1 << 13,  /* of rows on their way into the cache */
     AT_ONCE_BYTES = 1 << 17 /* of rows of the second plane that are read beside the likely experts' own */
 };
 
@@ -150,8 +150,8 @@ static void piece_task(void *arg, size_t task, size_t thread)
 }
 
 /* Lists jump, and no processor foresees where to: the next rows are asked for while one is computed. A piece has every
- * pieces-th row of both lists, and leaves what it finds in one place: lines that two cores write in turn would cost more
- * than the rows. */
+ * pieces-th row of both lists, and leaves what it finds in one place: lines that two cores write in turn would cost
+ * more than the rows. */
 static void list_task(void *arg, size_t piece, size_t thread)
 {
     const struct reading_job *job = arg;

@@ -61,7 +61,8 @@ struct route_gate {
 };
 
 /* Chooses for the input x[width] and fills out[top_k] in order of the experts' numbers. `t` NULL does all of it on this
- * thread, in s[0]; else s is one for each thread of the team. False where a score is not finite; what is chosen then is of this model's shape and of no use. */
+ * thread, in s[0]; else s is one for each thread of the team. False where a score is not finite; what is chosen then is
+ * of this model's shape and of no use. */
 bool route_choose(const struct route_gate *r, const float *x, struct route_scratch *s, team *t, struct choice *out);
 
 #endif

@@ -48,9 +48,9 @@ void sampler_seed(sampler *s, uint64_t seed);
  * caller's, lists included, until the next call. */
 void sampler_use(sampler *s, const struct sample_settings *settings);
 
-/* Only tokens whose bit is set (bit id % 64 of word id / 64) are drawn from now on; NULL: all. Applied behind biases and
- * penalties, before everything else, so there is one definition of the draw. At least one bit below the vocabulary's
- * size is set; the words outlive the draws. */
+/* Only tokens whose bit is set (bit id % 64 of word id / 64) are drawn from now on; NULL: all. Applied behind biases
+ * and penalties, before everything else, so there is one definition of the draw. At least one bit below the
+ * vocabulary's size is set; the words outlive the draws. */
 void sampler_allow(sampler *s, const uint64_t *mask);
 
 /* The next token. `history` holds the tokens so far (prompt included), `position` is the index the new token gets.

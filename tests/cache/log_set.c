@@ -54,8 +54,8 @@ static void decode(void)
     CHECK(wrong == 0, "decode, %zu states: %zu differ", states, wrong);
 }
 
-/* Prefill: while log and rest hold 3 W or more, every second of the first 2 W; what is left in between has its first W as
- * the log set. */
+/* Prefill: while log and rest hold 3 W or more, every second of the first 2 W; what is left in between has its first W
+ * as the log set. */
 static void prefill(void)
 {
     size_t wrong = 0, states = 0;

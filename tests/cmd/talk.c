@@ -69,7 +69,8 @@ static bool spoken_prompt(struct spoken *s, const int32_t **ids, size_t *count, 
     json_text(&w, "</s>");
     json_end_object(&w);
     if (!json_done(&w, &json) || !renderer_text(&s->renderer, json, &text, e) ||
-        !arena_copy(&s->arena, text.text, &s->rendered, "text", e) || !turns_prompt(&s->turns, &s->renderer, &text, &s->arena, e))
+        !arena_copy(&s->arena, text.text, &s->rendered, "text", e) ||
+        !turns_prompt(&s->turns, &s->renderer, &text, &s->arena, e))
         return false;
     *ids = s->turns.ids;
     *count = s->turns.ids_count;

@@ -142,8 +142,11 @@ static bool same(const struct answer *got, const struct answer *want)
 
 static struct hearth_request request_of(size_t i, size_t prompt_tok)
 {
-    return (struct hearth_request){ .head.id = i + 1, .sampling = sampling_of(i, i % 3 == 0 ? 0.0f : 0.9f),
-                                    .prompt_tok = (uint32_t)prompt_tok, .max_tok = (uint32_t)made_tok(), .logprobs = 1 };
+    return (struct hearth_request){ .head.id = i + 1,
+                                    .sampling = sampling_of(i, i % 3 == 0 ? 0.0f : 0.9f),
+                                    .prompt_tok = (uint32_t)prompt_tok,
+                                    .max_tok = (uint32_t)made_tok(),
+                                    .logprobs = 1 };
 }
 
 static const struct batch_row {

@@ -1,6 +1,6 @@
-/* kernels/coded.h and coded_span: codes read back near what was stored; the definition against plain attention in f64 over
- * the values that coded_read gives; every tier against the definition, bit for bit. Pages are separate allocations of
- * exactly their size, and pages that no row sees are NULL. */
+/* kernels/coded.h and coded_span: codes read back near what was stored; the definition against plain attention in f64
+ * over the values that coded_read gives; every tier against the definition, bit for bit. Pages are separate allocations
+ * of exactly their size, and pages that no row sees are NULL. */
 #include "base/prng.h"
 #include "kernels/coded_math.h"
 #include "kernels_tiers.h"
@@ -36,7 +36,8 @@ static float random_value(uint64_t seed, uint64_t i)
 /* Keys with a mean and a spread of their own in every channel, as real ones have. */
 static float key_value(uint64_t seed, size_t pos, size_t c, size_t dim)
 {
-    float mean = random_value(seed + 7, c) * (c % 29 == 3 ? 6.0f : 1.0f), spread = expf(random_value(seed + 8, c) * 0.5f);
+    float mean = random_value(seed + 7, c) * (c % 29 == 3 ? 6.0f : 1.0f),
+          spread = expf(random_value(seed + 8, c) * 0.5f);
     return mean + spread * random_value(seed, pos * dim + c);
 }
 
@@ -130,7 +131,8 @@ static void run(const struct attention_kernels *k, size_t at_once, float out[][P
         }
 }
 
-/* The mean over the rows of the distance to plain attention over the values as read, relative to the result's length. */
+/* The mean over the rows of the distance to plain attention over the values as read, relative to the result's
+ * length. */
 static double distance(float out[][PART_MAX])
 {
     static double scores[PAGES_MAX * PAGE_TOK];

@@ -146,7 +146,8 @@ static inline ints ints_offset(ints sum, const int8_t *q, int offset)
     __m256i o = _mm256_set1_epi8((char)offset), one = _mm256_set1_epi16(1);
     __m256i a = _mm256_maddubs_epi16(o, _mm256_loadu_si256((const __m256i *)q));
     __m256i b = _mm256_maddubs_epi16(o, _mm256_loadu_si256((const __m256i *)(q + 32)));
-    return (ints){ _mm256_add_epi32(sum.a, _mm256_madd_epi16(a, one)), _mm256_add_epi32(sum.b, _mm256_madd_epi16(b, one)) };
+    return (ints){ _mm256_add_epi32(sum.a, _mm256_madd_epi16(a, one)),
+                   _mm256_add_epi32(sum.b, _mm256_madd_epi16(b, one)) };
 }
 
 static inline void shorts_split(shorts x, uint8_t *high, uint8_t *low)

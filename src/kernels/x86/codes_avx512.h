@@ -131,7 +131,8 @@ static inline void lanes_store_bytes(uint8_t *p, lanes x)
 static inline lanes lanes_scales(const uint8_t *p, uint32_t base, int shift)
 {
     __m512i code = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
-    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_slli_epi32(code, (unsigned)shift), _mm512_set1_epi32((int)base)));
+    return _mm512_castsi512_ps(
+        _mm512_add_epi32(_mm512_slli_epi32(code, (unsigned)shift), _mm512_set1_epi32((int)base)));
 }
 
 static inline lanes lanes_keep(lanes x, unsigned mask, lanes other)
