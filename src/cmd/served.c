@@ -85,6 +85,7 @@ static bool start(struct served *s, const char *word, const struct compute_optio
                                  .no_jail = jail->no_jail, .progress = show_load,
                                  .log = log_line, .arg = s };
     set.engine.mask_bytes = jail->mask_bytes;
+    set.engine.experts = jail->experts != NULL && expert_log_wanted(jail->experts, jail->stats);
     struct service_settings asks = { .asks = 1, .ctx_tok = (uint32_t)(c->ctx > 0 ? c->ctx : CTX_TOK_MAX) };
     struct kernels kernels;
     struct policy policy;
@@ -97,6 +98,10 @@ static bool start(struct served *s, const char *word, const struct compute_optio
     s->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (s->event_fd < 0) return fail(e, ERR_IO, ERR_NO_OFFSET, "eventfd: %s", strerror(errno));
     if (!service_bells(s->service, s->event_fd, e) || !await_ready(s, e)) return false;
+    if (jail->experts != NULL &&
+        !expert_log_begin(&s->experts, jail->experts, jail->stats, s->engine.layers, s->engine.experts, s->engine.top_k,
+                          0, &s->arena, e))
+        return false;
     if (policy.warn) say_missing(s, policy.require);
     return true;
 }
@@ -114,8 +119,14 @@ bool served_open(struct served *s, const char *word, const struct compute_option
     return good;
 }
 
+bool served_experts_end(struct served *s, bool summary, err *e)
+{
+    return expert_log_end(&s->experts, summary, e);
+}
+
 void served_close(struct served *s)
 {
+    expert_log_abandon(&s->experts);
     service_free(s->service);
     crew_detach(&s->rings);
     crew_stop(s->crew);
@@ -124,10 +135,25 @@ void served_close(struct served *s)
     *s = (struct served){ .event_fd = -1 };
 }
 
+/* Experts are of no one ask: whoever waits for an event of another kind never sees them. */
+static void keep_experts(struct served *s, const struct service_event *event)
+{
+    const struct hearth_experts *f = &event->experts;
+    expert_log_take(&s->experts, &(struct usage_seen){ .layer = f->layer, .count = f->count_tok,
+                                                       .positions = event->positions, .experts = event->chosen,
+                                                       .alone = f->alone, .shortlist = f->shortlist,
+                                                       .refined = f->refined, .rescored = f->rescored,
+                                                       .bytes = f->bytes });
+}
+
 bool served_next(struct served *s, int wait_ms, struct service_event *out, err *e)
 {
     for (bool ended = false;;) {
         if (service_poll(s->service, out)) {
+            if (out->kind == SERVICE_EVENT_EXPERTS) {
+                keep_experts(s, out);
+                continue;
+            }
             if (out->kind != SERVICE_EVENT_ERROR || out->id != 0) return true;
             return fail(e, out->code, ERR_NO_OFFSET, "%s: %.*s", s->path, (int)out->text.len_bytes,
                         (const char *)out->text.ptr);
