@@ -177,8 +177,8 @@ static bool role_of(const json_value *item, size_t number, enum talk_role *out, 
     view text = role != NULL && role->type == JSON_STRING ? role->text : view_of("");
     for (size_t i = 0; i < sizeof ROLES / sizeof *ROLES; i++)
         if (view_is(text, ROLES[i])) return *out = (enum talk_role)i, true;
-    return fail(e, ERR_VALUE, ERR_NO_OFFSET, "message %zu: role \"%.*s\", known are system, user, assistant, tool", number,
-                (int)min_size(text.len_bytes, 40), (const char *)text.ptr);
+    return fail(e, ERR_VALUE, ERR_NO_OFFSET, "message %zu: role \"%.*s\", known are system, user, assistant, tool",
+                number, (int)min_size(text.len_bytes, 40), (const char *)text.ptr);
 }
 
 /* One message of a file; images and other parts are refused by name. A message of calls alone may have no content. */
