@@ -130,8 +130,8 @@ static void block_k(const struct gemm *g, size_t m0, size_t m1, size_t n0, size_
         copy_a(a, g, i, rows, p0, steps);
         for (size_t j = n0; j < n1; j += GEMM_NR) {
             bool ends = j + GEMM_NR >= n1;
-            fetch_ahead(g, ends ? next : i, ends ? n0 : j + GEMM_NR, ends ? next_rows : rows, next, next_rows, p0, steps,
-                        (j - n0) / GEMM_NR, parts);
+            fetch_ahead(g, ends ? next : i, ends ? n0 : j + GEMM_NR, ends ? next_rows : rows, next, next_rows, p0,
+                        steps, (j - n0) / GEMM_NR, parts);
             const float *panel = panels + (j - n0) * GEMM_KC;
             float *c = g->c + i * g->c_stride + j;
             if (n1 - j >= GEMM_NR) tile_kernel(rows, steps, a, turned, panel, c, g->c_stride, fresh);
