@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 struct serve_options {
-    const char *config, *host, *socket, *keys;
+    const char *config, *host, *socket, *keys, *policy;
     size_t port, ollama_port, parallel;
     bool no_jail;
 };
@@ -32,6 +32,8 @@ static const struct option ROWS[] = {
       "of hearth key (~/.local/share/hearth/keys)" },
     { "--config", "FILE", OPTION_TEXT, offsetof(struct serve_options, config), 0, 0, NULL, NULL,
       "settings, docs/config.md" },
+    { "--policy", "FILE", OPTION_TEXT, offsetof(struct serve_options, policy), 0, 0, NULL, NULL,
+      "which walls must stand, which models may load" },
     { "--no-jail", NULL, OPTION_FLAG, offsetof(struct serve_options, no_jail), 0, 0, NULL, NULL,
       "without walls: nothing confines the processes then" },
 };
@@ -209,6 +211,7 @@ static void take_options(const struct serve_options *o, struct serve_settings *s
     if (o->port > 0) set->port = o->port;
     if (o->ollama_port > 0) set->ollama_port = o->ollama_port;
     if (o->parallel > 0) set->parallel = o->parallel;
+    set->policy = o->policy;
     set->no_jail = o->no_jail;
 }
 

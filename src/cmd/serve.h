@@ -20,6 +20,7 @@ struct serve_settings {
     size_t user_count;
     size_t parallel;          /* answers computed at once */
     size_t requests;          /* that may wait, a model */
+    const char *policy;       /* path of the policy; NULL: policy_load's places */
     bool no_jail;
     struct compute_options compute;
     struct server_options server; /* limits and lists; listeners and backend come later */
