@@ -28,7 +28,6 @@ enum {
     FRONT_DOOR_FILES_LEFT = 64,  /* of its descriptors, beside clients */
     PLACES_BEHIND = 4,           /* asks an engine has beside those it computes: the next prompt is there at once */
     ASKS_AT_ONCE = 2048,         /* of a service: counts and renderings beside answers */
-    MASK_BYTES = 1 << 26,        /* for tables of schemas and grammars, a model; memory as they are loaded */
     TEND_MS = 200,
     RESTARTS_MAX = 5             /* of a front door within a minute */
 };
@@ -131,17 +130,15 @@ static void name_of(const char *path, char *out, size_t out_bytes)
 static bool start_crew(struct serving *v, struct model_run *m, const char *word, err *e)
 {
     const struct serve_settings *set = v->set;
-    const struct compute_options *c = &set->compute;
+    struct crew_settings how = { .path = m->path, .no_jail = set->jail.no_jail, .log = crew_log,
+                                 .require = set->policy.warn ? 0 : set->policy.require };
     struct stat st;
-    if (!model_find(word, m->path, e)) return false;
+    if (!model_find(word, m->path, e) || !policy_allows(&set->policy, m->path, e) ||
+        !compute_settings(&set->compute, &how.engine, e))
+        return false;
     name_of(m->path, m->name, sizeof m->name);
-    struct crew_settings how = { .path = m->path, .require = JAIL_REQUIRED, .no_jail = set->no_jail, .log = crew_log };
-    how.engine = (struct hearth_settings){ .threads = (uint32_t)(c->threads > 0 ? c->threads : threads_default()),
-                                           .sequences = (uint32_t)set->parallel, .ctx_tok = (uint32_t)c->ctx,
-                                           .chunk_tok = (uint32_t)c->chunk, .memory_bytes = c->memory,
-                                           .mask_bytes = MASK_BYTES };
-    how.engine.activations_f32 = c->activations != NULL && strcmp(c->activations, "f32") == 0;
-    if (c->cpu != NULL) snprintf(how.engine.tier, sizeof how.engine.tier, "%s", c->cpu);
+    how.engine.sequences = (uint32_t)set->parallel;
+    how.engine.mask_bytes = set->jail.mask_bytes;
     if (!crew_start(&m->crew, &how, e)) {
         err_prefix(e, m->path);
         return false;
@@ -159,7 +156,7 @@ static bool start_front(struct serving *v, err *e)
     struct serving inside; /* the child works on its copy of these, in this frame */
     struct serve_settings set;
     struct jail_ring rings[JAIL_RINGS_MAX];
-    struct jail_options o = { .require = v->set->no_jail ? 0 : JAIL_REQUIRED, .rings = rings };
+    struct jail_options o = { .rings = rings };
     int fds[JAIL_FDS_MAX];
     if (v->count * CREW_CLIENT_RINGS > JAIL_RINGS_MAX)
         return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "serve: %zu models, at most %d", v->count,
@@ -169,7 +166,8 @@ static bool start_front(struct serving *v, err *e)
         o.ring_count += CREW_CLIENT_RINGS;
         v->settings[i] = v->models[i].setting;
     }
-    if (v->set->no_jail) o.skip = JAIL_ALL & ~jail_bit(JAIL_DESCRIPTORS);
+    if (v->set->jail.no_jail) o.skip = JAIL_ALL & ~jail_bit(JAIL_DESCRIPTORS);
+    else if (!v->set->policy.warn) o.require = v->set->policy.require;
     o.fds = fds;
     o.fd_count = list_descriptors(v, fds);
     number_descriptors(v, &inside, &set);
@@ -302,12 +300,13 @@ static bool start_all(struct serving *v, err *e)
     return serve_listen(set, e) && start_front(v, e);
 }
 
-bool serve_run(struct serve_settings *set, err *e)
+bool serve_run(struct serve_settings *set, arena *a, err *e)
 {
     struct serving v = { .set = set, .stop_fd = -1, .bell_fd = -1, .epoll_fd = -1, .signal_fd = -1 };
-    bool good = make_descriptors(&v, e) && start_all(&v, e);
+    bool good = policy_ask(&set->jail, a, &set->policy, e) && make_descriptors(&v, e) && start_all(&v, e);
     if (good) {
         say_places(&v);
+        policy_say_missing(&set->policy, &v.front.report);
         good = tend(&v, e);
     }
     jail_free(&v.front);

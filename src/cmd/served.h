@@ -27,6 +27,14 @@ struct jail_choice {
     uint64_t mask_bytes; /* room for tables of schemas and grammars; 0: none will be asked for */
 };
 
+/* What the owner's policy says to a start: which walls, whether --no-jail. Without a file that is the user's own choice,
+ * and its price is said. Models are asked for one by one (policy_allows). Lists from `a`. Errors: policy_load's and
+ * ERR_UNSUPPORTED. */
+bool policy_ask(const struct jail_choice *jail, arena *a, struct policy *p, err *e);
+
+/* Says which walls are missing, where the policy asks for them and a missing one is to be told only. */
+void policy_say_missing(const struct policy *p, const struct jail_report *r);
+
 /* Finds, packs or maps, starts, and waits until both workers have told their facts. `source` takes the place of the
  * model's template; empty: that. All zeros is closed. Errors: one line. */
 bool served_open(struct served *s, const char *word, const struct compute_options *c, const struct jail_choice *jail,
