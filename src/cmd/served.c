@@ -76,8 +76,8 @@ static bool start(struct served *s, const char *word, const struct compute_optio
     if (!compute_settings(c, &set.engine, e)) return false;
     set.engine.sequences = 1;
     set.engine.mask_bytes = jail->mask_bytes;
-    if (!model_find(word, s->path, e) || !kernels_bind(&kernels, c->cpu, e) || !policy_ask(jail, &s->arena, &policy, e) ||
-        !policy_allows(&policy, s->path, e))
+    if (!model_find(word, s->path, e) || !kernels_bind(&kernels, c->cpu, e) ||
+        !policy_ask(jail, &s->arena, &policy, e) || !policy_allows(&policy, s->path, e))
         return false;
     set.require = policy.warn ? 0 : policy.require;
     if (!crew_start(&s->crew, &set, e) || !crew_attach(s->crew, &s->rings, e) ||

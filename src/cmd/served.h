@@ -27,9 +27,9 @@ struct jail_choice {
     uint64_t mask_bytes; /* room for tables of schemas and grammars; 0: none will be asked for */
 };
 
-/* What the owner's policy says to a start: which walls, whether --no-jail. Without a file that is the user's own choice,
- * and its price is said. Models are asked for one by one (policy_allows). Lists from `a`. Errors: policy_load's and
- * ERR_UNSUPPORTED. */
+/* What the owner's policy says to a start: which walls, whether --no-jail. Without a file that is the user's own
+ * choice, and its price is said. Models are asked for one by one (policy_allows). Lists from `a`. Errors:
+ * policy_load's and ERR_UNSUPPORTED. */
 bool policy_ask(const struct jail_choice *jail, arena *a, struct policy *p, err *e);
 
 /* Says which walls are missing, where the policy asks for them and a missing one is to be told only. */
