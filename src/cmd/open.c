@@ -44,6 +44,18 @@ size_t threads_default(void)
     return count < 1 ? 1 : min_size((size_t)count, THREADS_MAX);
 }
 
+bool compute_settings(const struct compute_options *c, struct hearth_settings *out, err *e)
+{
+    if (kv_method_named(c->kv) < KV_METHODS)
+        return fail(e, ERR_UNSUPPORTED, ERR_NO_OFFSET, "--kv %s: a measuring tier, for eval alone", c->kv);
+    *out = (struct hearth_settings){ .threads = (uint32_t)(c->threads > 0 ? c->threads : threads_default()),
+                                     .ctx_tok = (uint32_t)c->ctx, .chunk_tok = (uint32_t)c->chunk,
+                                     .memory_bytes = c->memory, .kv = (uint32_t)kv_type_named(c->kv),
+                                     .activations_f32 = strcmp(c->activations, "f32") == 0 };
+    if (c->cpu != NULL) snprintf(out->tier, sizeof out->tier, "%s", c->cpu);
+    return true;
+}
+
 static bool cpu_number(const char **at, size_t *out)
 {
     const char *begin = *at;
