@@ -100,12 +100,15 @@ static void ring(team *t)
     if (atomic_load(&t->sleepers) > 0) futex_wake(&t->bell, (int)t->threads);
 }
 
-static bool pin(pthread_t handle, int cpu, err *e)
+/* NULL: the caller, whose number in a new process namespace the C library may not know. */
+static bool pin(const pthread_t *handle, int cpu, err *e)
 {
     cpu_set_t set;
     CPU_ZERO(&set);
     if (cpu >= 0 && cpu < CPU_SETSIZE) CPU_SET((size_t)cpu, &set);
-    if (pthread_setaffinity_np(handle, sizeof set, &set) != 0) /* an empty set is refused too */
+    int status = handle == NULL ? sched_setaffinity(0, sizeof set, &set)
+                                : pthread_setaffinity_np(*handle, sizeof set, &set);
+    if (status != 0) /* an empty set is refused too */
         return fail(e, ERR_IO, ERR_NO_OFFSET, "cpus: processor %d is not there or not ours", cpu);
     return true;
 }
@@ -121,7 +124,7 @@ bool team_new(team **out, size_t threads, const int *cpus, size_t cpu_count, err
     for (size_t i = 0; i < bytes; i++) ((unsigned char *)t)[i] = 0;
     t->threads = threads;
     atomic_store(&t->open, (uint64_t)1 << 32);
-    if (cpu_count > 0 && !pin(pthread_self(), cpus[0], e)) goto undo;
+    if (cpu_count > 0 && !pin(NULL, cpus[0], e)) goto undo;
     for (size_t i = 1; i < threads; i++) {
         t->members[i] = (struct member){ .team = t, .thread = i };
         if (pthread_create(&t->members[i].handle, NULL, member_main, &t->members[i]) != 0) {
@@ -129,7 +132,7 @@ bool team_new(team **out, size_t threads, const int *cpus, size_t cpu_count, err
             goto undo;
         }
         t->started = i;
-        if (cpu_count > 0 && !pin(t->members[i].handle, cpus[i % cpu_count], e)) goto undo;
+        if (cpu_count > 0 && !pin(&t->members[i].handle, cpus[i % cpu_count], e)) goto undo;
     }
     *out = t;
     return true;

@@ -131,17 +131,13 @@ static void name_of(const char *path, char *out, size_t out_bytes)
 static bool start_crew(struct serving *v, struct model_run *m, const char *word, err *e)
 {
     const struct serve_settings *set = v->set;
-    const struct compute_options *c = &set->compute;
     struct stat st;
     if (!model_find(word, m->path, e)) return false;
     name_of(m->path, m->name, sizeof m->name);
     struct crew_settings how = { .path = m->path, .require = JAIL_REQUIRED, .no_jail = set->no_jail, .log = crew_log };
-    how.engine = (struct hearth_settings){ .threads = (uint32_t)(c->threads > 0 ? c->threads : threads_default()),
-                                           .sequences = (uint32_t)set->parallel, .ctx_tok = (uint32_t)c->ctx,
-                                           .chunk_tok = (uint32_t)c->chunk, .memory_bytes = c->memory,
-                                           .mask_bytes = MASK_BYTES };
-    how.engine.activations_f32 = c->activations != NULL && strcmp(c->activations, "f32") == 0;
-    if (c->cpu != NULL) snprintf(how.engine.tier, sizeof how.engine.tier, "%s", c->cpu);
+    if (!compute_settings(&set->compute, &how.engine, &how.cpus, e)) return false;
+    how.engine.sequences = (uint32_t)set->parallel;
+    how.engine.mask_bytes = MASK_BYTES;
     if (!crew_start(&m->crew, &how, e)) {
         err_prefix(e, m->path);
         return false;
