@@ -97,12 +97,15 @@ static void await_members(team *t)
     for (uint32_t awake; (awake = atomic_load(&t->awake)) < t->threads - 1;) futex_wait(&t->awake, awake);
 }
 
-static bool pin(pthread_t handle, int cpu, err *e)
+/* NULL: the caller, whose number in a new process namespace the C library may not know. */
+static bool pin(const pthread_t *handle, int cpu, err *e)
 {
     cpu_set_t set;
     CPU_ZERO(&set);
     if (cpu >= 0 && cpu < CPU_SETSIZE) CPU_SET((size_t)cpu, &set);
-    if (pthread_setaffinity_np(handle, sizeof set, &set) != 0) /* an empty set is refused too */
+    int status = handle == NULL ? sched_setaffinity(0, sizeof set, &set)
+                                : pthread_setaffinity_np(*handle, sizeof set, &set);
+    if (status != 0) /* an empty set is refused too */
         return fail(e, ERR_IO, ERR_NO_OFFSET, "cpus: processor %d is not there or not ours", cpu);
     return true;
 }
@@ -118,7 +121,7 @@ bool team_new(team **out, size_t threads, const int *cpus, size_t cpu_count, err
     for (size_t i = 0; i < bytes; i++) ((unsigned char *)t)[i] = 0;
     t->threads = threads;
     atomic_store(&t->open, (uint64_t)1 << 32);
-    if (cpu_count > 0 && !pin(pthread_self(), cpus[0], e)) goto undo;
+    if (cpu_count > 0 && !pin(NULL, cpus[0], e)) goto undo;
     for (size_t i = 1; i < threads; i++) {
         t->members[i] = (struct member){ .team = t, .thread = i };
         if (pthread_create(&t->members[i].handle, NULL, member_main, &t->members[i]) != 0) {
@@ -126,7 +129,7 @@ bool team_new(team **out, size_t threads, const int *cpus, size_t cpu_count, err
             goto undo;
         }
         t->started = i;
-        if (cpu_count > 0 && !pin(t->members[i].handle, cpus[i % cpu_count], e)) goto undo;
+        if (cpu_count > 0 && !pin(&t->members[i].handle, cpus[i % cpu_count], e)) goto undo;
     }
     await_members(t);
     *out = t;

@@ -143,7 +143,7 @@ static bool start_crew(struct serving *v, struct model_run *m, const char *word,
                                  .require = rules_require(&v->policy, set->jail.no_jail) };
     struct stat st;
     if (!model_find(word, m->path, e) || !policy_allows(&v->policy, m->path, e) ||
-        !compute_settings(&set->compute, &how.engine, e))
+        !compute_settings(&set->compute, &how.engine, &how.cpus, e))
         return false;
     name_of(m->path, m->name, sizeof m->name);
     how.engine.sequences = (uint32_t)set->parallel;

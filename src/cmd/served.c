@@ -53,7 +53,7 @@ static bool start(struct served *s, const char *word, const struct compute_optio
     struct service_settings asks = { .asks = 1, .ctx_tok = (uint32_t)(c->ctx > 0 ? c->ctx : CTX_TOK_MAX) };
     struct kernels kernels;
     struct policy policy;
-    if (!compute_settings(c, &set.engine, e)) return false;
+    if (!compute_settings(c, &set.engine, &set.cpus, e)) return false;
     set.engine.sequences = 1;
     set.engine.mask_bytes = jail->mask_bytes;
     if (!model_find(word, s->path, e) || !kernels_bind(&kernels, c->cpu, e) ||
