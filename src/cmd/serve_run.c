@@ -31,7 +31,6 @@ enum {
     FRONT_DOOR_FILES_LEFT = 64,  /* of its descriptors, beside clients */
     PLACES_BEHIND = 4,           /* asks an engine has beside those it computes: the next prompt is there at once */
     ASKS_AT_ONCE = 2048,         /* of a service: counts and renderings beside answers */
-    MASK_BYTES = 1 << 26,        /* for tables of schemas and grammars, a model; memory as they are loaded */
     TEND_MS = 200,
     SHORT_LIVES_MAX = 5          /* of front doors, one after the other, before the server gives up */
 };
@@ -140,18 +139,15 @@ static void name_of(const char *path, char *out, size_t out_bytes)
 static bool start_crew(struct serving *v, struct model_run *m, const char *word, err *e)
 {
     const struct serve_settings *set = v->set;
-    const struct compute_options *c = &set->compute;
+    struct crew_settings how = { .path = m->path, .no_jail = set->jail.no_jail, .log = crew_log,
+                                 .require = rules_require(&v->policy, set->jail.no_jail) };
     struct stat st;
-    if (!model_find(word, m->path, e) || !policy_allows(&v->policy, m->path, e)) return false;
+    if (!model_find(word, m->path, e) || !policy_allows(&v->policy, m->path, e) ||
+        !compute_settings(&set->compute, &how.engine, &how.cpus, e))
+        return false;
     name_of(m->path, m->name, sizeof m->name);
-    struct crew_settings how = { .path = m->path, .require = rules_require(&v->policy, set->no_jail),
-                                 .no_jail = set->no_jail, .log = crew_log };
-    how.engine = (struct hearth_settings){ .threads = (uint32_t)(c->threads > 0 ? c->threads : threads_default()),
-                                           .sequences = (uint32_t)set->parallel, .ctx_tok = (uint32_t)c->ctx,
-                                           .chunk_tok = (uint32_t)c->chunk, .memory_bytes = c->memory,
-                                           .mask_bytes = MASK_BYTES };
-    how.engine.activations_f32 = c->activations != NULL && strcmp(c->activations, "f32") == 0;
-    if (c->cpu != NULL) snprintf(how.engine.tier, sizeof how.engine.tier, "%s", c->cpu);
+    how.engine.sequences = (uint32_t)set->parallel;
+    how.engine.mask_bytes = set->jail.mask_bytes;
     if (!crew_start(&m->crew, &how, e)) {
         err_prefix(e, m->path);
         return false;
@@ -169,7 +165,7 @@ static bool start_front(struct serving *v, err *e)
     struct serving inside; /* the child works on its copy of these, in this frame */
     struct serve_settings set;
     struct jail_ring rings[JAIL_RINGS_MAX];
-    struct jail_options o = { .require = rules_require(&v->policy, v->set->no_jail), .rings = rings };
+    struct jail_options o = { .require = rules_require(&v->policy, v->set->jail.no_jail), .rings = rings };
     int fds[JAIL_FDS_MAX];
     if (v->count * CREW_CLIENT_RINGS > JAIL_RINGS_MAX)
         return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "serve: %zu models, at most %d", v->count,
@@ -179,7 +175,7 @@ static bool start_front(struct serving *v, err *e)
         o.ring_count += CREW_CLIENT_RINGS;
         v->settings[i] = v->models[i].setting;
     }
-    if (v->set->no_jail) o.skip = JAIL_ALL & ~jail_bit(JAIL_DESCRIPTORS);
+    if (v->set->jail.no_jail) o.skip = JAIL_ALL & ~jail_bit(JAIL_DESCRIPTORS);
     o.fds = fds;
     o.fd_count = list_descriptors(v, fds);
     number_descriptors(v, &inside, &set);
@@ -237,7 +233,7 @@ static void read_policy_again(struct serving *v)
     arena room = { 0 };
     err e = { 0 };
     if (!arena_new(&room, POLICY_ARENA_BYTES, &e) ||
-        !rules_load(v->set->policy, v->set->no_jail, &room, &now, &e)) {
+        !rules_load(v->set->jail.policy, v->set->jail.no_jail, &room, &now, &e)) {
         say("%s; the policy stays as it was", e.text);
         arena_free(&room);
         return;
@@ -247,7 +243,7 @@ static void read_policy_again(struct serving *v)
     v->policy = now;
     say("policy: %s read again", now.path != NULL ? now.path : "none, the defaults");
     for (size_t i = 0; i < v->count; i++) {
-        crew_require(v->models[i].crew, rules_require(&v->policy, v->set->no_jail));
+        crew_require(v->models[i].crew, rules_require(&v->policy, v->set->jail.no_jail));
         if (!v->stopping && !policy_allows(&v->policy, v->models[i].path, &e)) {
             say("%s", e.text);
             begin_stop(v);
@@ -330,8 +326,8 @@ static bool start_all(struct serving *v, err *e)
     v->settings = calloc(v->count, sizeof *v->settings);
     if (v->models == NULL || v->settings == NULL) return fail(e, ERR_MEMORY, ERR_NO_OFFSET, "serve: no memory");
     if (!arena_new(&v->policy_room, POLICY_ARENA_BYTES, e) ||
-        !rules_load(set->policy, set->no_jail, &v->policy_room, &v->policy, e) ||
-        !rules_prove(&v->policy, set->no_jail, e))
+        !rules_load(set->jail.policy, set->jail.no_jail, &v->policy_room, &v->policy, e) ||
+        !rules_prove(&v->policy, set->jail.no_jail, e))
         return false;
     for (size_t i = 0; i < v->count; i++)
         if (!start_crew(v, &v->models[i], set->models[i], e)) return false;

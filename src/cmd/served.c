@@ -22,16 +22,6 @@ static void log_line(void *arg, const char *line)
     say("%s", line);
 }
 
-static struct hearth_settings settings_of(const struct compute_options *c)
-{
-    struct hearth_settings set = { .threads = (uint32_t)(c->threads > 0 ? c->threads : threads_default()),
-                                   .sequences = 1, .ctx_tok = (uint32_t)c->ctx, .chunk_tok = (uint32_t)c->chunk,
-                                   .memory_bytes = c->memory, .kv = (uint32_t)kv_type_named(c->kv),
-                                   .activations_f32 = strcmp(c->activations, "f32") == 0 };
-    if (c->cpu != NULL) snprintf(set.tier, sizeof set.tier, "%s", c->cpu);
-    return set;
-}
-
 /* Where memory or the model cut the context that was wished for. */
 static void say_context(const struct served *s, const struct compute_options *c)
 {
@@ -58,13 +48,14 @@ static bool await_ready(struct served *s, err *e)
 static bool start(struct served *s, const char *word, const struct compute_options *c, const struct jail_choice *jail,
                   view source, err *e)
 {
-    struct crew_settings set = { .path = s->path, .engine = settings_of(c), .template_source = source,
-                                 .no_jail = jail->no_jail, .progress = show_load,
-                                 .log = log_line, .arg = s };
-    set.engine.mask_bytes = jail->mask_bytes;
+    struct crew_settings set = { .path = s->path, .template_source = source, .no_jail = jail->no_jail,
+                                 .progress = show_load, .log = log_line, .arg = s };
     struct service_settings asks = { .asks = 1, .ctx_tok = (uint32_t)(c->ctx > 0 ? c->ctx : CTX_TOK_MAX) };
     struct kernels kernels;
     struct policy policy;
+    if (!compute_settings(c, &set.engine, &set.cpus, e)) return false;
+    set.engine.sequences = 1;
+    set.engine.mask_bytes = jail->mask_bytes;
     if (!model_find(word, s->path, e) || !kernels_bind(&kernels, c->cpu, e) ||
         !rules_load(jail->policy, jail->no_jail, &s->arena, &policy, e) || !policy_allows(&policy, s->path, e) ||
         !rules_prove(&policy, jail->no_jail, e))
@@ -83,8 +74,6 @@ static bool start(struct served *s, const char *word, const struct compute_optio
 bool served_open(struct served *s, const char *word, const struct compute_options *c, const struct jail_choice *jail,
                  view source, err *e)
 {
-    if (kv_method_named(c->kv) < KV_METHODS)
-        return fail(e, ERR_UNSUPPORTED, ERR_NO_OFFSET, "--kv %s: a measuring tier, for eval alone", c->kv);
     *s = (struct served){ .event_fd = -1, .progress.what = "loading" };
     bool good = arena_new(&s->arena, COMMAND_ARENA_BYTES, e) && start(s, word, c, jail, source, e);
     progress_end(&s->progress);

@@ -157,7 +157,7 @@ static bool start(crew *c, err *e)
     if (c->set.engine.memory_bytes == 0 && left > 0)
         c->set.engine.memory_bytes = c->image_bytes + (left - left / 16);
     uint32_t ctx = c->set.engine.ctx_tok != 0 ? c->set.engine.ctx_tok : CTX_KEPT_TOK;
-    c->engine_job = (struct engine_worker){ .set = c->set.engine, .image_bytes = c->image_bytes,
+    c->engine_job = (struct engine_worker){ .set = c->set.engine, .cpus = c->set.cpus, .image_bytes = c->image_bytes,
                                             .ends = { &c->rings.to[SERVICE_ENGINE], &c->rings.from[SERVICE_ENGINE] },
                                             .populate = c->in_memory, .room_bytes = room_bytes(&c->set.engine) };
     c->text_job = (struct text_job){ .ends = { &c->rings.to[SERVICE_TEXT], &c->rings.from[SERVICE_TEXT] },

@@ -3,6 +3,7 @@
 #ifndef HEARTH_ORCHESTRATOR_CREW_H
 #define HEARTH_ORCHESTRATOR_CREW_H
 
+#include "base/team.h"
 #include "jail/jail.h"
 #include "orchestrator/service.h"
 
@@ -16,6 +17,7 @@ struct crew_engine {
 struct crew_settings {
     const char *path;              /* a model file, or an image that `hearth pack` wrote */
     struct hearth_settings engine;
+    struct team_cpus cpus;         /* of the engine's threads */
     view template_source;          /* takes the place of the model's own template; empty: that. Outlives the crew */
     uint32_t require;              /* walls without which nothing starts: JAIL_REQUIRED, or policy's */
     bool no_jail;                  /* none but closed descriptors: --no-jail */

@@ -23,6 +23,11 @@ runs() {
         same "same text with $setting" "$(say run "$model" "Once upon a time" --seed 5 -n 40 $setting)" "$(say run "$model" "Once upon a time" --seed 5 -n 40)"
     done
     [ "$(say run "$model" "Once" --seed 5 -n 40)" != "$(say run "$model" "Once" --seed 6 -n 40)" ] && pass || fail "another seed gave the same text"
+    for cpus in 1023 0,1023; do # the first thread, and another
+        out=$(say run "$model" "Once" -n 1 --cpus $cpus)
+        same "--cpus $cpus is not ignored: exit" $? 1
+        grep -q 'processor 1023 is not there' "$tmp/err" && pass || fail "--cpus $cpus: $(cat "$tmp/err")"
+    done
     same "a stop text is left out" "$(say run "$model" "Once upon a time" --temp 0 -n 50 --stop Lily)" ", there was a little girl named "
     same "across tokens" "$(say run "$model" "Once upon a time" --temp 0 -n 50 --stop "irl nam")" ", there was a little g"
 
