@@ -163,6 +163,12 @@ void graph_watch(graph *g, expert_watch *watch, void *arg)
     g->watch_arg = arg;
 }
 
+void graph_watch_inputs(graph *g, input_watch *watch, void *arg)
+{
+    g->input_watch = watch;
+    g->input_watch_arg = arg;
+}
+
 void graph_free(graph *g)
 {
     if (g == NULL) return;
