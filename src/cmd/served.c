@@ -3,6 +3,7 @@
 
 #include "base/checked.h"
 #include "base/limits.h"
+#include "cmd/rules.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -44,30 +45,6 @@ static bool await_ready(struct served *s, err *e)
     return true;
 }
 
-/* Walls that policy asks for and a kernel lacks, where that is to be told only. */
-static void say_missing(const struct served *s, uint32_t wanted)
-{
-    const struct jail_report *r = crew_report(s->crew, SERVICE_ENGINE);
-    char line[JAIL_TEXT_BYTES * 2];
-    for (enum jail_wall w = 0; w < JAIL_WALLS; w++) {
-        if (!(wanted & jail_bit(w)) || (r->up | r->waived) & jail_bit(w)) continue;
-        jail_explain(r, w, line, sizeof line);
-        say("%s", line);
-    }
-}
-
-/* What the owner's policy says to this start. Without a file --no-jail is the user's own choice. */
-static bool ask_policy(struct served *s, const struct jail_choice *jail, struct policy *p, err *e)
-{
-    if (!policy_load(jail->policy, &s->arena, p, e)) return false;
-    if (jail->no_jail && p->path != NULL)
-        return fail(e, ERR_UNSUPPORTED, ERR_NO_OFFSET, "--no-jail: policy %s does not allow it", p->path);
-    if (jail->no_jail)
-        say("--no-jail: the model file is read and computed without walls; what it could make this program do, it "
-            "could do to your files");
-    return policy_allows(p, s->path, e);
-}
-
 static bool start(struct served *s, const char *word, const struct compute_options *c, const struct jail_choice *jail,
                   view source, err *e)
 {
@@ -76,19 +53,21 @@ static bool start(struct served *s, const char *word, const struct compute_optio
     struct service_settings asks = { .asks = 1, .ctx_tok = (uint32_t)(c->ctx > 0 ? c->ctx : CTX_TOK_MAX) };
     struct kernels kernels;
     struct policy policy;
-    if (!compute_settings(c, &set.engine, &set.cpus, e) || !model_find(word, s->path, e) ||
-        !kernels_bind(&kernels, c->cpu, e) || !ask_policy(s, jail, &policy, e))
-        return false;
+    if (!compute_settings(c, &set.engine, &set.cpus, e)) return false;
     set.engine.sequences = 1;
     set.engine.mask_bytes = jail->mask_bytes;
-    set.require = policy.warn ? 0 : policy.require;
+    if (!model_find(word, s->path, e) || !kernels_bind(&kernels, c->cpu, e) ||
+        !rules_load(jail->policy, jail->no_jail, &s->arena, &policy, e) || !policy_allows(&policy, s->path, e) ||
+        !rules_prove(&policy, jail->no_jail, e))
+        return false;
+    set.require = rules_require(&policy, jail->no_jail);
     if (!crew_start(&s->crew, &set, e) || !crew_attach(s->crew, &s->rings, e) ||
         !service_new(&s->service, &s->rings, &asks, e))
         return false;
     s->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (s->event_fd < 0) return fail(e, ERR_IO, ERR_NO_OFFSET, "eventfd: %s", strerror(errno));
     if (!service_bells(s->service, s->event_fd, e) || !await_ready(s, e)) return false;
-    if (policy.warn) say_missing(s, policy.require);
+    rules_say_missing(&policy, crew_report(s->crew, SERVICE_ENGINE));
     return true;
 }
 

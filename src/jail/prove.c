@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -175,6 +176,14 @@ bool prove_scene_new(struct prove_scene **out, err *e)
     return false;
 }
 
+/* So that ps does not show a canary as what it stands for. */
+static bool canary_name(void *arg, err *e)
+{
+    (void)arg, (void)e;
+    prctl(PR_SET_NAME, "hearth-canary", 0, 0, 0);
+    return true;
+}
+
 static void canary_run(void *arg)
 {
     const struct canary *c = arg;
@@ -236,7 +245,7 @@ static bool launch(struct flight *f, const struct canary *c, err *e)
     if (f->started - f->landed == IN_FLIGHT && !land(f, e)) return false;
     size_t at = f->started % IN_FLIGHT;
     f->canary[at] = *c;
-    struct jail_job job = { .run = canary_run, .arg = &f->canary[at] };
+    struct jail_job job = { .prepare = canary_name, .run = canary_run, .arg = &f->canary[at] };
     if (!jail_spawn(c->profile, f->options, &job, &f->process[at], e)) return false;
     f->started++;
     f->out->report = f->process[at].report;

@@ -77,7 +77,7 @@ static bool open_image(crew *c, err *e)
     struct pack_settings set = { .require = c->set.no_jail ? 0 : c->set.require,
                                  .skip = c->set.no_jail ? JAIL_ALL & ~jail_bit(JAIL_DESCRIPTORS) : jail_unfit(),
                                  .threads = max_size(1, c->set.engine.threads), .progress = c->set.progress,
-                                 .arg = c->set.arg };
+                                 .log = c->set.log, .arg = c->set.arg };
     c->in_memory = true;
     return pack_model(c->path, &set, &c->image_fd, &c->image_bytes, e);
 }
@@ -287,6 +287,11 @@ bool crew_tend(crew *c, err *e)
     for (int peer = 0; peer < SERVICE_PEERS; peer++)
         if (!tend_one(c, (enum service_peer)peer, e)) return false;
     return true;
+}
+
+void crew_require(crew *c, uint32_t walls)
+{
+    c->set.require = walls;
 }
 
 void crew_watch(const crew *c, int fds[static SERVICE_PEERS])

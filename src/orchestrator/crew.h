@@ -50,6 +50,9 @@ bool crew_client_gone(crew *c, err *e);
  * told. False where one can not be started, or ended three times, each soon after its start: `e` has why. */
 bool crew_tend(crew *c, err *e);
 
+/* Other walls are required from the next start of a worker on. */
+void crew_require(crew *c, uint32_t walls);
+
 /* Descriptors that become readable when a worker ends, for poll; they change with crew_tend. */
 void crew_watch(const crew *c, int fds[static SERVICE_PEERS]);
 
