@@ -78,6 +78,9 @@ $(out)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(Q)echo "cc   $@"; $(CC) $(CFLAGS_ALL) $(call isa_flags,$<) $(call fuzz_flags,$<) -MMD -MP -c -o $@ $<
 
+# Counts what takes memory: see the test.
+$(out)/tests/engine/memory: LINK_ALL += $(addprefix -Wl$(comma)--wrap=,malloc calloc realloc aligned_alloc free mmap)
+
 $(tests) $(helpers): $(out)/tests/%: $(out)/tests/%.o $(out)/libhearth.a
 	$(Q)echo "link $@"; $(CC) $(LINK_ALL) -o $@ $^ $(libs)
 

@@ -48,16 +48,19 @@ static size_t stretch_begin(size_t tasks, size_t threads, size_t thread)
     return tasks * thread / threads;
 }
 
+static enum activation_form form_of(const graph *g, const matrix *w)
+{
+    return g->set.activations_f32 ? ACTIVATION_F32 : weight_kind(w->type)->activations;
+}
+
 static void one_task(const struct products_job *job, size_t task)
 {
     size_t i = 0;
     while (task >= job->first_task[i + 1]) i++;
     const matrix *w = job->list.w[i];
-    enum activation_form form =
-        job->g->set.activations_f32 ? ACTIVATION_F32 : weight_kind(w->type)->activations;
     size_t begin = (task - job->first_task[i]) * job->task_tiles;
     size_t end = min_size(begin + job->task_tiles, tile_count(w->rows));
-    matmul(job->g->k, w, &job->input[form], job->out[i], w->rows, begin, end);
+    matmul(job->g->k, w, &job->input[form_of(job->g, w)], job->out[i], w->rows, begin, end);
 }
 
 static void ask(const uint8_t *at, size_t bytes)
@@ -98,6 +101,14 @@ static void stretch_task(void *arg, size_t slot, size_t thread)
     if (job->g->token_count <= FEW_TOKENS) ask_soon(job->g, job->threads, thread);
 }
 
+void graph_tell_inputs(const graph *g, const activations *input, const matrix *w, size_t index, size_t first,
+                       size_t count)
+{
+    if (g->input_watch == NULL) return;
+    struct input_event event = { w->tiles, index, activations_slice(&input[form_of(g, w)], first, count) };
+    g->input_watch(g->input_watch_arg, &event);
+}
+
 void graph_products(graph *g, const activations *input, const matrix *const *w, float *const *out, size_t count)
 {
     struct products_job job = { .g = g, .input = input, .list = { .count = count }, .threads = team_threads(g->team) };
@@ -105,6 +116,7 @@ void graph_products(graph *g, const activations *input, const matrix *const *w, 
     for (size_t i = 0; i < count; i++) {
         job.list.w[i] = w[i];
         job.out[i] = out[i];
+        graph_tell_inputs(g, input, w[i], 0, 0, input[form_of(g, w[i])].tokens);
     }
     job.task_tiles = cut(&job.list, job.threads, g->token_count, job.first_task);
     for (size_t i = 0; i < job.threads; i++) {
