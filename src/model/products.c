@@ -15,6 +15,7 @@
 
 enum {
     TASK_BYTES = 16 * 1024,   /* of weights, least, with few tokens: what a shared counter costs disappears in it */
+    WIDER_BYTES = 32 * 1024,  /* with 3 to 8: each call of a product has more to begin and to end */
     STRETCH_TASKS = 8,        /* of each thread, with many tokens */
     SOON_BYTES = 24 * 1024,   /* asked for before the next stage */
     FEW_TOKENS = 8            /* memory is the limit */
@@ -35,7 +36,8 @@ static size_t cut(const struct product_list *l, size_t threads, size_t tokens, s
     size_t tiles = 0;
     for (size_t i = 0; i < l->count; i++) tiles += tile_count(l->w[i]->rows);
     size_t share = min_size(tiles / (threads * STRETCH_TASKS), 64);
-    if (tokens <= FEW_TOKENS) share = min_size(share, ceil_div(TASK_BYTES, l->w[0]->tile_bytes));
+    size_t task_bytes = tokens > 2 ? WIDER_BYTES : TASK_BYTES;
+    if (tokens <= FEW_TOKENS) share = min_size(share, ceil_div(task_bytes, l->w[0]->tile_bytes));
     share = max_size(share & ~(size_t)1, 2); /* kernels take tiles by two */
     first_task[0] = 0;
     for (size_t i = 0; i < l->count; i++)
