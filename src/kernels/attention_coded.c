@@ -174,7 +174,7 @@ static void group_values(const struct state *x, const struct group *g, size_t be
                                 : most / (float)TOKEN_WEIGHT_MOST;
     factor = (most < LEAST_SCALE ? 0.0f : factor) * b;
     for (size_t c = begin; c < end; c++) {
-        uint32_t sum = 0; /* modulo 2^32: where a scale is infinite the weights are no numbers, and all tiers wrap alike */
+        uint32_t sum = 0; /* modulo 2^32: where a scale is infinite weights are no numbers, and all tiers wrap alike */
         for (size_t i = 0; i < g->pages * PAGE_TOK; i++)
             if (is_seen(g, i))
                 sum += (uint32_t)round_even(w[i] * inverse) *
