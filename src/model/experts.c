@@ -225,6 +225,11 @@ static void expert_products(graph *g, struct expert_products_job job)
     bool few = g->token_count <= EXPERTS_FEW_TOK;
     size_t threads = team_threads(g->team), active = g->experts.active_count;
     job.g = g;
+    for (size_t i = 0; g->input_watch != NULL && i < job.count; i++)
+        for (size_t n = 0; n < active; n++) {
+            size_t expert = g->experts.active[n], first = g->experts.first_pair[expert];
+            graph_tell_inputs(g, job.input, &job.w[i]->first, expert, first, g->experts.first_pair[expert + 1] - first);
+        }
     job.tiles = few ? EXPERT_TILES_FEW : EXPERT_TILES;
     job.pieces = ceil_div(tile_count(job.w[0]->first.rows), job.tiles);
     size_t tasks = active * job.count * job.pieces;

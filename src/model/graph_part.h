@@ -95,6 +95,8 @@ struct graph {
     size_t token_count;
     expert_watch *watch;         /* NULL: nobody */
     void *watch_arg;
+    input_watch *input_watch;    /* the same */
+    void *input_watch_arg;
     _Atomic size_t bad_token;    /* lowest token of the step with a value that is not finite, or SIZE_MAX */
 };
 
@@ -128,6 +130,10 @@ void graph_products(graph *g, const activations *input, const matrix *const *w, 
 /* Asks for the begin of what thread `thread` reads first of g->soon; for the begin of `bytes` at an address. */
 void graph_ask_soon(const graph *g, size_t thread);
 void graph_ask(const uint8_t *at, size_t bytes);
+
+/* Tells the watcher, if there is one, which rows of `input` are about to meet w, number `index` of its kind. */
+void graph_tell_inputs(const graph *g, const activations *input, const matrix *w, size_t index, size_t first,
+                       size_t count);
 
 /* Attention of the step's queries g->q over the cache of a layer, into g->attended. */
 void graph_attend(graph *g, size_t layer);
