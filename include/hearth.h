@@ -8,6 +8,7 @@
  *                <---------- HEARTH_PROGRESS    chunks of the prompt
  *                <---------- HEARTH_TOKEN       one a token and choice
  *                <---------- HEARTH_FINISHED    one a choice, the last of it; or HEARTH_ERROR, one a request, the last
+ *                <---------- HEARTH_EXPERTS     where settings.experts asks for it: one a layer with experts and step
  *
  * The engine knows ids and no text: it has no vocabulary, no template, no clock and no file. Stop texts are looked for
  * where the text is (orchestrator/service.h), which then cancels; time limits and rates belong to whoever polls.
@@ -123,6 +124,7 @@ enum hearth_event_kind {
     HEARTH_ERROR = 5,    /* struct hearth_error: nothing of this request comes after it */
     HEARTH_EMBEDDING = 6, /* struct hearth_embedding and its tail */
     HEARTH_MASK_READY = 7, /* struct hearth_head */
+    HEARTH_EXPERTS = 8,    /* struct hearth_experts and its tail */
     HEARTH_KV_EVENT_FIRST = 32,
     HEARTH_KV_EVENT_LAST = 47
 };
@@ -138,6 +140,7 @@ struct hearth_facts {
     uint64_t weights_bytes, plan_bytes; /* plan_bytes: beside the weights */
     uint32_t sequences, chunk_tok, threads;
     uint32_t arithmetic;          /* version of docs/arithmetic.md */
+    uint32_t experts, top_k;      /* of a layer that has them; 0, 0 in a dense model */
 };
 
 struct hearth_progress {
@@ -190,11 +193,21 @@ struct hearth_embedding {
     uint32_t width, zero;
 };
 
+/* Which experts one layer chose for the tokens of a step. Tail: uint32_t positions[count_tok], each token's in its
+ * sequence; uint16_t experts[count_tok * top_k], a token's in order of their numbers. Then what the router read for all
+ * of them together (model/route.h). A last layer chooses for those tokens alone that draw. */
+struct hearth_experts {
+    struct hearth_head head; /* id 0: a step has tokens of many requests */
+    uint32_t layer, count_tok, top_k, zero;
+    uint64_t alone, shortlist, refined, rescored, bytes;
+};
+
 _Static_assert(sizeof(struct hearth_head) == 16 && sizeof(struct hearth_sampling) == 56, "no padding");
 _Static_assert(sizeof(struct hearth_request) == 136 && sizeof(struct hearth_mask) == 32, "no padding");
 _Static_assert(sizeof(struct hearth_token) == 32 && sizeof(struct hearth_finished) == 32, "no padding");
 _Static_assert(sizeof(struct hearth_progress) == 32 && sizeof(struct hearth_error) == 344, "no padding");
-_Static_assert(sizeof(struct hearth_facts) == 176 && sizeof(struct hearth_embedding) == 24, "no padding");
+_Static_assert(sizeof(struct hearth_experts) == 72, "no padding");
+_Static_assert(sizeof(struct hearth_facts) == 184 && sizeof(struct hearth_embedding) == 24, "no padding");
 
 /* ---- the same in one process ---- */
 
@@ -209,6 +222,7 @@ struct hearth_settings {
                                  given */
     uint64_t mask_bytes;      /* room for mask tables [64 MiB where a mask is loaded] */
     uint32_t activations_f32; /* 0 or 1 */
+    uint32_t experts;         /* 1: HEARTH_EXPERTS tells what sparse layers choose [0] */
     uint32_t kv;              /* enum kv_type of kernels/attention.h; the tiers of cache/ */
     char tier[16];            /* "avx2", ... [the fastest here] */
 };

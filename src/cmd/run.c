@@ -24,7 +24,8 @@ static const struct option ROWS[] = {
       "tokens to make at most (raw: 256; else the context)" },
     { "--raw", NULL, OPTION_FLAG, AT(raw), 0, 0, NULL, NULL, NULL },
     { "--json", NULL, OPTION_FLAG, AT(json), 0, 0, NULL, NULL, "one object: text, tokens, prompt_tokens, finish ..." },
-    { "--stats", NULL, OPTION_FLAG, AT(stats), 0, 0, NULL, NULL, NULL },
+    { "--stats", NULL, OPTION_FLAG, AT(stats), 0, 0, NULL, NULL,
+      "speeds, and of a sparse model the experts used (--trace FILE, --heat SVG)" },
     { "--think", NULL, OPTION_FLAG, AT(think), 0, 0, NULL, NULL, NULL },
     { "--no-think", NULL, OPTION_FLAG, AT(no_think), 0, 0, NULL, NULL, NULL },
     { "--template", "FILE", OPTION_TEXT, AT(template_file), 0, 0, NULL, NULL, NULL },
@@ -208,7 +209,8 @@ static bool open_all(struct running *r, const struct compute_options *c, const s
                      const char *model_word, arena *a, err *e)
 {
     const struct run_options *set = r->set;
-    struct jail_choice jail = { .no_jail = set->no_jail, .policy = set->policy };
+    struct jail_choice jail = { .no_jail = set->no_jail, .policy = set->policy, .experts = &set->experts,
+                                .stats = set->stats };
     jail.mask_bytes = set->schema != NULL || set->grammar != NULL ? HEARTH_MASK_BYTES_MAX : 0;
     view source = { 0 };
     if (set->template_file != NULL && !file_read(set->template_file, TEMPLATE_BYTES_MAX, a, &source, e)) return false;
@@ -237,7 +239,8 @@ int cmd_run(int argc, char **argv)
                                  .about = "One answer; a chat when there is no prompt and a terminal.",
                                  .groups = { { ROWS, sizeof ROWS / sizeof *ROWS, &set },
                                              compute_group(&compute),
-                                             draw_group(&draws) } };
+                                             draw_group(&draws),
+                                             expert_group(&set.experts) } };
     int status;
     if (!options_read(&line, argc, argv, &status)) return status;
     if ((set.prompt != NULL) + (set.file != NULL) + (line.word_count > 1) > 1 || (set.think && set.no_think)) {
@@ -256,7 +259,7 @@ int cmd_run(int argc, char **argv)
     err e = { 0 };
     bool good = arena_new(&files, TEMPLATE_BYTES_MAX * 2, &e) &&
                 open_all(&r, &compute, &draws, model_word, &files, &e) &&
-                (chats ? chat(&r, &e) : one_shot(&r, prompt, &e));
+                (chats ? chat(&r, &e) : one_shot(&r, prompt, &e)) && served_experts_end(&r.o, set.stats, &e);
     hearing_free(&r.hearing);
     talk_free(&r.talk);
     served_close(&r.o);

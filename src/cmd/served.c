@@ -56,6 +56,7 @@ static bool start(struct served *s, const char *word, const struct compute_optio
     if (!compute_settings(c, &set.engine, &set.cpus, e)) return false;
     set.engine.sequences = 1;
     set.engine.mask_bytes = jail->mask_bytes;
+    set.engine.experts = jail->experts != NULL && expert_log_wanted(jail->experts, jail->stats);
     if (!model_find(word, s->path, e) || !kernels_bind(&kernels, c->cpu, e) ||
         !rules_load(jail->policy, jail->no_jail, &s->arena, &policy, e) || !policy_allows(&policy, s->path, e) ||
         !rules_prove(&policy, jail->no_jail, e))
@@ -68,6 +69,10 @@ static bool start(struct served *s, const char *word, const struct compute_optio
     if (s->event_fd < 0) return fail(e, ERR_IO, ERR_NO_OFFSET, "eventfd: %s", strerror(errno));
     if (!service_bells(s->service, s->event_fd, e) || !await_ready(s, e)) return false;
     rules_say_missing(&policy, crew_report(s->crew, SERVICE_ENGINE));
+    if (jail->experts != NULL &&
+        !expert_log_begin(&s->experts, jail->experts, jail->stats, s->engine.layers, s->engine.experts, s->engine.top_k,
+                          0, &s->arena, e))
+        return false;
     return true;
 }
 
@@ -82,8 +87,14 @@ bool served_open(struct served *s, const char *word, const struct compute_option
     return good;
 }
 
+bool served_experts_end(struct served *s, bool summary, err *e)
+{
+    return expert_log_end(&s->experts, summary, e);
+}
+
 void served_close(struct served *s)
 {
+    expert_log_abandon(&s->experts);
     service_free(s->service);
     crew_detach(&s->rings);
     crew_stop(s->crew);
@@ -92,10 +103,25 @@ void served_close(struct served *s)
     *s = (struct served){ .event_fd = -1 };
 }
 
+/* Experts are of no one ask: whoever waits for an event of another kind never sees them. */
+static void keep_experts(struct served *s, const struct service_event *event)
+{
+    const struct hearth_experts *f = &event->experts;
+    expert_log_take(&s->experts, &(struct usage_seen){ .layer = f->layer, .count = f->count_tok,
+                                                       .positions = event->positions, .experts = event->chosen,
+                                                       .alone = f->alone, .shortlist = f->shortlist,
+                                                       .refined = f->refined, .rescored = f->rescored,
+                                                       .bytes = f->bytes });
+}
+
 bool served_next(struct served *s, int wait_ms, struct service_event *out, err *e)
 {
     for (bool ended = false;;) {
         if (service_poll(s->service, out)) {
+            if (out->kind == SERVICE_EVENT_EXPERTS) {
+                keep_experts(s, out);
+                continue;
+            }
             if (out->kind != SERVICE_EVENT_ERROR || out->id != 0) return true;
             return fail(e, out->code, ERR_NO_OFFSET, "%s: %.*s", s->path, (int)out->text.len_bytes,
                         (const char *)out->text.ptr);

@@ -6,6 +6,7 @@
 #include "grammar/grammar.h"
 #include "model/graph.h"
 #include "model/sample.h"
+#include "model/usage.h"
 
 /* A request that waits or runs. Its lists lie in rooms of their largest size, taken once. */
 struct asked {
@@ -63,6 +64,8 @@ struct engine {
     size_t drawing_count;
     float *values;             /* width: an embedding */
     struct masks *masks;       /* NULL: none were planned */
+    struct usage_seen seen;    /* chunk_tok tokens, and the event they become; where set.experts asks for it */
+    uint8_t *told;
     engine_emit *emit;
     void *arg;
 };
@@ -87,6 +90,8 @@ void emit_finished(engine *en, struct asked *q, uint32_t choice, enum hearth_fin
 void emit_error(engine *en, uint64_t id, const err *why);
 void emit_progress(engine *en, const struct sequence *s);
 void emit_loaded(engine *en, size_t plan_bytes);
+void emit_experts(void *en, const struct expert_event *event); /* an expert_watch */
+size_t experts_event_bytes(size_t tokens, size_t top_k);
 
 /* Draws the next token of every sequence in en->drawing, on all threads, and tells what came of it. */
 void draw_all(engine *en);

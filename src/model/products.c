@@ -70,11 +70,16 @@ static void ask(const uint8_t *at, size_t bytes)
     for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(at + i, 0, 2);
 }
 
+void graph_ask(const uint8_t *at, size_t bytes)
+{
+    ask(at, min_size(bytes, SOON_BYTES));
+}
+
 /* The first two tiles of the thread's stretch of the next stage: what a kernel begins with before its own asking ahead
  * reaches it. */
-static void ask_soon(const graph *g, size_t threads, size_t thread)
+void graph_ask_soon(const graph *g, size_t thread)
 {
-    size_t first_task[PRODUCTS_MAX + 1], i = 0;
+    size_t first_task[PRODUCTS_MAX + 1], i = 0, threads = team_threads(g->team);
     if (g->soon.count == 0) return;
     size_t tiles = cut(&g->soon, threads, g->token_count, first_task);
     size_t task = stretch_begin(first_task[g->soon.count], threads, thread);
@@ -100,7 +105,7 @@ static void stretch_task(void *arg, size_t slot, size_t thread)
         for (size_t task; (task = atomic_fetch_add_explicit(&s->next, 1, memory_order_relaxed)) < s->end;)
             one_task(job, task);
     }
-    if (job->g->token_count <= FEW_TOKENS) ask_soon(job->g, job->threads, thread);
+    if (job->g->token_count <= FEW_TOKENS) graph_ask_soon(job->g, thread);
 }
 
 void graph_tell_inputs(const graph *g, const activations *input, const matrix *w, size_t index, size_t first,

@@ -117,7 +117,8 @@ enum service_event_kind {
     SERVICE_EVENT_EMBEDDING, /* values; FINISHED follows */
     SERVICE_EVENT_BYTES,     /* text, lengths: the last of its ask */
     SERVICE_EVENT_MASK,      /* mask: the last of its ask */
-    SERVICE_EVENT_CHANGED    /* id 0: service_ready has changed */
+    SERVICE_EVENT_CHANGED,   /* id 0: service_ready has changed */
+    SERVICE_EVENT_EXPERTS    /* id 0: experts and their arrays; only where the engine was asked to tell */
 };
 
 /* How an answer ended, in the order of service_finish_name. */
@@ -151,6 +152,9 @@ struct service_event {
     const float *values;
     size_t value_count;
     uint64_t mask;
+    struct hearth_experts experts;
+    const uint32_t *positions;          /* experts.count_tok */
+    const uint16_t *chosen;             /* experts.count_tok * experts.top_k, each below the facts' experts */
     enum err_code code;                 /* text has the line */
 };
 

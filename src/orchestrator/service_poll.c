@@ -7,6 +7,7 @@
 #include "orchestrator/service_part.h"
 
 #include "base/checked.h"
+#include "base/limits.h"
 
 #include <assert.h>
 
@@ -359,6 +360,27 @@ static int take_progress(struct ask *a, view message, struct service_event *out)
     return 1;
 }
 
+/* What sparse layers chose: told as it is, once every number is in the range that the facts gave. */
+static int take_experts(const service *s, view message, struct service_event *out)
+{
+    struct hearth_experts f;
+    if (message.len_bytes < sizeof f) return -1;
+    memcpy(&f, message.ptr, sizeof f);
+    view tail = view_after(message, sizeof f);
+    if (f.layer >= s->engine.layers || f.count_tok > s->engine.chunk_tok || f.top_k != s->engine.top_k ||
+        s->engine.experts > EXPERTS_MAX || f.top_k > EXPERTS_USED_MAX || f.alone > f.count_tok)
+        return -1;
+    size_t positions = f.count_tok * sizeof(uint32_t), chosen = (size_t)f.count_tok * f.top_k;
+    if (tail.len_bytes != positions + chosen * sizeof(uint16_t)) return -1;
+    tell(out, SERVICE_EVENT_EXPERTS, 0, 0);
+    out->experts = f;
+    out->positions = (const uint32_t *)(const void *)tail.ptr; /* the buffer is aligned, the head a multiple of 8 */
+    out->chosen = (const uint16_t *)(const void *)(tail.ptr + positions);
+    for (size_t i = 0; i < chosen; i++)
+        if (out->chosen[i] >= s->engine.experts) return -1;
+    return 1;
+}
+
 static int take_engine(service *s, uint32_t kind, view message, struct service_event *out)
 {
     struct hearth_head head;
@@ -378,6 +400,7 @@ static int take_engine(service *s, uint32_t kind, view message, struct service_e
     case HEARTH_FINISHED: return take_finished(s, a, message, out);
     case HEARTH_ERROR: return take_error(s, a, message, out);
     case HEARTH_EMBEDDING: return take_embedding(a, message, out);
+    case HEARTH_EXPERTS: return take_experts(s, message, out);
     case HEARTH_MASK_READY:
         if (message.len_bytes != sizeof head) return -1;
         if (a == NULL || a->state != ASK_MASK) return 0;
