@@ -37,7 +37,8 @@ struct service_rings {
 };
 
 enum service_notice {
-    SERVICE_PEER_BROKEN = 1 /* 4 bytes: enum service_peer. It sent nonsense: end it and start another */
+    SERVICE_PEER_BROKEN = 1, /* 4 bytes: enum service_peer. It sent nonsense: end it and start another */
+    SERVICE_PEER_SILENT = 2  /* 4 bytes: enum service_peer. It has work and says nothing: look whether it computes */
 };
 
 typedef struct service service;
@@ -45,6 +46,7 @@ typedef struct service service;
 struct service_settings {
     uint32_t asks;    /* at once: 1..SERVICE_ASKS_MAX */
     uint32_t ctx_tok; /* ids kept for each, so that an answer can go on behind a new engine */
+    uint32_t silent_ms; /* see service_watch; 0: SERVICE_SILENT_MS (base/limits.h) */
 };
 
 /* Takes all memory there will be. `rings` belong to the caller, outlive the service, and are taken (ring_take) or
@@ -55,6 +57,10 @@ void service_free(service *s); /* its bells' threads end first; NULL is fine */
 /* Facts of both peers, once both have told them; false before, and while one of them is being started again. A server
  * is healthy while this is true. Either may be NULL. */
 bool service_ready(const service *s, const struct text_facts **text, const struct hearth_facts **engine);
+
+/* Tells the service the time, as it reads no clock: now and then, from the client's loop. A peer that was asked for
+ * something and has said nothing for silent_ms is told to the orchestrator, and again after as long. */
+void service_watch(service *s, uint64_t now_ms);
 
 /* ---- asking ---- */
 

@@ -430,6 +430,7 @@ static int hear(service *s, enum service_peer peer, take_fn *take, struct servic
     }
     if (status == RING_EMPTY || (status == RING_BROKEN && s->broken[peer])) return -1;
     if (s->broken[peer]) return 0;
+    s->heard[peer] = true;
     int told = status == RING_OK ? take(s, kind, (view){ s->in[peer], bytes }, out) : -1;
     if (told >= 0) return told;
     peer_broken(s, peer);
@@ -467,5 +468,44 @@ bool service_poll(service *s, struct service_event *out)
         int engine = s->fifo_count < SERVICE_FIFO ? hear(s, SERVICE_ENGINE, take_engine, out) : -1;
         if (engine > 0) return true;
         if (text < 0 && engine < 0) return false;
+    }
+}
+
+/* ---- silence ---- */
+
+static bool engine_works_on(const struct ask *a)
+{
+    bool works = a->state == ASK_MASK;
+    for (size_t i = 0; a->state == ASK_RUNS && a->engine_id != 0 && i < a->r.n; i++)
+        works = works || !a->choices[i].engine_ended;
+    return works;
+}
+
+/* Whether something is asked of a peer that it has not answered. While the fifo is full nobody hears the engine. */
+static bool has_work(const service *s, enum service_peer peer)
+{
+    if (peer == SERVICE_TEXT && s->fifo_count > 0) return true;
+    if (peer == SERVICE_ENGINE && s->fifo_count == SERVICE_FIFO) return false;
+    for (size_t i = 0; i < s->set.asks; i++) {
+        const struct ask *a = &s->asks[i];
+        bool text = a->state == ASK_IDS || a->state == ASK_BYTES || a->state == ASK_TABLE;
+        if (peer == SERVICE_TEXT ? text : engine_works_on(a)) return true;
+    }
+    return false;
+}
+
+void service_watch(service *s, uint64_t now_ms)
+{
+    uint64_t limit_ms = s->set.silent_ms != 0 ? s->set.silent_ms : SERVICE_SILENT_MS;
+    if (now_ms - s->watched_ms < limit_ms / 8) return; /* it looks at every ask: not with each token */
+    s->watched_ms = now_ms;
+    for (int peer = 0; peer < SERVICE_PEERS; peer++) {
+        uint32_t which = (uint32_t)peer;
+        bool waits = s->up[peer] && !s->heard[peer] && has_work(s, (enum service_peer)peer);
+        s->heard[peer] = false;
+        if (!waits || s->quiet_ms[peer] == 0) s->quiet_ms[peer] = waits ? now_ms : 0;
+        if (!waits || now_ms - s->quiet_ms[peer] < limit_ms) continue;
+        s->quiet_ms[peer] = now_ms;
+        (void)ring_send(&s->rings->notices, SERVICE_PEER_SILENT, (view){ (const uint8_t *)&which, sizeof which });
     }
 }
