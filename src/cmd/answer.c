@@ -84,6 +84,7 @@ static bool take_event(struct answering *job, const struct service_event *event,
     case SERVICE_EVENT_EMBEDDING:
     case SERVICE_EVENT_BYTES:
     case SERVICE_EVENT_MASK:
+    case SERVICE_EVENT_KEPT:
     case SERVICE_EVENT_CHANGED: break;
     }
     return true;

@@ -85,6 +85,8 @@ static bool start(struct served *s, const char *word, const struct compute_optio
                                  .no_jail = jail->no_jail, .progress = show_load,
                                  .log = log_line, .arg = s };
     set.engine.mask_bytes = jail->mask_bytes;
+    s->kv = (enum kv_type)set.engine.kv;
+    s->activations_f32 = set.engine.activations_f32 != 0;
     struct service_settings asks = { .asks = 1, .ctx_tok = (uint32_t)(c->ctx > 0 ? c->ctx : CTX_TOK_MAX) };
     struct kernels kernels;
     struct policy policy;
