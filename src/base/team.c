@@ -6,16 +6,13 @@
  * for tiles, not for threads: a thread that the system has taken away before it took a tile holds nobody up. */
 #include "base/team.h"
 
+#include "base/futex.h"
 #include "base/limits.h"
 
 #include <assert.h>
-#include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
-#include <stdatomic.h>
 #include <stdlib.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 enum { SPINS = 4000 }; /* of a pause each, about 50 us: longer than the gap between two jobs of a step */
 
@@ -26,6 +23,7 @@ struct team {
     _Alignas(64) _Atomic uint32_t bell; /* counts jobs; idle threads sleep on it */
     _Atomic uint32_t sleepers;
     _Atomic uint32_t stop;
+    _Atomic uint32_t awake; /* threads that have reached member_main */
     _Alignas(64) _Atomic(team_fn *) fn;
     _Atomic(void *) arg;
     _Atomic uint32_t tiles;
@@ -37,16 +35,6 @@ struct team {
         pthread_t handle;
     } members[];
 };
-
-static void futex_wait(_Atomic uint32_t *word, uint32_t seen)
-{
-    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
-}
-
-static void futex_wake(_Atomic uint32_t *word, int how_many)
-{
-    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, how_many, NULL, NULL, 0);
-}
 
 static inline void relax(void)
 {
@@ -80,6 +68,8 @@ static void *member_main(void *arg)
 {
     const struct member *self = arg;
     team *t = self->team;
+    atomic_fetch_add(&t->awake, 1);
+    futex_wake(&t->awake, 1);
     uint32_t heard = 0; /* not the bell's value now: a job may be open before this thread first looks */
     for (;;) {
         for (int spin = 0; atomic_load(&t->bell) == heard && spin < SPINS; spin++) relax();
@@ -100,12 +90,22 @@ static void ring(team *t)
     if (atomic_load(&t->sleepers) > 0) futex_wake(&t->bell, (int)t->threads);
 }
 
-static bool pin(pthread_t handle, int cpu, err *e)
+/* The C library's own beginning of a thread calls the system (rseq, the robust list): a caller that denies such calls
+ * next must know that it is over. */
+static void await_members(team *t)
+{
+    for (uint32_t awake; (awake = atomic_load(&t->awake)) < t->threads - 1;) futex_wait(&t->awake, awake);
+}
+
+/* NULL: the caller, whose number in a new process namespace the C library may not know. */
+static bool pin(const pthread_t *handle, int cpu, err *e)
 {
     cpu_set_t set;
     CPU_ZERO(&set);
     if (cpu >= 0 && cpu < CPU_SETSIZE) CPU_SET((size_t)cpu, &set);
-    if (pthread_setaffinity_np(handle, sizeof set, &set) != 0) /* an empty set is refused too */
+    int status = handle == NULL ? sched_setaffinity(0, sizeof set, &set)
+                                : pthread_setaffinity_np(*handle, sizeof set, &set);
+    if (status != 0) /* an empty set is refused too */
         return fail(e, ERR_IO, ERR_NO_OFFSET, "cpus: processor %d is not there or not ours", cpu);
     return true;
 }
@@ -121,7 +121,7 @@ bool team_new(team **out, size_t threads, const int *cpus, size_t cpu_count, err
     for (size_t i = 0; i < bytes; i++) ((unsigned char *)t)[i] = 0;
     t->threads = threads;
     atomic_store(&t->open, (uint64_t)1 << 32);
-    if (cpu_count > 0 && !pin(pthread_self(), cpus[0], e)) goto undo;
+    if (cpu_count > 0 && !pin(NULL, cpus[0], e)) goto undo;
     for (size_t i = 1; i < threads; i++) {
         t->members[i] = (struct member){ .team = t, .thread = i };
         if (pthread_create(&t->members[i].handle, NULL, member_main, &t->members[i]) != 0) {
@@ -129,8 +129,9 @@ bool team_new(team **out, size_t threads, const int *cpus, size_t cpu_count, err
             goto undo;
         }
         t->started = i;
-        if (cpu_count > 0 && !pin(t->members[i].handle, cpus[i % cpu_count], e)) goto undo;
+        if (cpu_count > 0 && !pin(&t->members[i].handle, cpus[i % cpu_count], e)) goto undo;
     }
+    await_members(t);
     *out = t;
     return true;
 undo:

@@ -8,10 +8,17 @@
 #define HEARTH_BASE_TEAM_H
 
 #include "base/err.h"
+#include "base/limits.h"
 
 #include <stddef.h>
 
 typedef struct team team;
+
+/* Processors that a team's threads are pinned to: thread i to cpus[i % count]. count 0: the system chooses. */
+struct team_cpus {
+    int cpus[THREADS_MAX];
+    size_t count;
+};
 
 /* Computes one tile. `thread` is 0..threads-1, for scratch that a thread owns while it is in the call. */
 typedef void team_fn(void *arg, size_t tile, size_t thread);

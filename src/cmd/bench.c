@@ -25,7 +25,7 @@ static const struct option ROWS[] = {
     { "--batch", "N", OPTION_COUNT, offsetof(struct bench_options, batch), 1, BATCH_MAX, NULL, "1",
       "sequences that make tokens together" },
     { "--depth", "N", OPTION_COUNT, offsetof(struct bench_options, depth), 1, 1 << 20, NULL, NULL,
-      "tokens before the first one made (as many as the prompt has)" },
+      "tokens before the first one made (the prompt's)" },
     { "--runs", "N", OPTION_COUNT, offsetof(struct bench_options, runs), 1, 100, NULL, "3",
       "the best of so many counts" },
     { "--json", NULL, OPTION_FLAG, offsetof(struct bench_options, json), 0, 0, NULL, NULL, "one object" },

@@ -45,14 +45,14 @@ static void said(struct chatting *c, const struct answer *answer)
 }
 
 /* On an error the conversation is as it was before. */
-static void answer_entry(struct chatting *c, view entry)
+static void answer_entry(struct chatting *c, enum talk_role role, view entry)
 {
     struct listener listener = { .show = show_piece, .stopped = is_stopped, .arg = c };
     struct running *r = c->r;
     size_t mark = r->o.arena.used_bytes, messages = r->talk.message_count;
     struct answer answer;
     err e = { 0 };
-    bool good = run_turn(r, entry, &listener, &answer, &e);
+    bool good = run_turn(r, role, entry, &listener, &answer, &e);
     terminal_dim(c->terminal, false);
     c->reasons = false;
     if (good) {
@@ -124,7 +124,12 @@ static void slash_retry(struct chatting *c, view rest)
     (void)rest;
     if (!take_back(c, &text)) return;
     c->r->ask.sampling.seed++; /* the same seed would give the same answer */
-    answer_entry(c, text);
+    answer_entry(c, ROLE_USER, text);
+}
+
+static void slash_result(struct chatting *c, view rest)
+{
+    answer_entry(c, ROLE_TOOL, rest);
 }
 
 static void slash_edit(struct chatting *c, view rest)
@@ -169,6 +174,7 @@ static const struct slash {
     { "/load", "FILE", true, slash_load, "read them back" },
     { "/retry", "", true, slash_retry, "answer the last message anew" },
     { "/edit", "", true, slash_edit, "take the last message back and edit it" },
+    { "/result", "TEXT", true, slash_result, "what the tool answered that the model called" },
     { "/clear", "", false, slash_clear, "start anew; the system message stays" },
     { "/stats", "", false, slash_stats, "counts and speeds" },
     { "/quit", "", false, slash_quit, "end (Ctrl-D does too)" },
@@ -211,7 +217,7 @@ bool chat(struct running *r, err *e)
     if (good && r->templated) say("/help lists the commands; Ctrl-C stops an answer, Ctrl-D ends");
     else if (good) say("no chat template: the model carries on what you type; Ctrl-C stops it, Ctrl-D ends");
     while (good && !c.ends && terminal_line(c.terminal, &entry))
-        if (!run_slash(&c, entry) && (entry.len_bytes > 0 || !r->templated)) answer_entry(&c, entry);
+        if (!run_slash(&c, entry) && (entry.len_bytes > 0 || !r->templated)) answer_entry(&c, ROLE_USER, entry);
     if (good && !c.ends) printf("\n");
     terminal_close(c.terminal);
     return good;

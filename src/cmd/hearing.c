@@ -5,6 +5,8 @@
 #include "base/utf8.h"
 #include "format/json.h"
 
+#include <stdio.h>
+
 #define HEARD_BYTES ((size_t)TEMPLATE_OUTPUT_MAX) /* addresses, not memory */
 
 static view heard_text(const struct heard *heard)
@@ -61,7 +63,10 @@ static void add_line_end(struct hearing *h)
 static void begin_call(struct hearing *h, view name)
 {
     add(h, &h->calls, view_of(h->calls.arena.used_bytes == 0 ? "[" : ", "));
-    add(h, &h->calls, view_of("{\"type\": \"function\", \"function\": "));
+    char id[40]; /* nine characters: templates of Mistral ask for as many */
+    snprintf(id, sizeof id, "{\"id\": \"call%05u\", ", ++h->call_count % 100000);
+    add(h, &h->calls, view_of(id));
+    add(h, &h->calls, view_of("\"type\": \"function\", \"function\": "));
     h->calls.shown_bytes = h->calls.arena.used_bytes; /* what is shown begins here */
     add(h, &h->calls, view_of("{\"name\": "));
     add_name(h, name);

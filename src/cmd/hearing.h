@@ -20,6 +20,7 @@ struct hearing {
     struct heard calls; /* a JSON list, open until the end */
     hearing_show *show;
     void *arg;
+    unsigned call_count; /* of the whole conversation */
     bool failed; /* no room for the text */
 };
 

@@ -6,6 +6,7 @@
 #include "cache/measure.h"
 #include "cmd/options.h"
 #include "engine/session.h"
+#include "hearth.h"
 #include "kernels/bind.h"
 #include "model/model.h"
 
@@ -21,6 +22,10 @@ struct compute_options {
     size_t chunk, ctx, memory; /* 0: see session_settings; all memory that is free */
 };
 struct option_group compute_group(struct compute_options *values);
+
+/* What an engine in a process of its own is told of them. Errors: ERR_VALUE, --cpus is no
+ * list; ERR_UNSUPPORTED, --kv is a measuring tier. */
+bool compute_settings(const struct compute_options *c, struct hearth_settings *out, struct team_cpus *cpus, err *e);
 
 /* Options of every command that draws tokens. */
 struct draw_options {

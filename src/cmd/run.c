@@ -108,10 +108,14 @@ bool run_answer(struct running *r, const struct listener *listener, struct answe
            talk_add(&r->talk, ROLE_ASSISTANT, out->text, out->reasoning, e) && talk_add_calls(&r->talk, out->calls, e);
 }
 
-bool run_turn(struct running *r, view text, const struct listener *listener, struct answer *out, err *e)
+bool run_turn(struct running *r, enum talk_role role, view text, const struct listener *listener, struct answer *out,
+              err *e)
 {
     struct service_ask ask = r->ask;
-    if (r->templated) return talk_add(&r->talk, ROLE_USER, text, view_of(""), e) && run_answer(r, listener, out, e);
+    if (r->templated)
+        return (role == ROLE_TOOL ? talk_add_result(&r->talk, text, e)
+                                  : talk_add(&r->talk, role, text, view_of(""), e)) &&
+               run_answer(r, listener, out, e);
     ask.kind = SERVICE_PLAIN;
     ask.text = text;
     ask.ids = r->ids;
@@ -143,7 +147,7 @@ static bool one_shot(struct running *r, const char *prompt, err *e)
     view text, json;
     bool good = set->messages != NULL && prompt == NULL && set->file == NULL
                     ? run_answer(r, &listener, &answer, e)
-                    : prompt_text(r, prompt, &text, e) && run_turn(r, text, &listener, &answer, e);
+                    : prompt_text(r, prompt, &text, e) && run_turn(r, ROLE_USER, text, &listener, &answer, e);
     if (!good) return false;
     if (set->json) {
         if (!answer_write(&answer, &r->o, r->ask.sampling.seed, &r->o.arena, &json, e)) return false;

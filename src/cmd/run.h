@@ -33,9 +33,11 @@ struct listener {
     void *arg;
 };
 
-/* Answers what `text` adds: a message where there is a template, else more text to carry on. The conversation holds
- * the answer afterwards. Takes from o.arena, which the caller rewinds; *out lives until the next answer. */
-bool run_turn(struct running *r, view text, const struct listener *listener, struct answer *out, err *e);
+/* Answers what `text` adds: a message of the user or a tool where there is a template, else more text to carry on. The
+ * conversation holds the answer afterwards. Takes from o.arena, which the caller rewinds; *out lives until the next
+ * answer. */
+bool run_turn(struct running *r, enum talk_role role, view text, const struct listener *listener, struct answer *out,
+              err *e);
 
 /* Answers the conversation as it stands: its last message is the user's. */
 bool run_answer(struct running *r, const struct listener *listener, struct answer *out, err *e);

@@ -15,7 +15,7 @@
 struct serve_options {
     const char *config, *host, *socket, *keys;
     size_t port, ollama_port, parallel;
-    bool no_jail;
+    struct jail_choice jail;
 };
 
 static const struct option ROWS[] = {
@@ -32,7 +32,9 @@ static const struct option ROWS[] = {
       "of hearth key (~/.local/share/hearth/keys)" },
     { "--config", "FILE", OPTION_TEXT, offsetof(struct serve_options, config), 0, 0, NULL, NULL,
       "settings, docs/config.md" },
-    { "--no-jail", NULL, OPTION_FLAG, offsetof(struct serve_options, no_jail), 0, 0, NULL, NULL,
+    { "--policy", "FILE", OPTION_TEXT, offsetof(struct serve_options, jail.policy), 0, 0, NULL, NULL,
+      "which walls must stand, which models may load" },
+    { "--no-jail", NULL, OPTION_FLAG, offsetof(struct serve_options, jail.no_jail), 0, 0, NULL, NULL,
       "without walls: nothing confines the processes then" },
 };
 
@@ -209,7 +211,8 @@ static void take_options(const struct serve_options *o, struct serve_settings *s
     if (o->port > 0) set->port = o->port;
     if (o->ollama_port > 0) set->ollama_port = o->ollama_port;
     if (o->parallel > 0) set->parallel = o->parallel;
-    set->no_jail = o->no_jail;
+    set->jail = o->jail;
+    set->jail.mask_bytes = SERVE_MASK_BYTES;
 }
 
 static int64_t zone_seconds(void)

@@ -3,10 +3,13 @@
 #ifndef HEARTH_CMD_SERVE_H
 #define HEARTH_CMD_SERVE_H
 
-#include "cmd/open.h"
+#include "cmd/served.h"
 #include "server/server.h"
 
-enum { SERVE_USERS_MAX = 24 };
+enum {
+    SERVE_USERS_MAX = 24,
+    SERVE_MASK_BYTES = 1 << 26 /* for tables of schemas and grammars, a model; memory as they are loaded */
+};
 
 /* Values of the configuration, docs/config.md; options of the command line go before them. */
 struct serve_settings {
@@ -20,7 +23,7 @@ struct serve_settings {
     size_t user_count;
     size_t parallel;          /* answers computed at once */
     size_t requests;          /* that may wait, a model */
-    bool no_jail;
+    struct jail_choice jail;
     struct compute_options compute;
     struct server_options server; /* limits and lists; listeners and backend come later */
 };

@@ -3,6 +3,7 @@
 
 #include "base/checked.h"
 #include "base/limits.h"
+#include "cmd/rules.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -19,16 +20,6 @@ static void log_line(void *arg, const char *line)
 {
     progress_end(&((struct served *)arg)->progress);
     say("%s", line);
-}
-
-static struct hearth_settings settings_of(const struct compute_options *c)
-{
-    struct hearth_settings set = { .threads = (uint32_t)(c->threads > 0 ? c->threads : threads_default()),
-                                   .sequences = 1, .ctx_tok = (uint32_t)c->ctx, .chunk_tok = (uint32_t)c->chunk,
-                                   .memory_bytes = c->memory, .kv = (uint32_t)kv_type_named(c->kv),
-                                   .activations_f32 = strcmp(c->activations, "f32") == 0 };
-    if (c->cpu != NULL) snprintf(set.tier, sizeof set.tier, "%s", c->cpu);
-    return set;
 }
 
 /* Where memory or the model cut the context that was wished for. */
@@ -54,60 +45,37 @@ static bool await_ready(struct served *s, err *e)
     return true;
 }
 
-/* Walls that policy asks for and a kernel lacks, where that is to be told only. */
-static void say_missing(const struct served *s, uint32_t wanted)
-{
-    const struct jail_report *r = crew_report(s->crew, SERVICE_ENGINE);
-    char line[JAIL_TEXT_BYTES * 2];
-    for (enum jail_wall w = 0; w < JAIL_WALLS; w++) {
-        if (!(wanted & jail_bit(w)) || (r->up | r->waived) & jail_bit(w)) continue;
-        jail_explain(r, w, line, sizeof line);
-        say("%s", line);
-    }
-}
-
-/* What the owner's policy says to this start. Without a file --no-jail is the user's own choice. */
-static bool ask_policy(struct served *s, const struct jail_choice *jail, struct policy *p, err *e)
-{
-    if (!policy_load(jail->policy, &s->arena, p, e)) return false;
-    if (jail->no_jail && p->path != NULL)
-        return fail(e, ERR_UNSUPPORTED, ERR_NO_OFFSET, "--no-jail: policy %s does not allow it", p->path);
-    if (jail->no_jail)
-        say("--no-jail: the model file is read and computed without walls; what it could make this program do, it "
-            "could do to your files");
-    return policy_allows(p, s->path, e);
-}
-
 static bool start(struct served *s, const char *word, const struct compute_options *c, const struct jail_choice *jail,
                   view source, err *e)
 {
-    struct crew_settings set = { .path = s->path, .engine = settings_of(c), .template_source = source,
-                                 .no_jail = jail->no_jail, .progress = show_load,
-                                 .log = log_line, .arg = s };
-    set.engine.mask_bytes = jail->mask_bytes;
-    s->kv = (enum kv_type)set.engine.kv;
-    s->activations_f32 = set.engine.activations_f32 != 0;
+    struct crew_settings set = { .path = s->path, .template_source = source, .no_jail = jail->no_jail,
+                                 .progress = show_load, .log = log_line, .arg = s };
     struct service_settings asks = { .asks = 1, .ctx_tok = (uint32_t)(c->ctx > 0 ? c->ctx : CTX_TOK_MAX) };
     struct kernels kernels;
     struct policy policy;
-    if (!model_find(word, s->path, e) || !kernels_bind(&kernels, c->cpu, e) || !ask_policy(s, jail, &policy, e))
+    if (!compute_settings(c, &set.engine, &set.cpus, e)) return false;
+    set.engine.sequences = 1;
+    set.engine.mask_bytes = jail->mask_bytes;
+    s->kv = (enum kv_type)set.engine.kv;
+    s->activations_f32 = set.engine.activations_f32 != 0;
+    if (!model_find(word, s->path, e) || !kernels_bind(&kernels, c->cpu, e) ||
+        !rules_load(jail->policy, jail->no_jail, &s->arena, &policy, e) || !policy_allows(&policy, s->path, e) ||
+        !rules_prove(&policy, jail->no_jail, e))
         return false;
-    set.require = policy.warn ? 0 : policy.require;
+    set.require = rules_require(&policy, jail->no_jail);
     if (!crew_start(&s->crew, &set, e) || !crew_attach(s->crew, &s->rings, e) ||
         !service_new(&s->service, &s->rings, &asks, e))
         return false;
     s->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (s->event_fd < 0) return fail(e, ERR_IO, ERR_NO_OFFSET, "eventfd: %s", strerror(errno));
     if (!service_bells(s->service, s->event_fd, e) || !await_ready(s, e)) return false;
-    if (policy.warn) say_missing(s, policy.require);
+    rules_say_missing(&policy, crew_report(s->crew, SERVICE_ENGINE));
     return true;
 }
 
 bool served_open(struct served *s, const char *word, const struct compute_options *c, const struct jail_choice *jail,
                  view source, err *e)
 {
-    if (kv_method_named(c->kv) < KV_METHODS)
-        return fail(e, ERR_UNSUPPORTED, ERR_NO_OFFSET, "--kv %s: a measuring tier, for eval alone", c->kv);
     *s = (struct served){ .event_fd = -1, .progress.what = "loading" };
     bool good = arena_new(&s->arena, COMMAND_ARENA_BYTES, e) && start(s, word, c, jail, source, e);
     progress_end(&s->progress);

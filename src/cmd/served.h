@@ -6,7 +6,6 @@
 #include "cmd/open.h"
 #include "cmd/out.h"
 #include "orchestrator/crew.h"
-#include "orchestrator/policy.h"
 
 struct served {
     char path[PATH_BYTES_MAX];

@@ -6,7 +6,7 @@
 #include "base/limits.h"
 #include "format/json.h"
 
-static const char *const ROLES[] = { "system", "user", "assistant" };
+static const char *const ROLES[] = { "system", "user", "assistant", "tool" };
 
 /* Addresses: messages of the longest prompts, many times over. */
 #define TALK_BYTES (MESSAGES_MAX * sizeof(struct message) + (size_t)4 * JSON_BYTES_MAX + ((size_t)1 << 34))
@@ -52,6 +52,30 @@ bool talk_add_calls(struct talk *t, view calls, err *e)
     return arena_copy(&t->arena, calls, &t->messages[t->message_count - 1].calls, "tool calls", e);
 }
 
+/* Copies what a JSON object says of a call, a text or nothing. */
+static bool copy_text(struct talk *t, const json_value *object, const char *key, view *out, err *e)
+{
+    const json_value *said = json_get(object, key);
+    bool has = said != NULL && said->type == JSON_STRING;
+    return arena_copy(&t->arena, has ? said->text : view_of(""), out, key, e);
+}
+
+bool talk_add_result(struct talk *t, view content, err *e)
+{
+    size_t results = 0, n = t->message_count;
+    const json_value *calls = NULL;
+    while (results < n && t->messages[n - 1 - results].role == ROLE_TOOL) results++;
+    const struct message *asked = results < n ? &t->messages[n - 1 - results] : NULL;
+    if (asked != NULL && asked->calls.len_bytes > 0 && !json_parse(asked->calls, &t->arena, &calls, e)) return false;
+    if (calls == NULL || results >= calls->count)
+        return fail(e, ERR_VALUE, ERR_NO_OFFSET, "result: no tool call waits for one");
+    const json_value *call = json_item(calls, results);
+    if (!talk_add(t, ROLE_TOOL, content, view_of(""), e)) return false;
+    struct message *made = &t->messages[t->message_count - 1];
+    return copy_text(t, call, "id", &made->call_id, e) &&
+           copy_text(t, json_get(call, "function"), "name", &made->tool, e);
+}
+
 /* One schema of the list: the text worker would refuse it too, but not say where it stands. */
 static bool check_tool(const json_value *item, size_t number, err *e)
 {
@@ -86,6 +110,13 @@ void talk_cut(struct talk *t, size_t count)
     t->message_count = min_size(t->message_count, count);
 }
 
+static void write_text(json_writer *w, const char *key, view text)
+{
+    if (text.len_bytes == 0) return;
+    json_key(w, key);
+    json_string(w, text);
+}
+
 static void write_messages(const struct talk *t, json_writer *w)
 {
     json_begin_array(w);
@@ -96,10 +127,9 @@ static void write_messages(const struct talk *t, json_writer *w)
         json_text(w, ROLES[message->role]);
         json_key(w, "content");
         json_string(w, message->content);
-        if (message->reasoning.len_bytes > 0) {
-            json_key(w, "reasoning_content");
-            json_string(w, message->reasoning);
-        }
+        write_text(w, "reasoning_content", message->reasoning);
+        write_text(w, "tool_call_id", message->call_id);
+        write_text(w, "name", message->tool);
         if (message->calls.len_bytes > 0) {
             json_key(w, "tool_calls");
             json_raw(w, message->calls);
@@ -141,25 +171,33 @@ bool talk_save(struct talk *t, const char *path, err *e)
     return good;
 }
 
-/* One message of a file; images and other parts are refused by name. */
+static bool role_of(const json_value *item, size_t number, enum talk_role *out, err *e)
+{
+    const json_value *role = json_get(item, "role");
+    view text = role != NULL && role->type == JSON_STRING ? role->text : view_of("");
+    for (size_t i = 0; i < sizeof ROLES / sizeof *ROLES; i++)
+        if (view_is(text, ROLES[i])) return *out = (enum talk_role)i, true;
+    return fail(e, ERR_VALUE, ERR_NO_OFFSET, "message %zu: role \"%.*s\", known are system, user, assistant, tool",
+                number, (int)min_size(text.len_bytes, 40), (const char *)text.ptr);
+}
+
+/* One message of a file; images and other parts are refused by name. A message of calls alone may have no content. */
 static bool load_message(struct talk *t, view text, const json_value *item, size_t number, err *e)
 {
-    const json_value *calls = json_get(item, "tool_calls");
-    const json_value *role = json_get(item, "role"), *content = json_get(item, "content");
-    const json_value *reasoning = json_get(item, "reasoning_content");
-    size_t i = 0;
-    while (role != NULL && i < sizeof ROLES / sizeof *ROLES && !view_is(role->text, ROLES[i])) i++;
-    if (role == NULL || i == sizeof ROLES / sizeof *ROLES)
-        return fail(e, ERR_VALUE, ERR_NO_OFFSET, "message %zu: role \"%.*s\", known are system, user, assistant",
-                    number, role != NULL ? (int)min_size(role->text.len_bytes, 40) : 0,
-                    role != NULL ? (const char *)role->text.ptr : "");
-    if (content == NULL || content->type != JSON_STRING)
+    const json_value *calls = json_get(item, "tool_calls"), *content = json_get(item, "content");
+    view reasoning;
+    enum talk_role role;
+    if (!role_of(item, number, &role, e) || !copy_text(t, item, "reasoning_content", &reasoning, e)) return false;
+    bool has_calls = role == ROLE_ASSISTANT && calls != NULL && calls->type == JSON_ARRAY && calls->count > 0;
+    bool has_text = content != NULL && content->type == JSON_STRING;
+    if (!has_text && !(has_calls && (content == NULL || content->type == JSON_NULL)))
         return fail(e, ERR_UNSUPPORTED, ERR_NO_OFFSET, "message %zu: the content is no text (images can not be read)",
                     number);
-    bool has_reasoning = reasoning != NULL && reasoning->type == JSON_STRING;
-    bool has_calls = i == ROLE_ASSISTANT && calls != NULL && calls->type == JSON_ARRAY && calls->count > 0;
-    return talk_add(t, (enum talk_role)i, content->text, has_reasoning ? reasoning->text : view_of(""), e) &&
-           (!has_calls || talk_add_calls(t, (view){ text.ptr + calls->offset, calls->len_bytes }, e));
+    if (!talk_add(t, role, has_text ? content->text : view_of(""), reasoning, e)) return false;
+    struct message *made = &t->messages[role == ROLE_SYSTEM ? 0 : t->message_count - 1];
+    return (!has_calls || talk_add_calls(t, (view){ text.ptr + calls->offset, calls->len_bytes }, e)) &&
+           (role != ROLE_TOOL || (copy_text(t, item, "tool_call_id", &made->call_id, e) &&
+                                  copy_text(t, item, "name", &made->tool, e)));
 }
 
 bool talk_load(struct talk *t, const char *path, err *e)

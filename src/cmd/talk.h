@@ -7,13 +7,14 @@
 enum { MESSAGES_MAX = 4096, TOOLS_MAX = 1024 };
 
 /* ORDER talk_role: ROLES in talk.c */
-enum talk_role { ROLE_SYSTEM, ROLE_USER, ROLE_ASSISTANT };
+enum talk_role { ROLE_SYSTEM, ROLE_USER, ROLE_ASSISTANT, ROLE_TOOL };
 enum think { THINK_UNSET, THINK_YES, THINK_NO };
 
 struct message {
     enum talk_role role;
     view content, reasoning;
     view calls; /* of the assistant: a JSON list as templates take it in `tool_calls`; empty where there are none */
+    view call_id, tool; /* of a tool: which call it answers and the tool's name; empty where that was not said */
 };
 
 struct talk {
@@ -33,6 +34,10 @@ bool talk_add(struct talk *t, enum talk_role role, view content, view reasoning,
 
 /* The calls of the last message, which is the assistant's; see hearing_calls. Errors: ERR_MEMORY. */
 bool talk_add_calls(struct talk *t, view calls, err *e);
+
+/* What a tool answered, for the first call of the conversation's last turn that has no result yet. Errors: ERR_VALUE
+ * where no call waits for one, ERR_LIMIT, ERR_MEMORY. */
+bool talk_add_result(struct talk *t, view content, err *e);
 
 /* Tools for the template, from a JSON list of {"name", "description", "parameters"}, each alone or as the `function` of
  * {"type": "function"}. Errors: ERR_VALUE with the place in the list, ERR_LIMIT, those of the reader. */

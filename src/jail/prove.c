@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -175,6 +176,14 @@ bool prove_scene_new(struct prove_scene **out, err *e)
     return false;
 }
 
+/* So that ps does not show a canary as what it stands for. */
+static bool canary_name(void *arg, err *e)
+{
+    (void)arg, (void)e;
+    prctl(PR_SET_NAME, "hearth-canary", 0, 0, 0);
+    return true;
+}
+
 static void canary_run(void *arg)
 {
     const struct canary *c = arg;
@@ -236,7 +245,7 @@ static bool launch(struct flight *f, const struct canary *c, err *e)
     if (f->started - f->landed == IN_FLIGHT && !land(f, e)) return false;
     size_t at = f->started % IN_FLIGHT;
     f->canary[at] = *c;
-    struct jail_job job = { .run = canary_run, .arg = &f->canary[at] };
+    struct jail_job job = { .prepare = canary_name, .run = canary_run, .arg = &f->canary[at] };
     if (!jail_spawn(c->profile, f->options, &job, &f->process[at], e)) return false;
     f->started++;
     f->out->report = f->process[at].report;
@@ -372,9 +381,11 @@ bool jail_prove(uint32_t require, bool brief, prove_line *tell, void *arg, err *
 }
 
 /* The walls taken away together with the one looked at: none, the filter, and the filter with the limits, as a limit of
- * no descriptors alone stops whatever must first open something. */
-static const uint32_t LAYERS[] = { 0, 1 << JAIL_SECCOMP, 1 << JAIL_SECCOMP | 1 << JAIL_LIMITS };
-enum { LAYER_COUNT = sizeof LAYERS / sizeof *LAYERS };
+ * no descriptors alone stops whatever must first open something. The last layer lets paths through too: what a cgroup
+ * namespace hides is read in /proc, so that wall is looked at there, and no other. */
+static const uint32_t LAYERS[] = { 0, 1 << JAIL_SECCOMP, 1 << JAIL_SECCOMP | 1 << JAIL_LIMITS,
+                                   1 << JAIL_SECCOMP | 1 << JAIL_LIMITS | 1 << JAIL_ROOT | 1 << JAIL_LANDLOCK };
+enum { LAYER_COUNT = sizeof LAYERS / sizeof *LAYERS, LAYER_PATHS = LAYER_COUNT - 1 };
 
 static bool engine_without(struct prove_scene *s, uint32_t walls, struct prove_tally *out, err *e)
 {
@@ -386,7 +397,7 @@ static bool bites_behind(struct prove_scene *s, enum jail_wall w, const struct p
                          struct prove_tally *now, bool hit[PROVE_ROWS_MAX], err *e)
 {
     for (size_t layer = 1; layer < LAYER_COUNT; layer++) {
-        if (LAYERS[layer] & jail_bit(w)) continue;
+        if (LAYERS[layer] & jail_bit(w) || (layer == LAYER_PATHS && w != JAIL_CGROUP_NS)) continue;
         if (!engine_without(s, LAYERS[layer] | jail_bit(w), now, e)) return false;
         for (size_t i = 0; i < now->rows; i++)
             if (now->end[i] == PROVE_ALLOWED && with[layer].end[i] != PROVE_ALLOWED) hit[i] = true;

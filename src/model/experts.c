@@ -193,6 +193,11 @@ static void expert_products_task(void *arg, size_t task, size_t thread)
 static void expert_products(graph *g, struct expert_products_job job)
 {
     job.g = g;
+    for (size_t i = 0; g->input_watch != NULL && i < job.count; i++)
+        for (size_t n = 0; n < g->experts.active_count; n++) {
+            size_t expert = g->experts.active[n], first = g->experts.first_pair[expert];
+            graph_tell_inputs(g, job.input, &job.w[i]->first, expert, first, g->experts.first_pair[expert + 1] - first);
+        }
     job.tasks_each = ceil_div(tile_count(job.w[0]->first.rows), EXPERT_TILES);
     team_run(g->team, g->experts.active_count * job.tasks_each, expert_products_task, &job);
 }

@@ -78,17 +78,6 @@ size_t graph_scratch_bytes(const model *m, const struct graph_settings *s, size_
     return bytes;
 }
 
-static bool take_all(graph *g, size_t threads, err *e)
-{
-    struct need needs[NEEDS_MAX];
-    size_t count = list_needs(g, threads, needs);
-    for (size_t i = 0; i < count; i++) {
-        *needs[i].out = arena_take(&g->arena, needs[i].count, needs[i].each_bytes, NEED_ALIGN, "graph", e);
-        if (*needs[i].out == NULL) return false;
-    }
-    return true;
-}
-
 static bool settings_check(const model *m, const struct graph_settings *s, err *e)
 {
     assert(m->layers != NULL);
@@ -113,6 +102,18 @@ static bool take_ropes(graph *g, err *e)
     return !own || rope_table_new(&g->rope_local, &m->hyper.rope_local, NULL, g->set.ctx_tok, &g->arena, e);
 }
 
+static bool take_all(graph *g, size_t threads, err *e)
+{
+    struct need needs[NEEDS_MAX];
+    size_t count = list_needs(g, threads, needs);
+    for (size_t i = 0; i < count; i++) {
+        *needs[i].out = arena_take(&g->arena, needs[i].count, needs[i].each_bytes, NEED_ALIGN, "graph", e);
+        if (*needs[i].out == NULL) return false;
+    }
+    if (g->m->hyper.experts.count > 0) experts_start(g, threads);
+    return take_ropes(g, e);
+}
+
 /* Scratch and rope tables. */
 static size_t arena_bytes_of(const model *m, const struct graph_settings *s, size_t threads)
 {
@@ -129,11 +130,10 @@ bool graph_new(graph **out, const model *m, const struct kernels *k, team *t, co
     *g = (graph){ .m = m, .k = k, .team = t, .set = *s };
     bool good = arena_new(&g->arena, arena_bytes_of(m, s, team_threads(t)), e);
     if (good) arena_huge(&g->arena);
-    if (!good || !take_all(g, team_threads(t), e) || !take_ropes(g, e)) {
+    if (!good || !take_all(g, team_threads(t), e)) {
         graph_free(g);
         return false;
     }
-    if (m->hyper.experts.count > 0) experts_start(g, team_threads(t));
     *out = g;
     return true;
 }
@@ -148,7 +148,7 @@ bool graph_new_in(graph **out, const model *m, const struct kernels *k, team *t,
     if (g == NULL || base == NULL) return false;
     *g = (graph){ .m = m, .k = k, .team = t, .set = *s, .arena = { base, bytes, 0 } };
     *out = g;
-    return take_all(g, team_threads(t), e) && take_ropes(g, e);
+    return take_all(g, team_threads(t), e);
 }
 
 size_t graph_bad_token(const graph *g)
@@ -161,6 +161,12 @@ void graph_watch(graph *g, expert_watch *watch, void *arg)
 {
     g->watch = watch;
     g->watch_arg = arg;
+}
+
+void graph_watch_inputs(graph *g, input_watch *watch, void *arg)
+{
+    g->input_watch = watch;
+    g->input_watch_arg = arg;
 }
 
 void graph_free(graph *g)

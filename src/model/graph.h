@@ -40,6 +40,17 @@ typedef void expert_watch(void *arg, const struct expert_event *e);
  * computed. NULL: nobody. */
 void graph_watch(graph *g, expert_watch *watch, void *arg);
 
+/* Rows of inputs that are about to meet a matrix: borrowed, for the length of the call. */
+struct input_event {
+    const uint8_t *tiles; /* names the matrix; of experts and heads the first one's */
+    size_t index;         /* of the expert or head */
+    activations x;
+};
+typedef void input_watch(void *arg, const struct input_event *e);
+
+/* The same of every product. */
+void graph_watch_inputs(graph *g, input_watch *watch, void *arg);
+
 /* Bytes of scratch that graph_new will take. */
 size_t graph_scratch_bytes(const model *m, const struct graph_settings *s, size_t threads);
 

@@ -92,6 +92,8 @@ struct graph {
     size_t token_count;
     expert_watch *watch;         /* NULL: nobody */
     void *watch_arg;
+    input_watch *input_watch;    /* the same */
+    void *input_watch_arg;
     _Atomic size_t bad_token;    /* lowest token of the step with a value that is not finite, or SIZE_MAX */
 };
 
@@ -121,6 +123,10 @@ void graph_feed_forward(graph *g, const matrix *gate, const matrix *up, const ma
 
 /* out[i] = w[i] times `input` (in the form each asks for), `count` at most PRODUCTS_MAX. */
 void graph_products(graph *g, const activations *input, const matrix *const *w, float *const *out, size_t count);
+
+/* Tells the watcher, if there is one, which rows of `input` are about to meet w, number `index` of its kind. */
+void graph_tell_inputs(const graph *g, const activations *input, const matrix *w, size_t index, size_t first,
+                       size_t count);
 
 /* Attention of the step's queries g->q over the cache of a layer, into g->attended. */
 void graph_attend(graph *g, size_t layer);

@@ -15,6 +15,7 @@
 
 enum {
     TASK_BYTES = 16 * 1024,   /* of weights, least, with few tokens: what a shared counter costs disappears in it */
+    WIDER_BYTES = 32 * 1024,  /* with 3 to 8: each call of a product has more to begin and to end */
     STRETCH_TASKS = 8,        /* of each thread, with many tokens */
     SOON_BYTES = 24 * 1024,   /* asked for before the next stage */
     FEW_TOKENS = 8            /* memory is the limit */
@@ -35,7 +36,8 @@ static size_t cut(const struct product_list *l, size_t threads, size_t tokens, s
     size_t tiles = 0;
     for (size_t i = 0; i < l->count; i++) tiles += tile_count(l->w[i]->rows);
     size_t share = min_size(tiles / (threads * STRETCH_TASKS), 64);
-    if (tokens <= FEW_TOKENS) share = min_size(share, ceil_div(TASK_BYTES, l->w[0]->tile_bytes));
+    size_t task_bytes = tokens > 2 ? WIDER_BYTES : TASK_BYTES;
+    if (tokens <= FEW_TOKENS) share = min_size(share, ceil_div(task_bytes, l->w[0]->tile_bytes));
     share = max_size(share & ~(size_t)1, 2); /* kernels take tiles by two */
     first_task[0] = 0;
     for (size_t i = 0; i < l->count; i++)
@@ -48,16 +50,19 @@ static size_t stretch_begin(size_t tasks, size_t threads, size_t thread)
     return tasks * thread / threads;
 }
 
+static enum activation_form form_of(const graph *g, const matrix *w)
+{
+    return g->set.activations_f32 ? ACTIVATION_F32 : weight_kind(w->type)->activations;
+}
+
 static void one_task(const struct products_job *job, size_t task)
 {
     size_t i = 0;
     while (task >= job->first_task[i + 1]) i++;
     const matrix *w = job->list.w[i];
-    enum activation_form form =
-        job->g->set.activations_f32 ? ACTIVATION_F32 : weight_kind(w->type)->activations;
     size_t begin = (task - job->first_task[i]) * job->task_tiles;
     size_t end = min_size(begin + job->task_tiles, tile_count(w->rows));
-    matmul(job->g->k, w, &job->input[form], job->out[i], w->rows, begin, end);
+    matmul(job->g->k, w, &job->input[form_of(job->g, w)], job->out[i], w->rows, begin, end);
 }
 
 static void ask(const uint8_t *at, size_t bytes)
@@ -98,6 +103,14 @@ static void stretch_task(void *arg, size_t slot, size_t thread)
     if (job->g->token_count <= FEW_TOKENS) ask_soon(job->g, job->threads, thread);
 }
 
+void graph_tell_inputs(const graph *g, const activations *input, const matrix *w, size_t index, size_t first,
+                       size_t count)
+{
+    if (g->input_watch == NULL) return;
+    struct input_event event = { w->tiles, index, activations_slice(&input[form_of(g, w)], first, count) };
+    g->input_watch(g->input_watch_arg, &event);
+}
+
 void graph_products(graph *g, const activations *input, const matrix *const *w, float *const *out, size_t count)
 {
     struct products_job job = { .g = g, .input = input, .list = { .count = count }, .threads = team_threads(g->team) };
@@ -105,6 +118,7 @@ void graph_products(graph *g, const activations *input, const matrix *const *w, 
     for (size_t i = 0; i < count; i++) {
         job.list.w[i] = w[i];
         job.out[i] = out[i];
+        graph_tell_inputs(g, input, w[i], 0, 0, input[form_of(g, w[i])].tokens);
     }
     job.task_tiles = cut(&job.list, job.threads, g->token_count, job.first_task);
     for (size_t i = 0; i < job.threads; i++) {

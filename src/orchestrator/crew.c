@@ -78,7 +78,7 @@ static bool open_image(crew *c, err *e)
     struct pack_settings set = { .require = c->set.no_jail ? 0 : c->set.require,
                                  .skip = c->set.no_jail ? JAIL_ALL & ~jail_bit(JAIL_DESCRIPTORS) : jail_unfit(),
                                  .threads = max_size(1, c->set.engine.threads), .progress = c->set.progress,
-                                 .arg = c->set.arg };
+                                 .log = c->set.log, .arg = c->set.arg };
     c->in_memory = true;
     return pack_model(c->path, &set, &c->image_fd, &c->image_bytes, e);
 }
@@ -158,7 +158,7 @@ static bool start(crew *c, err *e)
     if (c->set.engine.memory_bytes == 0 && left > 0)
         c->set.engine.memory_bytes = c->image_bytes + (left - left / 16);
     uint32_t ctx = c->set.engine.ctx_tok != 0 ? c->set.engine.ctx_tok : CTX_KEPT_TOK;
-    c->engine_job = (struct engine_worker){ .set = c->set.engine, .image_bytes = c->image_bytes,
+    c->engine_job = (struct engine_worker){ .set = c->set.engine, .cpus = c->set.cpus, .image_bytes = c->image_bytes,
                                             .ends = { &c->rings.to[SERVICE_ENGINE], &c->rings.from[SERVICE_ENGINE] },
                                             .populate = c->in_memory, .room_bytes = room_bytes(&c->set.engine) };
     c->text_job = (struct text_job){ .ends = { &c->rings.to[SERVICE_TEXT], &c->rings.from[SERVICE_TEXT] },
@@ -288,6 +288,11 @@ bool crew_tend(crew *c, err *e)
     for (int peer = 0; peer < SERVICE_PEERS; peer++)
         if (!tend_one(c, (enum service_peer)peer, e)) return false;
     return true;
+}
+
+void crew_require(crew *c, uint32_t walls)
+{
+    c->set.require = walls;
 }
 
 void crew_watch(const crew *c, int fds[static SERVICE_PEERS])

@@ -3,6 +3,7 @@
 #ifndef HEARTH_ORCHESTRATOR_CREW_H
 #define HEARTH_ORCHESTRATOR_CREW_H
 
+#include "base/team.h"
 #include "jail/jail.h"
 #include "orchestrator/service.h"
 
@@ -16,6 +17,7 @@ struct crew_engine {
 struct crew_settings {
     const char *path;              /* a model file, or an image that `hearth pack` wrote */
     struct hearth_settings engine;
+    struct team_cpus cpus;         /* of the engine's threads */
     view template_source;          /* takes the place of the model's own template; empty: that. Outlives the crew */
     uint32_t require;              /* walls without which nothing starts: JAIL_REQUIRED, or policy's */
     bool no_jail;                  /* none but closed descriptors: --no-jail */
@@ -47,6 +49,9 @@ bool crew_client_gone(crew *c, err *e);
 /* Looks at the workers, without waiting: one that ended, or that the client calls broken, is replaced, and the log
  * told. False where one can not be started, or ended three times, each soon after its start: `e` has why. */
 bool crew_tend(crew *c, err *e);
+
+/* Other walls are required from the next start of a worker on. */
+void crew_require(crew *c, uint32_t walls);
 
 /* Descriptors that become readable when a worker ends, for poll; they change with crew_tend. */
 void crew_watch(const crew *c, int fds[static SERVICE_PEERS]);

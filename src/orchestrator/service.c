@@ -3,6 +3,7 @@
 #include "orchestrator/service_part.h"
 
 #include "base/checked.h"
+#include "base/futex.h"
 #include "base/limits.h"
 
 #include <assert.h>
@@ -328,6 +329,8 @@ const char *service_finish_name(enum service_finish f)
 static void *bell_thread(void *arg)
 {
     struct bell *bell = arg;
+    atomic_store(&bell->awake, 1);
+    futex_wake(&bell->awake, 1);
     while (!atomic_load(&bell->stop)) {
         ring_sleep(bell->from, bell->seen);
         uint32_t now = ring_bell(bell->from);
@@ -350,6 +353,7 @@ bool service_bells(service *s, int event_fd, err *e)
         bell->runs = pthread_attr_init(&small) == 0 && pthread_attr_setstacksize(&small, 1 << 16) == 0 &&
                      pthread_create(&bell->thread, &small, bell_thread, bell) == 0;
         if (!bell->runs) return fail(e, ERR_MEMORY, ERR_NO_OFFSET, "service: no thread for a bell");
+        while (atomic_load(&bell->awake) == 0) futex_wait(&bell->awake, 0); /* team.c, await_members says why */
     }
     return true;
 }

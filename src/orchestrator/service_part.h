@@ -53,6 +53,7 @@ struct bell {
     uint32_t seen;
     bool runs;
     _Atomic bool stop;
+    _Atomic uint32_t awake;
     pthread_t thread;
 };
 

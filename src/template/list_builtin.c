@@ -215,7 +215,41 @@ static value find(context *c, const struct call *k) /* item; variant: how many *
     return of_int((int64_t)(k->row->variant ? hits : at));
 }
 
-/* ---- methods of objects and loops ---- */
+static value remove_item(context *c, const struct call *k) /* item */
+{
+    value at = find(c, k);
+    if (!c->failed) take_out(c, k->self.as.list, (size_t)at.as.integer, 1);
+    return of_kind(NONE);
+}
+
+static value turn_around(context *c, const struct call *k)
+{
+    struct list *l = k->self.as.list;
+    render_charge(c, l->count / 8);
+    for (size_t i = 0; i < l->count / 2; i++) {
+        value first = l->items[i];
+        l->items[i] = l->items[l->count - 1 - i], l->items[l->count - 1 - i] = first;
+    }
+    return of_kind(NONE);
+}
+
+/* ---- methods of lists and objects, of objects, of loops ---- */
+
+static value clear(context *c, const struct call *k)
+{
+    render_charge(c, 1);
+    k->self.as.list->count = 0;
+    return of_kind(NONE);
+}
+
+/* The items anew, themselves shared. */
+static value copy(context *c, const struct call *k)
+{
+    value made = value_list(c, k->self.kind);
+    const struct list *from = k->self.as.list;
+    for (size_t i = 0; i < from->count && render_charge(c, i % 8 == 0); i++) value_add(c, made, from->items[i]);
+    return made;
+}
 
 static value members(context *c, const struct call *k) /* variant: as value_members */
 {
@@ -266,7 +300,7 @@ static value cycle(context *c, const struct call *k)
     return k->pos->items[k->self.as.loop->index % k->pos->count];
 }
 
-enum { SEQUENCE_METHOD = LIST_METHOD | TUPLE_METHOD };
+enum { SEQUENCE_METHOD = LIST_METHOD | TUPLE_METHOD, MUTABLE_METHOD = LIST_METHOD | DICT_METHOD };
 
 const struct builtin BUILTINS_OF_LISTS[] = {
     { "length", FILTER, "", length, 0 },                       { "count", FILTER, "", length, 0 },
@@ -285,6 +319,8 @@ const struct builtin BUILTINS_OF_LISTS[] = {
     { "append", LIST_METHOD, "item!", append, 0 },             { "extend", LIST_METHOD, "items!", extend, 0 },
     { "insert", LIST_METHOD, "index#0 item!", insert, 0 },     { "pop", LIST_METHOD, "index#-1", pop, 0 },
     { "index", SEQUENCE_METHOD, "item!", find, false },        { "count", SEQUENCE_METHOD, "item!", find, true },
+    { "remove", LIST_METHOD, "item!", remove_item, false },    { "reverse", LIST_METHOD, "", turn_around, 0 },
+    { "clear", MUTABLE_METHOD, "", clear, 0 },                 { "copy", MUTABLE_METHOD, "", copy, 0 },
     { "keys", DICT_METHOD, "", members, 0 },                   { "values", DICT_METHOD, "", members, 1 },
     { "items", DICT_METHOD | FILTER, "", members, 2 },         { "get", DICT_METHOD, "key! default", get, GET },
     { "setdefault", DICT_METHOD, "key! default", get, GET_OR_SET },

@@ -199,6 +199,7 @@ static void files(void)
         { "a role of its own", "{\"messages\": [{\"role\": \"king\", \"content\": \"x\"}]}", "role \"king\"" },
         { "no role", "{\"messages\": [{\"content\": \"x\"}]}", "role \"\"" },
         { "an image", "{\"messages\": [{\"role\": \"user\", \"content\": [{\"type\": \"image\"}]}]}", "images" },
+        { "no content", "{\"messages\": [{\"role\": \"assistant\", \"content\": null}]}", "no text" },
         { "the second is wrong", "{\"messages\": [{\"role\": \"user\", \"content\": \"x\"}, 5]}", "message 2" },
     };
     struct spoken t;
@@ -350,11 +351,19 @@ static void tools(void)
     put_file(path, GOOD_TOOLS);
     CHECK(talk_tools(&t.talk, path, &e) && view_is(t.talk.tools, GOOD_TOOLS), "%s", e.text);
     add(&t, ROLE_USER, "hi", "");
+    CHECK(!talk_add_result(&t.talk, view_of("42"), &e), "nothing was called yet");
     prompt(&t, "with tools");
     CHECK(memmem(t.rendered.ptr, t.rendered.len_bytes, "{\"name\": \"g\"}\n", 14) != NULL, "the template sees them");
     called(&t);
+    CHECK(talk_add_result(&t.talk, view_of("42"), &e), "%s", e.text);
+    CHECK(!talk_add_result(&t.talk, view_of("43"), &e), "one call, one result");
+    prompt(&t, "a result");
+    CHECK(memmem(t.rendered.ptr, t.rendered.len_bytes, "tool\n42", 7) != NULL, "the template prints the result");
     CHECK(talk_save(&t.talk, path, &e) && talk_load(&read.talk, path, &e), "%s", e.text);
-    CHECK(read.talk.message_count == 2 && view_equal(read.talk.messages[1].calls, t.talk.messages[1].calls),
+    CHECK(read.talk.message_count == 3 && view_is(read.talk.messages[2].tool, "f") &&
+              view_is(read.talk.messages[2].call_id, "call00001"),
+          "the result belongs to its call");
+    CHECK(read.talk.message_count == 3 && view_equal(read.talk.messages[1].calls, t.talk.messages[1].calls),
           "calls written and read");
     spoken_free(&t);
     spoken_free(&read);
