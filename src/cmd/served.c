@@ -58,6 +58,8 @@ static bool start(struct served *s, const char *word, const struct compute_optio
     set.engine.sequences = 1;
     set.engine.mask_bytes = jail->mask_bytes;
     set.engine.experts = jail->experts != NULL && expert_log_wanted(jail->experts, jail->stats);
+    s->kv = (enum kv_type)set.engine.kv;
+    s->activations_f32 = set.engine.activations_f32 != 0;
     if (!model_find(word, s->path, e) || !kernels_bind(&kernels, c->cpu, e) ||
         !rules_load(jail->policy, jail->no_jail, &s->arena, &policy, e) || !policy_allows(&policy, s->path, e) ||
         !rules_prove(&policy, jail->no_jail, e))

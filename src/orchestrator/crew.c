@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -330,6 +331,22 @@ void crew_require(crew *c, uint32_t walls)
 void crew_watch(const crew *c, int fds[static SERVICE_PEERS])
 {
     for (int peer = 0; peer < SERVICE_PEERS; peer++) fds[peer] = c->process[peer].pidfd;
+}
+
+bool crew_image(const crew *c, view *out, err *e)
+{
+    /* MAP_PRIVATE: see engine_worker_prepare */
+    void *base = mmap(NULL, c->image_bytes, PROT_READ, MAP_PRIVATE, c->image_fd, 0);
+    if (base == MAP_FAILED)
+        return fail(e, ERR_MEMORY, ERR_NO_OFFSET, "%s: cannot map %zu bytes: %s", c->path, c->image_bytes,
+                    strerror(errno));
+    *out = (view){ base, c->image_bytes };
+    return true;
+}
+
+void crew_image_done(view mapped)
+{
+    munmap((void *)(uintptr_t)mapped.ptr, mapped.len_bytes);
 }
 
 pid_t crew_pid(const crew *c, enum service_peer peer)

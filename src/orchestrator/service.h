@@ -110,6 +110,12 @@ void service_cancel(service *s, uint64_t id);
 /* Lets a compiled table go. */
 void service_mask_drop(service *s, uint64_t mask);
 
+/* Sequences of the engine, saved and restored (include/hearth.h, HEARTH_KV ..), one at a time. service_keep gives a
+ * number for the next one; service_kept sends one message with that head.id, and false where the ring is full: hear
+ * events and try again. The engine being started again ends it without a word: service_ready tells. */
+uint64_t service_keep(service *s);
+bool service_kept(service *s, uint32_t kind, view message, view tail, view more);
+
 /* ---- hearing ---- */
 
 enum service_event_kind {
@@ -123,6 +129,7 @@ enum service_event_kind {
     SERVICE_EVENT_EMBEDDING, /* values; FINISHED follows */
     SERVICE_EVENT_BYTES,     /* text, lengths: the last of its ask */
     SERVICE_EVENT_MASK,      /* mask: the last of its ask */
+    SERVICE_EVENT_KEPT,      /* kept_kind ..: of what service_kept sent; SERVICE_EVENT_ERROR with its id: refused */
     SERVICE_EVENT_CHANGED,   /* id 0: service_ready has changed */
     SERVICE_EVENT_EXPERTS    /* id 0: experts and their arrays; only where the engine was asked to tell */
 };
@@ -152,6 +159,9 @@ struct service_event {
     view name, call_id, text;
     const uint32_t *lengths;            /* of the tokens that `text` joins */
     size_t length_count;
+    uint32_t kept_kind;                 /* enum hearth_event_kind: HEARTH_KV_OPEN kept_tok, kept_bytes; HEARTH_KV_PIECE
+                                           kept_at, text; HEARTH_KV_DONE */
+    uint64_t kept_tok, kept_bytes, kept_at;
     enum service_finish finish;
     uint32_t stop;                      /* SERVICE_STOP: which stop text */
     uint32_t prompt_tok, cached_tok, made_tok; /* tokens behind the one that completed a stop text are not counted */

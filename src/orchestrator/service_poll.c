@@ -381,6 +381,43 @@ static int take_experts(const service *s, view message, struct service_event *ou
     return 1;
 }
 
+static int take_kept_error(view message, struct service_event *out)
+{
+    struct hearth_error f;
+    if (message.len_bytes != sizeof f) return -1;
+    memcpy(&f, message.ptr, sizeof f);
+    if (f.code > ERR_CANCELLED || memchr(f.text, '\0', sizeof f.text) == NULL) return -1;
+    tell(out, SERVICE_EVENT_ERROR, f.head.id, 0);
+    out->code = (enum err_code)f.code;
+    out->text = (view){ message.ptr + offsetof(struct hearth_error, text), strlen(f.text) };
+    return 1;
+}
+
+/* A message about the sequence that is saved or restored: the caller knows what it asked for. */
+static int take_kept(const service *s, uint32_t kind, view message, struct service_event *out)
+{
+    struct hearth_kv_open open;
+    struct hearth_kv_piece piece;
+    struct hearth_head head;
+    memcpy(&head, message.ptr, sizeof head);
+    if (s->kept == 0 || head.id != s->kept) return 0;
+    tell(out, SERVICE_EVENT_KEPT, head.id, 0);
+    out->kept_kind = kind;
+    if (kind == HEARTH_KV_DONE) return message.len_bytes == sizeof head ? 1 : -1;
+    if (kind == HEARTH_KV_OPEN) {
+        if (message.len_bytes != sizeof open) return -1;
+        memcpy(&open, message.ptr, sizeof open);
+        out->kept_tok = open.count;
+        out->kept_bytes = open.bytes;
+        return 1;
+    }
+    if (message.len_bytes < sizeof piece) return -1;
+    memcpy(&piece, message.ptr, sizeof piece);
+    out->kept_at = piece.at;
+    out->text = view_after(message, sizeof piece);
+    return piece.bytes == out->text.len_bytes ? 1 : -1;
+}
+
 static int take_engine(service *s, uint32_t kind, view message, struct service_event *out)
 {
     struct hearth_head head;
@@ -388,6 +425,7 @@ static int take_engine(service *s, uint32_t kind, view message, struct service_e
     memcpy(&head, message.ptr, sizeof head);
     struct ask *a = kind == HEARTH_MASK_READY ? ask_find(s, head.id) : ask_of_engine(s, head.id);
     if (kind == HEARTH_ERROR && a == NULL) a = ask_find(s, head.id); /* a table's number is the ask's own */
+    if (kind == HEARTH_ERROR && s->kept != 0 && head.id == s->kept) return take_kept_error(message, out);
     switch ((enum hearth_event_kind)kind) {
     case HEARTH_LOADED:
         if (message.len_bytes != sizeof s->engine) return -1;
@@ -408,8 +446,9 @@ static int take_engine(service *s, uint32_t kind, view message, struct service_e
         out->mask = a->id;
         ask_free(s, a);
         return 1;
-    case HEARTH_KV_EVENT_FIRST:
-    case HEARTH_KV_EVENT_LAST: break;
+    case HEARTH_KV_OPEN:
+    case HEARTH_KV_PIECE:
+    case HEARTH_KV_DONE: return take_kept(s, kind, message, out);
     }
     return -1;
 }
