@@ -270,6 +270,28 @@ check(s.stop() == 0, "and it ends", s.said()[-300:])
 s = Server("--host", "0.0.0.0", wait=False)
 check(s.p.wait(20) == 1 and "key" in s.said(), "off loopback without a key: no start", s.said())
 
+# ---- shares: who asks for much does not keep another from the first answer ----
+ann, bob = (subprocess.run([hearth, "key", "add", n], capture_output=True, text=True).stdout.strip() for n in ("ann2", "bob2"))
+s = Server("--parallel", "1")
+ended = []
+
+
+def ask_as(key, name):
+    r = s.ask("POST", "/v1/completions", {"prompt": "Once", "max_tokens": 100}, headers={"x-api-key": key})
+    ended.append(name if r[0] == 200 else str(r))
+
+
+many = [threading.Thread(target=ask_as, args=(ann, "ann")) for _ in range(40)]
+[t.start() for t in many]
+while len(ended) < 1:
+    time.sleep(0.005)
+before = len(ended)
+ask_as(bob, "bob")
+between = ended.index("bob") - before if "bob" in ended else -1
+[t.join() for t in many]
+check(0 <= between <= 12 and ended.count("ann") == 40, "one request beside forty of another: among the next few", ended)
+check(s.stop() == 0, "and it ends", s.said()[-300:])
+
 # ---- a hostile model ----
 data = bytearray(open(model, "rb").read())
 data[40:60] = b"\xff" * 20
