@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 static void show_load(void *arg, size_t done_bytes, size_t all_bytes)
@@ -57,6 +58,8 @@ static bool start(struct served *s, const char *word, const struct compute_optio
     set.engine.sequences = 1;
     set.engine.mask_bytes = jail->mask_bytes;
     set.engine.experts = jail->experts != NULL && expert_log_wanted(jail->experts, jail->stats);
+    s->kv = (enum kv_type)set.engine.kv;
+    s->activations_f32 = set.engine.activations_f32 != 0;
     if (!model_find(word, s->path, e) || !kernels_bind(&kernels, c->cpu, e) ||
         !rules_load(jail->policy, jail->no_jail, &s->arena, &policy, e) || !policy_allows(&policy, s->path, e) ||
         !rules_prove(&policy, jail->no_jail, e))
@@ -68,11 +71,11 @@ static bool start(struct served *s, const char *word, const struct compute_optio
     s->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (s->event_fd < 0) return fail(e, ERR_IO, ERR_NO_OFFSET, "eventfd: %s", strerror(errno));
     if (!service_bells(s->service, s->event_fd, e) || !await_ready(s, e)) return false;
+    rules_say_missing(&policy, crew_report(s->crew, SERVICE_ENGINE));
     if (jail->experts != NULL &&
         !expert_log_begin(&s->experts, jail->experts, jail->stats, s->engine.layers, s->engine.experts, s->engine.top_k,
                           0, &s->arena, e))
         return false;
-    rules_say_missing(&policy, crew_report(s->crew, SERVICE_ENGINE));
     return true;
 }
 
@@ -114,6 +117,13 @@ static void keep_experts(struct served *s, const struct service_event *event)
                                                        .bytes = f->bytes });
 }
 
+static uint64_t now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
 bool served_next(struct served *s, int wait_ms, struct service_event *out, err *e)
 {
     for (bool ended = false;;) {
@@ -131,9 +141,9 @@ bool served_next(struct served *s, int wait_ms, struct service_event *out, err *
         struct pollfd fds[] = { { .fd = s->event_fd, .events = POLLIN },
                                 { .fd = workers[SERVICE_TEXT], .events = POLLIN },
                                 { .fd = workers[SERVICE_ENGINE], .events = POLLIN } };
-        enum { LOOK_MS = 20 }; /* where a worker is not there, or broken, the crew is looked at */
+        enum { LOOK_MS = 20, WATCH_MS = 1000 }; /* the crew is looked at: a worker is not there, or broken; silent */
         bool waits = service_ready(s->service, NULL, NULL);
-        int got = poll(fds, 3, waits ? wait_ms : LOOK_MS);
+        int got = poll(fds, 3, !waits ? LOOK_MS : wait_ms < 0 ? WATCH_MS : wait_ms);
         uint64_t rings;
         if (fds[0].revents & POLLIN && read(s->event_fd, &rings, sizeof rings) < 0) continue;
         /* What a worker said before it ended comes first, for it may be why: one more look at the rings. */
@@ -141,6 +151,10 @@ bool served_next(struct served *s, int wait_ms, struct service_event *out, err *
         if (!ends && !service_ready(s->service, NULL, NULL) && !crew_tend(s->crew, e)) return false;
         if (ends && ended && !crew_tend(s->crew, e)) return false;
         ended = ends && !ended;
+        if (got == 0 && waits) {
+            service_watch(s->service, now_ms());
+            if (!crew_tend(s->crew, e)) return false;
+        }
         if (got <= 0 && wait_ms >= 0 && waits) return false;
     }
 }

@@ -16,6 +16,8 @@ struct served {
     int event_fd; /* readable when a worker has something to tell */
     struct text_facts text;
     struct hearth_facts engine;
+    enum kv_type kv;      /* as asked for */
+    bool activations_f32;
     arena arena;  /* for the command's own needs */
     struct progress progress;
     struct expert_log experts; /* of jail_choice.experts; open until served_experts_end */

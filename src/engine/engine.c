@@ -66,7 +66,7 @@ static size_t lists_bytes(const model *m, size_t threads, const struct hearth_se
     size_t each_thread = vocab * 17 + 4096 + sizeof(void *);
     return slack + masks_bytes(m, threads, set) + asked_of(set) * each_asked + set->sequences * each_sequence +
            threads * each_thread + set->chunk_tok * (sizeof(struct step_token) + sizeof(void *)) +
-           watch_bytes(m, set) + m->hyper.width * sizeof(float) + 256;
+           watch_bytes(m, set) + m->hyper.width * sizeof(float) + HEARTH_KV_PIECE_BYTES + 4096;
 }
 
 static size_t blocks_of(const struct hearth_settings *set)
@@ -211,6 +211,7 @@ static bool take_all(engine *en, arena *a, arena *pages, err *e)
     en->logit_rows = graph_set.logit_rows;
     if (!kv_pool_new_in(&en->pool, &shape, blocks_of(&en->set), pages, e) || !take_sequences(en, a, e) ||
         !take_queue(en, a, e) || !take_samplers(en, a, e) || !masks_new(en, a, e) || !take_watch(en, a, e) ||
+        !keep_new(en, a, e) ||
         (en->step = ARENA_ARRAY(a, struct step_token, en->set.chunk_tok, "step", e)) == NULL ||
         (en->step_of = ARENA_ARRAY(a, struct sequence *, en->set.chunk_tok, "step", e)) == NULL)
         return false;
@@ -289,12 +290,9 @@ static void cancel(engine *en, uint64_t id, uint32_t choice)
 
 static void forget(engine *en, uint64_t tenant)
 {
-    for (size_t i = 0; i < en->set.sequences; i++) {
-        struct sequence *s = &en->sequences[i];
-        if (s->of != NULL || s->tenant != tenant) continue;
-        kv_seq_rewind(&s->kv, 0);
-        s->count = 0;
-    }
+    keep_forget(en, tenant);
+    for (size_t i = 0; i < en->set.sequences; i++)
+        if (en->sequences[i].of == NULL && en->sequences[i].tenant == tenant) sequence_let_go(&en->sequences[i]);
 }
 
 bool engine_take(engine *en, uint32_t kind, view message, err *e)
@@ -304,6 +302,7 @@ bool engine_take(engine *en, uint32_t kind, view message, err *e)
     if (kind == HEARTH_MASK_LOAD && message.len_bytes >= sizeof(struct hearth_mask)) {
         return masks_load(en, message, e);
     }
+    if (kind >= HEARTH_KV_SAVE && kind <= HEARTH_KV_CLOSE) return keep_take(en, kind, message, e);
     if (message.len_bytes != sizeof head)
         return fail(e, ERR_VALUE, 0, "message %u: %zu bytes, expected %zu", kind, message.len_bytes, sizeof head);
     memcpy(&head, message.ptr, sizeof head);

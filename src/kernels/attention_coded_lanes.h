@@ -1,6 +1,6 @@
 /* attention_coded.c over lanes: the same bits. Up to ROWS rows share every expansion of codes into levels, which live
  * in registers alone. A group of four pages goes through three stages: keys (integer dot products of all its pages),
- * softmax (one maximum), values; keys and values fetch those of the next group into the level-2 cache.
+ * softmax (one maximum), values; keys and values fetch those of the next group.
  *
  * Included after a tier's codes_*.h, by that tier's .c file alone. */
 #ifndef HEARTH_KERNELS_ATTENTION_CODED_LANES_H
@@ -16,6 +16,9 @@
 
 #define CODED_INLINE static inline __attribute__((always_inline))
 #define CODED_UNROLL _Pragma("GCC unroll 8")
+
+/* Into the level-1 cache: on Zen 4 log:k2v2 takes 1.04 ms where the second level gives 1.19. */
+enum { FETCH_LEVEL = 3 };
 
 enum { ROWS = 4, PAGE_LANES = PAGE_TOK / LANES, GROUP_LANES = GROUP_TOK / LANES, HALF = 64, HALF_TS = 16 };
 
@@ -155,7 +158,8 @@ CODED_INLINE const uint8_t *dot_keys(enum form form, const struct expansion *x, 
             CODED_UNROLL for (int j = 0; j < fields; j++) sums[r][j] = ints_dot_keys(sums[r][j], levels[j], quad);
         }
         if (j0 == 0) {
-            CODED_UNROLL for (size_t line = 0; line < fetch; line += 64) __builtin_prefetch(ahead + line, 0, 2);
+            CODED_UNROLL for (size_t line = 0; line < fetch; line += 64)
+                __builtin_prefetch(ahead + line, 0, FETCH_LEVEL);
             ahead += fetch;
         }
     }
@@ -229,6 +233,7 @@ CODED_INLINE void token_keys(enum form form, struct coded_work *w, size_t rows, 
 CODED_INLINE void dot_values(enum form form, const struct coded_work *w, size_t rows, size_t half, int j0, int fields,
                              int plane, ints sums[ROWS][4], bool fetch)
 {
+    const size_t each = form == FORM_2 ? 64 : form == FORM_T8 ? 256 : 128; /* bytes of a vector, planes counted */
     for (size_t page = 0; page < w->pages; page++) {
         struct expansion x = w->values;
         x.codes = w->page[page] + w->lay.v_codes;
@@ -245,8 +250,8 @@ CODED_INLINE void dot_values(enum form form, const struct coded_work *w, size_t 
                     sums[r][j] = ints_dot_values(sums[r][j], levels[j], j0 + j < 2 ? quad : other);
             }
             if (fetch && j0 == 0)
-                for (size_t line = 0; line < (form == FORM_2 ? 64u : form == FORM_T8 ? 256u : 128u); line += 64)
-                    __builtin_prefetch(ahead + (g * (form == FORM_2 ? 64 : form == FORM_T8 ? 256 : 128)) + line, 0, 2);
+                CODED_UNROLL for (size_t line = 0; line < each; line += 64)
+                    __builtin_prefetch(ahead + g * each + line, 0, FETCH_LEVEL);
         }
     }
 }
@@ -621,7 +626,8 @@ static whole_fn *const WHOLE[ROWS] = { whole_group_1, whole_group_2, whole_group
 /* Scales, means and head of a page that comes soon. */
 static void fetch_small(const struct coded_work *w, const uint8_t *page)
 {
-    for (size_t at = w->lay.k_scales; at < w->lay.bytes; at += 64) __builtin_prefetch(page + at, 0, 2);
+    for (size_t at = w->lay.boost_codes; at < w->lay.v_codes; at += 64) __builtin_prefetch(page + at, 0, FETCH_LEVEL);
+    for (size_t at = w->lay.k_scales; at < w->lay.bytes; at += 64) __builtin_prefetch(page + at, 0, FETCH_LEVEL);
 }
 
 static void group_scores(struct coded_work *w)

@@ -234,8 +234,8 @@ INLINE bool zero_last(const struct shape_256 *s, size_t tokens)
     return s->zero != 0 && s->group_values == 16 && tokens > TOKENS_256;
 }
 
-/* isum[u][t] += -zero * (sub-scales . sums of activation codes), a pair of groups at a time. Sub-scales are 8 bits, zero
- * at most 32: the products fit the halves. */
+/* isum[u][t] += -zero * (sub-scales . sums of activation codes), a pair of groups at a time. Sub-scales are 8 bits,
+ * zero at most 32: the products fit the halves. */
 INLINE void take_zero(const struct shape_256 *s, const uint8_t *const *block, const size_t *part, const int16_t *sums,
                       size_t sums_stride, size_t units, size_t tokens, i32v isum[UNITS][MOST])
 {
