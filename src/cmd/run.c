@@ -31,7 +31,7 @@ static const struct option ROWS[] = {
     { "--template", "FILE", OPTION_TEXT, AT(template_file), 0, 0, NULL, NULL, NULL },
     { "--messages", "FILE", OPTION_TEXT, AT(messages), 0, 0, NULL, NULL, NULL },
     { "--tools", "FILE", OPTION_TEXT, AT(tools), 0, 0, NULL, NULL, NULL },
-    { "--schema", "FILE", OPTION_TEXT, AT(schema), 0, 0, NULL, NULL, "the answer is JSON of this schema" },
+    { "--schema", "FILE", OPTION_TEXT, AT(schema), 0, 0, NULL, NULL, NULL },
     { "--grammar", "FILE", OPTION_TEXT, AT(grammar), 0, 0, NULL, NULL, NULL },
     { "--special", NULL, OPTION_FLAG, AT(special), 0, 0, NULL, NULL, NULL },
     { "--logprobs", "N", OPTION_COUNT, AT(logprobs), 0, 100, NULL, NULL, NULL },
