@@ -127,12 +127,13 @@ void graph_feed_forward(graph *g, const matrix *gate, const matrix *up, const ma
 /* out[i] = w[i] times `input` (in the form each asks for), `count` at most PRODUCTS_MAX. */
 void graph_products(graph *g, const activations *input, const matrix *const *w, float *const *out, size_t count);
 
-/* Tells the watcher, if there is one, which rows of `input` are about to meet w, number `index` of its kind. */
-void graph_tell_inputs(const graph *g, const activations *input, const matrix *w, size_t index, size_t first,
-                       size_t count);
 /* Asks for the begin of what thread `thread` reads first of g->soon; for the begin of `bytes` at an address. */
 void graph_ask_soon(const graph *g, size_t thread);
 void graph_ask(const uint8_t *at, size_t bytes);
+
+/* Tells the watcher, if there is one, which rows of `input` are about to meet w, number `index` of its kind. */
+void graph_tell_inputs(const graph *g, const activations *input, const matrix *w, size_t index, size_t first,
+                       size_t count);
 
 /* Attention of the step's queries g->q over the cache of a layer, into g->attended. */
 void graph_attend(graph *g, size_t layer);
