@@ -14,7 +14,10 @@
 #include <sched.h>
 #include <stdlib.h>
 
-enum { SPINS = 4000 }; /* of a pause each, about 50 us: longer than the gap between two jobs of a step */
+enum {
+    SPINS = 4000,    /* of a pause each, about 50 us: longer than the gap between two jobs of a step */
+    AHEAD_STEP = 512 /* bytes that are asked for between two looks at the bell */
+};
 
 struct team {
     _Alignas(64) _Atomic uint64_t open;
@@ -30,9 +33,13 @@ struct team {
     size_t threads;
     size_t started; /* threads that team_free has to join */
     struct member {
-        team *team;
+        _Alignas(64) team *team;
         size_t thread;
         pthread_t handle;
+        _Atomic(const uint8_t *) ahead; /* the caller's word; the two can disagree for a moment, which harms nobody */
+        _Atomic size_t ahead_bytes;
+        const uint8_t *asked_of; /* the thread's own: how much of it has been asked for */
+        size_t asked_bytes;
     } members[];
 };
 
@@ -64,15 +71,31 @@ static void take_tiles(team *t, size_t thread)
     }
 }
 
+/* The next lines of what team_ahead named, into the second cache; false where there are none. */
+static bool ask_ahead(struct member *self)
+{
+    const uint8_t *at = atomic_load_explicit(&self->ahead, memory_order_relaxed);
+    size_t bytes = atomic_load_explicit(&self->ahead_bytes, memory_order_relaxed);
+    if (at != self->asked_of) {
+        self->asked_of = at;
+        self->asked_bytes = 0;
+    }
+    if (self->asked_bytes >= bytes) return false;
+    for (size_t i = 0; i < AHEAD_STEP; i += 64) __builtin_prefetch(at + self->asked_bytes + i, 0, 2);
+    self->asked_bytes += AHEAD_STEP;
+    return true;
+}
+
 static void *member_main(void *arg)
 {
-    const struct member *self = arg;
+    struct member *self = arg;
     team *t = self->team;
     atomic_fetch_add(&t->awake, 1);
     futex_wake(&t->awake, 1);
     uint32_t heard = 0; /* not the bell's value now: a job may be open before this thread first looks */
     for (;;) {
-        for (int spin = 0; atomic_load(&t->bell) == heard && spin < SPINS; spin++) relax();
+        for (int spin = 0; atomic_load(&t->bell) == heard && spin < SPINS; spin++)
+            if (!ask_ahead(self)) relax();
         while (atomic_load(&t->bell) == heard) {
             atomic_fetch_add(&t->sleepers, 1);
             futex_wait(&t->bell, heard);
@@ -170,6 +193,13 @@ void team_run(team *t, size_t tiles, team_fn *fn, void *arg)
         atomic_store(&t->caller_sleeps, 0);
     }
     atomic_store(&t->open, (uint64_t)(closed + 2) << 32); /* closed: odd again, and never a word seen before */
+}
+
+void team_ahead(team *t, size_t thread, const void *at, size_t bytes)
+{
+    assert(thread > 0 && thread < t->threads);
+    atomic_store_explicit(&t->members[thread].ahead, at, memory_order_relaxed);
+    atomic_store_explicit(&t->members[thread].ahead_bytes, bytes, memory_order_relaxed);
 }
 
 size_t team_threads(const team *t)

@@ -32,6 +32,11 @@ void team_free(team *t); /* NULL is fine */
  * the caller. One caller at a time, and fn never calls team_run. `tiles` < 2^31. */
 void team_run(team *t, size_t tiles, team_fn *fn, void *arg);
 
+/* Memory that `thread` (not 0) is going to read in a later job: it is asked for, a little at a time, while the thread
+ * spins for the next one. Never read, so it may be any address. Said by the caller between two jobs; bytes 0: nothing.
+ */
+void team_ahead(team *t, size_t thread, const void *at, size_t bytes);
+
 size_t team_threads(const team *t);
 
 #endif
