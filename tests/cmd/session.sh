@@ -2,24 +2,21 @@
 # hearth run --session: what two processes make one after the other is what one makes; a file that is damaged, of other
 # settings or of another key is refused in one line, and the prompt is computed without it; what the cache can not be
 # is said in one line with exit 1, and a file that was there stays.
-#   tests/cmd/session.sh [hearth]
-set -u
-H=${1:-build/release/hearth}
-shared=${HEARTH_SHARED:-../shared}
+. tests/check.sh
 model=$shared/reference/models/stories260K.gguf
 latent=$shared/reference/models/deepseek2lite.gguf
-passed=0 failed=0 skipped=0
-ok() { if [ "$1" = 0 ]; then passed=$((passed + 1)); else failed=$((failed + 1)); echo "FAILED $2"; fi; }
 if [ ! -r "$model" ]; then
-    echo "skipped: no $model"
-    echo "0 passed, 0 failed, 1 skipped"
-    exit 0
+    skip "session.sh: no $model"
+    finish
+    exit
 fi
-d=$(mktemp -d) || exit 1
-trap 'rm -rf "$d"' EXIT
-run() { "$H" run "$model" --raw --temp 0 --ctx 512 "$@" 2> "$d/err"; }
+d=$tmp
+tiers="f32 f16 q8 q4 log:k2v2 log:k3v2 log:k4v3"
+[ -z "$quick" ] || tiers="f16 log:k2v2"
+ok() { if [ "$1" = 0 ]; then pass; else fail "$2"; fi; }
+run() { "$hearth" run "$model" --raw --temp 0 --ctx 512 "$@" 2> "$d/err"; }
 
-for kv in f32 f16 q8 q4 log:k2v2 log:k3v2 log:k4v3; do
+for kv in $tiers; do
     rm -f "$d/s"
     first=$(run --kv $kv "Once upon a time" -n 140 --session "$d/s")
     second=$(run --kv $kv -p "" -n 120 --session "$d/s" --stats)
@@ -52,7 +49,7 @@ done
 head -c $((bytes - 1)) "$d/open" > "$d/s"
 out=$(run "The end" -n 20 --session "$d/s"); refused "a byte short" $? "$out"
 cp "$d/open" "$d/s"
-"$H" run "$model" --raw --temp 0 --ctx 256 "The end" -n 20 --session "$d/s" > "$d/out" 2> "$d/err"
+"$hearth" run "$model" --raw --temp 0 --ctx 256 "The end" -n 20 --session "$d/s" > "$d/out" 2> "$d/err"
 refused "another context" $? "$(cat "$d/out")"
 
 # bad NAME WORDS...: exit 1, one line, nothing on standard output, and the session file as it was
@@ -60,7 +57,7 @@ bad() {
     local name=$1
     shift
     cp "$d/open" "$d/s"
-    "$H" run "$@" > "$d/out" 2> "$d/err" < /dev/null
+    "$hearth" run "$@" > "$d/out" 2> "$d/err" < /dev/null
     [ $? = 1 ] && [ "$(wc -l < "$d/err")" = 1 ] && [ ! -s "$d/out" ] && cmp -s "$d/open" "$d/s"
     ok $? "$name: $(cat "$d/err")"
 }
@@ -69,5 +66,4 @@ bad "a key file that is not there" "$model" --raw hi -n 2 --session "$d/s" --ses
 bad "a budget that holds no page" "$model" --raw hi -n 2 --session "$d/s" --memory 1M --ctx 512
 bad "a measuring tier" "$model" --raw hi -n 2 --session "$d/s" --kv log:paper
 [ ! -r "$latent" ] || bad "a log tier for a latent cache" "$latent" --raw hi -n 2 --session "$d/s" --kv log:k2v2
-echo "$passed passed, $failed failed, $skipped skipped"
-[ "$failed" = 0 ]
+finish
