@@ -124,7 +124,7 @@ static bool rig_new(struct rig *r, struct opened *o, const struct compute_option
     size_t ctx_tok = max_size(set->prompt, set->depth + set->made), pages = ceil_div(ctx_tok, PAGE_TOK) * set->batch;
     *r = (struct rig){ .chunk_tok = max_size(min_size(c->chunk > 0 ? c->chunk : 512, ctx_tok), set->batch) };
     struct kv_shape shape = { .type = o->kv, .layers = h->layers, .kv_heads = h->kv_heads, .key_dim = h->key_dim,
-                              .value_dim = h->value_dim };
+                              .value_dim = cached_value_dim(h, o->kv) };
     struct graph_settings graph_set = { .chunk_tok = r->chunk_tok, .logit_rows = set->batch, .ctx_tok = ctx_tok,
                                         .activations_f32 = o->activations_f32 };
     bool good = arena_new(&r->arena, ((size_t)4 << 20) + ctx_tok * 64 + pages * 64, e) &&
@@ -189,7 +189,8 @@ static double decode_bytes(const struct opened *o, const struct bench_options *s
         if (w->route.form != ROUTE_NONE) bytes -= (double)(h->experts.count * h->width * sizeof(float));
     }
     struct kv_shape head = {
-        .type = o->kv, .layers = 1, .kv_heads = 1, .key_dim = h->key_dim, .value_dim = h->value_dim
+        .type = o->kv, .layers = 1, .kv_heads = 1, .key_dim = h->key_dim,
+        .value_dim = cached_value_dim(h, o->kv)
     };
     size_t page_bytes = 0;
     kv_block_bytes(&head, &page_bytes);

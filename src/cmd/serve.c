@@ -230,7 +230,7 @@ int cmd_serve(int argc, char **argv)
         .command = "serve",
         .usage = "[MODEL...]",
         .words_max = WORDS_MAX,
-        .about = "Answers the programs that speak to OpenAI, Anthropic or Ollama, on this machine.",
+        .about = "Answers programs that speak to OpenAI, Anthropic or Ollama, on this machine.",
         .groups = { { ROWS, sizeof ROWS / sizeof *ROWS, &options }, compute_group(&set.compute) }
     };
     arena a = { 0 };

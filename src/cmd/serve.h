@@ -28,6 +28,24 @@ struct serve_settings {
     struct server_options server; /* limits and lists; listeners and backend come later */
 };
 
+/* The file of keys, looked at while the server runs. */
+struct key_file_mark {
+    uint64_t inode, bytes; /* 0: there is none */
+    int64_t seconds, nanoseconds;
+};
+struct key_watch {
+    char path[PATH_BYTES_MAX];
+    struct key_file_mark mark;
+    arena arenas[2];       /* the table that holds, and the one that is being read */
+    unsigned arena;
+    ring ring, end;        /* to the front door, which takes the reader's end; ours */
+};
+bool key_watch_new(struct key_watch *w, const char *word, err *e);
+void key_watch_free(struct key_watch *w); /* all zeros is fine */
+
+/* Where the file has changed: its keys are the server's from now on, and the front door is told. */
+void key_watch_look(struct key_watch *w, struct serve_settings *set, int bell_fd);
+
 /* The sockets, into set->server.listeners: those that systemd hands over, or those the settings name. A key file that
  * holds no key keeps everything off loopback shut. Errors: ERR_IO, ERR_STATE (off loopback without a key). */
 bool serve_listen(struct serve_settings *set, err *e);

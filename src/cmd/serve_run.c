@@ -56,6 +56,7 @@ struct serving {
     unsigned front_short_lives;
     served *backend;       /* in the front door */
     server *server;
+    struct key_watch keys;
     bool stopping;
     double stop_at;
 };
@@ -167,14 +168,16 @@ static bool start_front(struct serving *v, err *e)
     struct jail_ring rings[JAIL_RINGS_MAX];
     struct jail_options o = { .require = rules_require(&v->policy, v->set->jail.no_jail), .rings = rings };
     int fds[JAIL_FDS_MAX];
-    if (v->count * CREW_CLIENT_RINGS > JAIL_RINGS_MAX)
+    if (v->count * CREW_CLIENT_RINGS + 1 > JAIL_RINGS_MAX)
         return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "serve: %zu models, at most %d", v->count,
-                    JAIL_RINGS_MAX / CREW_CLIENT_RINGS);
+                    (JAIL_RINGS_MAX - 1) / CREW_CLIENT_RINGS);
     for (size_t i = 0; i < v->count; i++) {
         v->models[i].setting.rings = crew_lend(v->models[i].crew, rings + o.ring_count);
         o.ring_count += CREW_CLIENT_RINGS;
         v->settings[i] = v->models[i].setting;
     }
+    rings[o.ring_count++] = (struct jail_ring){ &v->keys.ring, RING_READER };
+    v->set->server.keys_ring = &v->keys.ring;
     if (v->set->jail.no_jail) o.skip = JAIL_ALL & ~jail_bit(JAIL_DESCRIPTORS);
     o.fds = fds;
     o.fd_count = list_descriptors(v, fds);
@@ -264,6 +267,7 @@ static bool front_ended(struct serving *v, const struct jail_end *end, bool *goo
                  SHORT_LIVES_MAX);
     for (size_t i = 0; i < v->count && *good; i++) *good = crew_client_gone(v->models[i].crew, e);
     if (*good) {
+        ring_restart(&v->keys.ring, RING_READER);
         close(v->epoll_fd); /* the dead one's watches are of descriptors that are gone */
         v->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
         *good = start_front(v, e);
@@ -302,6 +306,7 @@ static bool tend(struct serving *v, err *e)
         wait_for_something(v);
         for (size_t i = 0; i < v->count && good && !v->stopping; i++) good = crew_tend(v->models[i].crew, e);
         if (!good) begin_stop(v);
+        key_watch_look(&v->keys, v->set, v->bell_fd);
         if (jail_wait(&v->front, 0, &end) && front_ended(v, &end, &good, e)) return good;
         if (v->stopping && now_s() - v->stop_at > v->set->server.drain_s + 2) return good;
     }
@@ -340,7 +345,7 @@ static bool start_all(struct serving *v, err *e)
 bool serve_run(struct serve_settings *set, err *e)
 {
     struct serving v = { .set = set, .stop_fd = -1, .bell_fd = -1, .epoll_fd = -1, .signal_fd = -1 };
-    bool good = make_descriptors(&v, e) && start_all(&v, e);
+    bool good = key_watch_new(&v.keys, set->keys, e) && make_descriptors(&v, e) && start_all(&v, e);
     if (good) {
         say_places(&v);
         good = tend(&v, e);
@@ -349,6 +354,7 @@ bool serve_run(struct serve_settings *set, err *e)
     for (size_t i = 0; v.models != NULL && i < v.count; i++) crew_stop(v.models[i].crew);
     serve_listen_end(set);
     arena_free(&v.policy_room);
+    key_watch_free(&v.keys);
     free(v.models);
     free(v.settings);
     return good;

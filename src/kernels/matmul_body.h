@@ -227,6 +227,29 @@ INLINE i32v start_256(const struct shape_256 *s, const int16_t *sums, size_t g)
     return dot2((i32v){ 0 }, bcast_i32((int32_t)(minus * 0x10001u)), bcast_dword(sums + 2 * g));
 }
 
+/* Whether the zero point of groups of 16 is taken off at the end of a block: with many tokens one unit's pairs of
+ * sub-scales are made once, and 8 dot2 a token take the place of 16 sums that are multiplied and spread. */
+INLINE bool zero_last(const struct shape_256 *s, size_t tokens)
+{
+    return s->zero != 0 && s->group_values == 16 && tokens > TOKENS_256;
+}
+
+/* isum[u][t] += -zero * (sub-scales . sums of activation codes), a pair of groups at a time. Sub-scales are 8 bits,
+ * zero at most 32: the products fit the halves. */
+INLINE void take_zero(const struct shape_256 *s, const uint8_t *const *block, const size_t *part, const int16_t *sums,
+                      size_t sums_stride, size_t units, size_t tokens, i32v isum[UNITS][MOST])
+{
+    for (size_t pair = 0; pair < 8; pair++)
+        UNROLL for (size_t u = 0; u < units; u++) {
+            size_t quarter = pair / 4 * 2, i = pair % 4; /* group_256: groups 2 * pair and the next */
+            i32v low = s->sub_scale(block[u], part[u], quarter, i);
+            i32v high = s->sub_scale(block[u], part[u], quarter + 1, i);
+            i32v both = (i32v)(((u32v)(low * -s->zero) & 0xffff) | (u32v)(high * -s->zero) << 16);
+            UNROLL for (size_t t = 0; t < tokens; t++)
+                isum[u][t] = dot2(isum[u][t], both, bcast_dword(sums + t * sums_stride + 2 * pair));
+        }
+}
+
 /* isum[u][t] += sub-scale * (codes . codes) over the groups of a quarter, exact. */
 INLINE void dots_256(const struct shape_256 *s, const uint8_t *const *block, const size_t *part, const int8_t *x,
                      size_t x_stride, const int16_t *sums, size_t sums_stride, size_t quarter, size_t units,
@@ -239,7 +262,8 @@ INLINE void dots_256(const struct shape_256 *s, const uint8_t *const *block, con
             ahead_fetch(&ahead[u], part[u], s->block_bytes / (256 / s->group_values));
         i32v dot[UNITS][MOST];
         UNROLL for (size_t t = 0; t < tokens; t++) {
-            i32v start = start_256(s, sums + t * sums_stride, g);
+            i32v start = { 0 };
+            if (!zero_last(s, tokens)) start = start_256(s, sums + t * sums_stride, g);
             UNROLL for (size_t u = 0; u < units; u++) dot[u][t] = start;
         }
         UNROLL for (size_t j = 0; j < s->group_values / 4; j++) {
@@ -295,6 +319,7 @@ INLINE void product_256(const struct shape_256 *s, const struct work *k, size_t 
         for (size_t quarter = 0; quarter < 4; quarter++)
             dots_256(s, block, k->part, codes + 256 * b, x->cols, sums + 16 * b, 16 * blocks, quarter, units, tokens,
                      ahead, isum);
+        if (zero_last(s, tokens)) take_zero(s, block, k->part, sums + 16 * b, 16 * blocks, units, tokens, isum);
         UNROLL for (size_t u = 0; u < units; u++) {
             f32v dw = load_f16(block[u] + s->scale_at + 2 * LANES * k->part[u]);
             UNROLL for (size_t t = 0; t < tokens; t++)

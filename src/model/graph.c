@@ -347,23 +347,24 @@ struct attend_job {
     graph *g;
     size_t layer, window; /* window 0: none */
     size_t spans;         /* over 0: one task a span, parts kept; 0: one task goes through all spans */
+    size_t slices;        /* pieces of a block's rows, where spans are tasks */
 };
 
-/* The rows of block `b` and head `kv`: every query head of the group, token by token. Parts are `stride` floats apart.
- */
-static size_t fill_rows(const struct attend_job *job, const struct block *b, size_t kv, struct attention_row *row,
-                        float *part, size_t stride)
+/* The rows of block `b` and head `kv`, every query head of the group, token by token; of these up to `most` from number
+ * `first` on. Parts are `part_floats` apart. */
+static size_t fill_rows(const struct attend_job *job, const struct block *b, size_t kv, size_t first, size_t most,
+                        struct attention_row *row, float *part)
 {
     const graph *g = job->g;
     const struct hyper *h = &g->m->hyper;
-    size_t group = h->heads / h->kv_heads, n = 0;
-    for (size_t i = 0; i < b->count; i++) {
+    size_t group = h->heads / h->kv_heads, all = b->count * group, end = min_size(all, first + most);
+    for (size_t n = first; n < end; n++) {
+        size_t i = n / group, head = kv * group + n % group;
         size_t hi = b->pos + i + 1, lo = job->window > 0 && hi > job->window ? hi - job->window : 0;
-        for (size_t head = kv * group; head < (kv + 1) * group; head++, n++)
-            row[n] = (struct attention_row){ .q = g->q + ((b->first + i) * h->heads + head) * h->key_dim,
-                                             .lo = lo, .hi = hi, .part = part + n * stride };
+        row[n - first] = (struct attention_row){ .q = g->q + ((b->first + i) * h->heads + head) * h->key_dim,
+                                                 .lo = lo, .hi = hi, .part = part + n * g->part_floats };
     }
-    return n;
+    return end > first ? end - first : 0;
 }
 
 /* Spans of packed pages of a log block. */
@@ -439,7 +440,7 @@ static bool run_span(const struct attend_job *job, const struct block *b, size_t
     for (size_t r = 0; log && r < row_count; r++) row[r].hi = min_size(row[r].hi, hi);
     if (log) skip_set(m, first, pages, skip);
     span.k_pages = keys;
-    span.v_pages = values;
+    span.v_pages = b->seq->pool->shape.value_dim > 0 ? values : NULL;
     span.skip = log ? skip : NULL;
     span.first_page = first;
     span.pages = pages;
@@ -474,11 +475,11 @@ static void attend_task(void *arg, size_t task, size_t thread)
     size_t kv = task % h->kv_heads;
     struct attention_row *row = g->rows + thread * g->rows_max;
     float *whole = g->parts + thread * 2 * g->rows_max * g->part_floats, *part = whole + g->rows_max * g->part_floats;
-    size_t count = fill_rows(job, b, kv, row, part, g->part_floats);
+    size_t count = fill_rows(job, b, kv, 0, g->rows_max, row, part);
     for (size_t r = 0; r < count; r++) memset(whole + r * g->part_floats, 0, (h->value_dim + 2) * sizeof(float));
     bool log = kv_is_log(b->seq->pool->shape.type);
     for (size_t s = 0; s < b->spans; s++) {
-        if (log && s > 0) fill_rows(job, b, kv, row, part, g->part_floats); /* each span narrows what they see */
+        if (log && s > 0) fill_rows(job, b, kv, 0, g->rows_max, row, part); /* each span narrows what they see */
         for (size_t r = 0; log && s == packed_spans(b) && s > 0 && r < count; r++)
             coded_turn_back(whole + r * g->part_floats, h->value_dim);
         if (!run_span(job, b, kv, s, row, count)) continue;
@@ -506,11 +507,13 @@ static void attend_span_task(void *arg, size_t task, size_t thread)
     const struct attend_job *job = arg;
     graph *g = job->g;
     const struct hyper *h = &g->m->hyper;
-    size_t s = task % job->spans, head = task / job->spans;
+    size_t most = job->slices > 1 ? SLICE_ROWS : g->rows_max, first = task % job->slices * most;
+    size_t s = task / job->slices % job->spans;
+    size_t head = task / job->slices / job->spans, kv = head % h->kv_heads;
     const struct block *b = &g->blocks[head / h->kv_heads];
-    size_t kv = head % h->kv_heads;
     struct attention_row *row = g->rows + thread * g->rows_max;
-    size_t count = fill_rows(job, b, kv, row, span_part(g, b, kv, s), g->part_floats);
+    size_t count = fill_rows(job, b, kv, first, most, row, span_part(g, b, kv, s));
+    if (count == 0) return;
     if (!run_span(job, b, kv, s, row, count))
         for (size_t r = 0; r < count; r++) memset(row[r].part, 0, (h->value_dim + 2) * sizeof(float));
 }
@@ -542,9 +545,13 @@ void graph_attend(graph *g, size_t layer)
     size_t spans = 0;
     for (size_t b = 0; b < g->block_count; b++) spans = max_size(spans, g->blocks[b].spans);
     size_t heads = g->block_count * h->kv_heads;
-    if (g->token_count <= SPLIT_TOK && spans > 1) {
+    /* Few spans and many rows (latent attention): pieces of rows, so that no thread has nothing. */
+    job.slices = 1;
+    if (heads * spans < 2 * team_threads(g->team))
+        job.slices = ceil_div(min_size(g->token_count, BLOCK_TOK) * (h->heads / h->kv_heads), SLICE_ROWS);
+    if (g->token_count <= SPLIT_TOK && (spans > 1 || job.slices > 1)) {
         job.spans = spans;
-        team_run(g->team, heads * spans, attend_span_task, &job);
+        team_run(g->team, heads * spans * job.slices, attend_span_task, &job);
         team_run(g->team, heads, attend_join_task, &job);
     } else {
         team_run(g->team, heads, attend_task, &job);

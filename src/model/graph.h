@@ -27,7 +27,8 @@ typedef struct graph graph;
 
 /* What a layer with experts decided for the tokens of a step: borrowed, for the length of the call. */
 struct expert_event {
-    size_t layer, token_count, first_pos; /* first_pos: of the step's first token in its sequence */
+    size_t layer, token_count;
+    const size_t *positions;              /* token_count: each in its sequence */
     const struct choice *choices;         /* token_count x top_k, by expert */
     const struct route_tally *tallies;    /* token_count: how each was decided */
     const float *inputs;                  /* token_count x width: what the router saw */

@@ -2,7 +2,7 @@
  * last paragraph): keys and values of all heads are one low-rank vector a position, and the matrices that would expand
  * it are applied to the query before and to the result after. One form for prompts and single tokens, so bits agree.
  *
- *   c = norm(kv_a x)[kv_rank], k_pe = rope(rest)            cached: key c | k_pe, value c
+ *   c = norm(kv_a x)[kv_rank], k_pe = rope(rest)            cached: key c | k_pe, of which the value c is the begin
  *   q = q_b norm(q_a x), or q x                             per head: q_nope | q_pe
  *   query of head h = k_b[h] q_nope | rope(q_pe)
  *   result of head h = v_b[h] attention(query)
@@ -64,9 +64,9 @@ static void key_task(void *arg, size_t t, size_t thread)
     (void)thread;
     g->k->vector.rms_norm(key, job->w->kv_a_norm, c->kv_rank, h->eps, key);
     graph_turn(g, job->layer, key + c->kv_rank, t);
-    if (page.keys != NULL)
-        g->k->attention.store(type, key, key, h->key_dim, c->kv_rank, g->positions[t] % PAGE_TOK, page.keys,
-                              page.values);
+    if (page.keys != NULL) /* value_dim: 0 where the key is all there is */
+        g->k->attention.store(type, key, key, h->key_dim, g->tokens[t].seq->pool->shape.value_dim,
+                              g->positions[t] % PAGE_TOK, page.keys, page.values);
     if (c->q_rank == 0) return;
     float *low = g->latent.q_low + t * c->q_rank;
     g->k->vector.rms_norm(low, job->w->q_a_norm, c->q_rank, h->eps, low);

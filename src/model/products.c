@@ -15,6 +15,7 @@
 
 enum {
     TASK_BYTES = 16 * 1024,   /* of weights, least, with few tokens: what a shared counter costs disappears in it */
+    WIDER_BYTES = 32 * 1024,  /* with 3 to 8: each call of a product has more to begin and to end */
     STRETCH_TASKS = 8,        /* of each thread, with many tokens */
     SOON_BYTES = 24 * 1024,   /* asked for before the next stage: by the caller, */
     AHEAD_BYTES = 256 * 1024, /* and by a thread that waits for it, into a cache of at least so much */
@@ -36,7 +37,8 @@ static size_t cut(const struct product_list *l, size_t threads, size_t tokens, s
     size_t tiles = 0;
     for (size_t i = 0; i < l->count; i++) tiles += tile_count(l->w[i]->rows);
     size_t share = min_size(tiles / (threads * STRETCH_TASKS), 64);
-    if (tokens <= FEW_TOKENS) share = min_size(share, ceil_div(TASK_BYTES, l->w[0]->tile_bytes));
+    size_t task_bytes = tokens > 2 ? WIDER_BYTES : TASK_BYTES;
+    if (tokens <= FEW_TOKENS) share = min_size(share, ceil_div(task_bytes, l->w[0]->tile_bytes));
     share = max_size(share & ~(size_t)1, 2); /* kernels take tiles by two */
     first_task[0] = 0;
     for (size_t i = 0; i < l->count; i++)
@@ -69,6 +71,11 @@ static void ask(const uint8_t *at, size_t bytes)
     for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(at + i, 0, 2);
 }
 
+void graph_ask(const uint8_t *at, size_t bytes)
+{
+    ask(at, min_size(bytes, SOON_BYTES));
+}
+
 /* Where the thread's stretch of the next stage begins, and what is left of its matrix; NULL: nothing is known of it. */
 static const uint8_t *soon_at(const graph *g, size_t threads, size_t thread, size_t *tile_bytes, size_t *left)
 {
@@ -86,12 +93,11 @@ static const uint8_t *soon_at(const graph *g, size_t threads, size_t thread, siz
     return at;
 }
 
-/* The caller's: the first two tiles of its stretch, what a kernel begins with before its own asking ahead reaches it.
- */
-static void ask_soon(const graph *g, size_t threads)
+/* The first two tiles of the thread's stretch: what a kernel begins with before its own asking ahead reaches it. */
+void graph_ask_soon(const graph *g, size_t thread)
 {
     size_t tile_bytes, left;
-    const uint8_t *at = soon_at(g, threads, 0, &tile_bytes, &left);
+    const uint8_t *at = soon_at(g, team_threads(g->team), thread, &tile_bytes, &left);
     if (at == NULL) return;
     if (tile_bytes >= SOON_BYTES / 2 && left >= 2 * tile_bytes) {
         ask(at, SOON_BYTES / 2);
@@ -120,7 +126,7 @@ static void stretch_task(void *arg, size_t slot, size_t thread)
         for (size_t task; (task = atomic_fetch_add_explicit(&s->next, 1, memory_order_relaxed)) < s->end;)
             one_task(job, task);
     }
-    if (thread == 0 && job->g->token_count <= FEW_TOKENS) ask_soon(job->g, job->threads);
+    if (thread == 0 && job->g->token_count <= FEW_TOKENS) graph_ask_soon(job->g, thread);
 }
 
 void graph_tell_inputs(const graph *g, const activations *input, const matrix *w, size_t index, size_t first,

@@ -56,6 +56,10 @@ void crew_require(crew *c, uint32_t walls);
 /* Descriptors that become readable when a worker ends, for poll; they change with crew_tend. */
 void crew_watch(const crew *c, int fds[static SERVICE_PEERS]);
 
+/* The packed model, mapped to be read: its bytes are hashed where it has no identity of its own. Never looked into. */
+bool crew_image(const crew *c, view *out, err *e);
+void crew_image_done(view mapped);
+
 pid_t crew_pid(const crew *c, enum service_peer peer);
 const struct jail_report *crew_report(const crew *c, enum service_peer peer);
 

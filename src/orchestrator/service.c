@@ -298,6 +298,18 @@ void service_cancel(service *s, uint64_t id)
         service_send(s, SERVICE_ENGINE, HEARTH_CANCEL, &head, sizeof head, NULL, 0);
 }
 
+/* No ask's number, and no table's: those are counted from 1. */
+uint64_t service_keep(service *s)
+{
+    return s->kept = UINT64_MAX / 2 + ++s->kept_count;
+}
+
+bool service_kept(service *s, uint32_t kind, view message, view tail, view more)
+{
+    const view both[] = { tail, more };
+    return service_send(s, SERVICE_ENGINE, kind, message.ptr, message.len_bytes, both, 2);
+}
+
 void service_mask_drop(service *s, uint64_t mask)
 {
     struct hearth_head head = { .id = mask };

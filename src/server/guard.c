@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { KEY_ARENA_BYTES = 1 << 24 }; /* addresses: a table at its largest and what reading it needs */
+
 bool refuse_with(struct refusal *r, int status, const char *param, const char *format, ...)
 {
     va_list args;
@@ -107,16 +109,79 @@ static void principal_fill(struct principal *p, const char *kind, const char *na
     p->tokens = k->per_minute;
 }
 
+/* ---- keys ---- */
+
+/* The principal of a key's name: who is inside, and how much of the minute is used, survives a change of the file. NULL
+ * where too many names have come and gone. */
+static struct principal *key_principal(server *s, const struct key *k)
+{
+    struct principal *p = NULL;
+    for (size_t i = 0; i < s->key_user_count && p == NULL; i++)
+        if (strcmp(s->key_users[i].name + 4, k->name) == 0) p = &s->key_users[i];
+    if (p == NULL) {
+        if (s->key_user_count == SERVER_KEYS_MAX) return NULL;
+        p = &s->key_users[s->key_user_count++];
+    }
+    uint32_t inside = p->inside;
+    double tokens = p->tokens;
+    bool known = p->per_minute > 0 && k->per_minute > 0;
+    principal_fill(p, "key:", k->name, k);
+    p->inside = inside;
+    if (known && tokens < p->tokens) p->tokens = tokens;
+    return p;
+}
+
+/* A key whose name has no place is left out: it opens nothing. */
+static void take_keys(server *s, const struct key_table *t)
+{
+    s->keys = (struct key_table){ t->keys, 0 };
+    for (size_t i = 0; i < t->count; i++) {
+        struct principal *p = key_principal(s, &t->keys[i]);
+        if (p == NULL) break;
+        s->user_of_key[s->keys.count++] = (uint16_t)(p - s->key_users);
+    }
+    s->needs_key = s->needs_key || t->count > 0;
+}
+
 bool guard_new(server *s, err *e)
 {
-    const struct key_table *t = &s->o->keys;
+    bool changes = s->o->keys_ring != NULL;
     s->unix_users = calloc(PRINCIPALS_UNIX_MAX, sizeof *s->unix_users);
-    s->key_users = calloc(t->count + 1, sizeof *s->key_users);
-    if (s->unix_users == NULL || s->key_users == NULL)
-        return fail(e, ERR_MEMORY, ERR_NO_OFFSET, "server: no room for %zu keys", t->count);
+    s->key_users = calloc(SERVER_KEYS_MAX, sizeof *s->key_users); /* pages as they are used */
+    s->user_of_key = calloc(SERVER_KEYS_MAX, sizeof *s->user_of_key);
+    s->key_text = changes ? malloc(SERVER_KEYS_TEXT_BYTES) : NULL;
+    if (s->unix_users == NULL || s->key_users == NULL || s->user_of_key == NULL || (changes && s->key_text == NULL))
+        return fail(e, ERR_MEMORY, ERR_NO_OFFSET, "server: no room for keys");
+    for (size_t i = 0; changes && i < 2; i++)
+        if (!arena_new(&s->key_arenas[i], KEY_ARENA_BYTES, e)) return false;
     principal_fill(&s->local, "local", "", NULL);
-    for (size_t i = 0; i < t->count; i++) principal_fill(&s->key_users[i], "key:", t->keys[i].name, &t->keys[i]);
+    take_keys(s, &s->o->keys);
     return true;
+}
+
+void guard_free(server *s)
+{
+    free(s->unix_users);
+    free(s->key_users);
+    free(s->user_of_key);
+    free(s->key_text);
+    for (size_t i = 0; i < 2; i++) arena_free(&s->key_arenas[i]);
+}
+
+/* The text was read once by who sent it, so one that can not be read is not the file: what holds goes on to hold. */
+void guard_reload(server *s)
+{
+    uint32_t kind;
+    size_t bytes;
+    while (s->o->keys_ring != NULL && ring_receive(s->o->keys_ring, &kind, s->key_text, &bytes) == RING_OK) {
+        struct key_table t;
+        err ignored = { 0 };
+        arena *next = &s->key_arenas[1 - s->key_arena];
+        arena_rewind(next, 0);
+        if (kind != SERVER_KEYS_TEXT || !keys_read((view){ s->key_text, bytes }, next, &t, &ignored)) continue;
+        s->key_arena = 1 - s->key_arena;
+        take_keys(s, &t);
+    }
 }
 
 static struct principal *unix_principal(server *s, uint32_t uid)
@@ -144,10 +209,10 @@ static bool guard_principal(server *s, const struct conn *c, const struct http_h
                             struct refusal *r)
 {
     view secret = secret_of(head);
-    const struct key *k = s->o->keys.count > 0 && secret.len_bytes > 0 ? keys_find(&s->o->keys, secret) : NULL;
-    if (k != NULL) *who = &s->key_users[k - s->o->keys.keys];
+    const struct key *k = s->keys.count > 0 && secret.len_bytes > 0 ? keys_find(&s->keys, secret) : NULL;
+    if (k != NULL) *who = &s->key_users[s->user_of_key[k - s->keys.keys]];
     else if (c->via_unix) *who = unix_principal(s, c->uid);
-    else if (s->o->keys.count == 0) *who = &s->local;
+    else if (!s->needs_key) *who = &s->local;
     else return refuse_with(r, 401, NULL, secret.len_bytes > 0 ? "this key is not known here" : "a key is needed");
     return true;
 }

@@ -18,6 +18,9 @@ enum key_role {
     KEY_ROLES
 };
 
+/* A message of server_options.keys_ring, and the longest. */
+enum { SERVER_KEYS_TEXT = 1, SERVER_KEYS_TEXT_BYTES = 1 << 20 };
+
 enum { KEY_HASH_BYTES = 32, KEY_TEXT_BYTES = 3 + 52 + 1, KEY_DATE_BYTES = 11 };
 
 struct key {

@@ -81,8 +81,7 @@ void server_free(server *s)
     free(s->inbox);
     free(s->asks);
     free(s->free_places);
-    free(s->unix_users);
-    free(s->key_users);
+    guard_free(s);
     free(s);
 }
 
@@ -110,7 +109,10 @@ static void take_epoll_event(server *s, const struct epoll_event *event)
     void *what = event->data.ptr;
     uint64_t rung;
     if (what == &s->stopping) server_stop(s);
-    else if (what == &s->b) (void)!read(s->b.bell_fd, &rung, sizeof rung);
+    else if (what == &s->b) {
+        (void)!read(s->b.bell_fd, &rung, sizeof rung);
+        guard_reload(s);
+    }
     else if (is_listener(s, what)) {
         if (!s->stopping) conn_accept(s, what);
     } else conn_ready(s, what, event->events);

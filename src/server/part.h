@@ -142,8 +142,14 @@ struct server {
     uint16_t *free_places;     /* of asks: the first ASKS_MAX - ask_count, taken from the end */
     uint32_t ask_count;
     uint64_t asks_made;        /* tickets given */
-    struct principal local, *unix_users, *key_users;
-    size_t unix_count;
+    struct principal local, *unix_users, *key_users; /* key_users: by name, stays where it is while keys change */
+    size_t unix_count, key_user_count;
+    struct key_table keys;     /* of the options, then of the last message of keys_ring */
+    bool needs_key;            /* there was a key once: from then on nobody asks without one */
+    uint16_t *user_of_key;     /* index in key_users of each key */
+    arena key_arenas[2];       /* the table that holds, and the one that is being read */
+    unsigned key_arena;
+    uint8_t *key_text;
     uint64_t now_ms, checked_ms, begun_ms, ids_made;
     int64_t now_s;
     bool stopping, more;       /* the backend had more events than one turn takes */
@@ -167,6 +173,8 @@ bool guard_reading(server *s, struct conn *c, const struct http_head *head, stru
 bool guard_enter(server *s, struct principal *who, struct refusal *r);
 view guard_origin(const server *s, const struct http_head *head); /* allowed and of another place; else empty */
 bool guard_new(server *s, err *e);
+void guard_free(server *s);
+void guard_reload(server *s); /* keys that changed */
 
 /* route.c: a request that is whole. */
 void route_request(server *s, struct conn *c, const struct http_head *head, view body);

@@ -17,6 +17,7 @@
 
 #include "base/arena.h"
 #include "base/limits.h"
+#include "base/ring.h"
 #include "server/backend.h"
 #include "server/keys.h"
 
@@ -41,6 +42,7 @@ struct server_options {
     size_t clients_max;    /* 0: HTTP_CLIENTS_MAX; under the limit on descriptors */
     struct backend backend;
     struct key_table keys;
+    ring *keys_ring;       /* SERVER_KEYS_TEXT each time the file of keys changes; rung by the bell. NULL: none */
     const view *hosts;     /* further names of this server, beside localhost and loopback addresses; "*" is any */
     size_t host_count;
     const view *origins;   /* browser origins that may ask, "https://chat.example"; "*" is any */

@@ -7,6 +7,6 @@ model=$shared/reference/models/stories260K.gguf
 [ -e "$model" ] || { skip "kills.sh: no $model"; finish; exit; }
 command -v python3 > /dev/null || { skip "kills.sh: no python3"; finish; exit; }
 walls "kills.sh" || { finish; exit; }
-"$helpers/make_model" "$tmp/big.gguf" width=1024 heads=8 head=128 ffn=4096 type=Q8_0 || { fail "make_model"; finish; exit; }
+"$helpers/make_model" "$tmp/big.gguf" width=1024 heads=8 head=128 ffn=16384 type=Q8_0 || { fail "make_model"; finish; exit; }
 python3 tests/orchestrator/kills.py "$hearth" "$model" "$tmp/big.gguf" "${HEARTH_KILLS:-10}" \
     "$([ -n "$HEARTH_KILLS" ] && echo 2 || echo 10)"

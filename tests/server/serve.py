@@ -40,6 +40,14 @@ class Server:
                 break
             time.sleep(0.1)
 
+    def await_health(self):
+        """After a worker was killed: until the server has noticed, and another one is there."""
+        time.sleep(0.5)
+        for _ in range(300):
+            if self.ask("GET", "/health")[0] == 200:
+                return
+            time.sleep(0.1)
+
     def ask(self, method, path, body=None, headers={}, unix=False):
         try:
             c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
@@ -134,11 +142,11 @@ for pid in s.children():
           f"process {pid} stands behind its filter, without capabilities", status[-300:])
 workers = s.children()
 os.kill(workers[1], signal.SIGKILL)
-time.sleep(1.5)
+s.await_health()
 after = text_of(s.complete())
 check(after == alone, "the engine killed: the next answer has the same bits", (after, s.said()[-200:]))
 os.kill(s.children()[0], signal.SIGKILL)
-time.sleep(1.5)
+s.await_health()
 check(text_of(s.complete()) == alone, "the text worker killed: the same", s.said()[-300:])
 check(subprocess.run([hearth, "ps", "--port", str(s.port)], capture_output=True).returncode == 0, "hearth ps")
 check(subprocess.run([hearth, "stop", "--port", str(s.port)], capture_output=True).returncode == 0, "hearth stop")
@@ -230,10 +238,59 @@ check(s.ask("GET", "/v1/models", headers={"x-api-key": key})[0] == 200, "the oth
 check(s.ask("GET", "/v1/models", headers={"x-api-key": key[:-1]})[0] == 401, "a part of a key is none")
 check(s.ask("GET", "/metrics", headers={"x-api-key": key})[0] == 403, "a user reads no metrics")
 check(key not in s.said(), "no key in the log")
-check(s.stop() == 0, "and it ends", s.said()[-300:])
+
+
+def with_key(key):
+    return s.ask("GET", "/v1/models", headers={"x-api-key": key})[0]
+
+
+def soon(good):
+    for _ in range(30):
+        if good():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+bob = subprocess.run([hearth, "key", "add", "bob"], capture_output=True, text=True).stdout.strip()
+check(soon(lambda: with_key(bob) == 200), "a key that is made while the server runs counts without a restart", s.said())
 subprocess.run([hearth, "key", "revoke", "ann"], capture_output=True)
+check(soon(lambda: with_key(key) == 401) and with_key(bob) == 200, "a key that is revoked counts no more", s.said())
+whole = open(tmp + "/keys").read()
+open(tmp + "/keys", "a").write("nonsense\n")
+check(soon(lambda: "still count" in s.said()) and with_key(bob) == 200, "a broken file changes nothing", s.said())
+open(tmp + "/keys", "w").write(whole)
+os.kill(s.children()[-1], signal.SIGKILL)
+check(soon(lambda: with_key(bob) == 200) and with_key(key) == 401, "a front door that was killed comes back with them",
+      s.said())
+subprocess.run([hearth, "key", "revoke", "bob"], capture_output=True)
+check(soon(lambda: with_key(bob) == 401) and s.ask("GET", "/v1/models")[0] == 401,
+      "without any key left nobody asks: it does not open", s.said())
+check(s.stop() == 0, "and it ends", s.said()[-300:])
 s = Server("--host", "0.0.0.0", wait=False)
 check(s.p.wait(20) == 1 and "key" in s.said(), "off loopback without a key: no start", s.said())
+
+# ---- shares: who asks for much does not keep another from the first answer ----
+ann, bob = (subprocess.run([hearth, "key", "add", n], capture_output=True, text=True).stdout.strip() for n in ("ann2", "bob2"))
+s = Server("--parallel", "1")
+ended = []
+
+
+def ask_as(key, name):
+    r = s.ask("POST", "/v1/completions", {"prompt": "Once", "max_tokens": 100}, headers={"x-api-key": key})
+    ended.append(name if r[0] == 200 else str(r))
+
+
+many = [threading.Thread(target=ask_as, args=(ann, "ann")) for _ in range(40)]
+[t.start() for t in many]
+while len(ended) < 1:
+    time.sleep(0.005)
+before = len(ended)
+ask_as(bob, "bob")
+between = ended.index("bob") - before if "bob" in ended else -1
+[t.join() for t in many]
+check(0 <= between <= 12 and ended.count("ann") == 40, "one request beside forty of another: among the next few", ended)
+check(s.stop() == 0, "and it ends", s.said()[-300:])
 
 # ---- a hostile model ----
 data = bytearray(open(model, "rb").read())
