@@ -52,6 +52,9 @@ sources := $(filter-out src/cmd/main.c,$(wildcard src/*/*.c)) \
 objects := $(sources:%.c=$(out)/%.o)
 tests   := $(patsubst %.c,$(out)/%,$(wildcard tests/*/*.c))
 helpers := $(patsubst %.c,$(out)/%,$(wildcard tests/*.c))
+# A fuzz target's kernels without the undefined-behaviour sanitizer, which takes clang a minute for one of them;
+# config=sanitize runs them all under both.
+fuzz_flags = $(if $(and $(filter fuzz,$(config)),$(findstring src/kernels/x86/,$1)),-fno-sanitize=undefined)
 fuzzers := $(patsubst %.c,$(out)/%,$(wildcard fuzz/*.c))
 benches := $(patsubst %.c,$(out)/%,$(wildcard bench/*.c))
 
@@ -73,7 +76,10 @@ $(out)/hearth-mpi.so: src/train/mpi/ranks_mpi.c src/train/ranks.h Makefile
 
 $(out)/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(Q)echo "cc   $@"; $(CC) $(CFLAGS_ALL) $(call isa_flags,$<) -MMD -MP -c -o $@ $<
+	$(Q)echo "cc   $@"; $(CC) $(CFLAGS_ALL) $(call isa_flags,$<) $(call fuzz_flags,$<) -MMD -MP -c -o $@ $<
+
+# Counts what takes memory: see the test.
+$(out)/tests/engine/memory: LINK_ALL += $(addprefix -Wl$(comma)--wrap=,malloc calloc realloc aligned_alloc free mmap)
 
 $(tests) $(helpers): $(out)/tests/%: $(out)/tests/%.o $(out)/libhearth.a
 	$(Q)echo "link $@"; $(CC) $(LINK_ALL) -o $@ $^ $(libs)

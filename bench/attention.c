@@ -3,11 +3,12 @@
  *   decode   one token at 32,768 positions: every type against f16 in turn, the ratio of each round and its median;
  *            GB/s of keys and values beside a plain read of the same bytes. Pages in order
  *   random   the same with extents of 8 pages in random order
+ *   near     the same with the pages of every head among the first 32 of a pool: arithmetic alone
  *   prefill  the last 512 tokens of 512 and of 4,096 positions: ns per query row, and GFLOP/s
  *
  * Threads take key/value heads. The caches hold no more than a fraction of the pages.
  *      make build/release/bench/attention
- *      build/release/bench/attention decode|random|prefill [tier] [threads] [rounds] [type] */
+ *      build/release/bench/attention decode|random|near|prefill [tier] [threads] [rounds] [type] */
 #include "base/prng.h"
 #include "base/team.h"
 #include "kernels/coded.h"
@@ -19,8 +20,9 @@
 #include <sys/mman.h>
 #include <time.h>
 
-enum { KV_HEADS = 8, GROUP = 4, DIM = 128, POSITIONS = 32768, TOKENS = 512, ROUNDS = 3 };
-enum { EXTENT = 8, TYPES_MAX = 16 };
+enum { KV_HEADS = 8, GROUP = 4, DIM = 128, POSITIONS = 32768, TOKENS = 512, ROUNDS = 15 };
+enum { EXTENT = 8, NEAR = 32 };
+enum order { IN_ORDER, EXTENTS, NEARBY };
 enum { PAGES = POSITIONS / PAGE_TOK, PART = DIM + 2, THREADS = 8, PAGE_VALUES = PAGE_TOK * DIM };
 
 struct pool {
@@ -84,7 +86,7 @@ static void fill_coded(struct pool *pool)
                pool->page_bytes);
 }
 
-static struct pool *pool_make(enum kv_type type, bool shuffled)
+static struct pool *pool_make(enum kv_type type, enum order order)
 {
     struct pool *pool = map(sizeof *pool);
     struct coded_layout lay;
@@ -103,8 +105,8 @@ static struct pool *pool_make(enum kv_type type, bool shuffled)
         if (type == KV_F32) ((float *)(void *)pool->bytes)[i] = x;
         else ((uint16_t *)(void *)pool->bytes)[i] = f32_to_f16(x);
     }
-    for (size_t i = 0; i < KV_HEADS * PAGES; i++) pool->place[i] = (uint32_t)i;
-    for (size_t i = KV_HEADS * PAGES / EXTENT; shuffled && i-- > 1;) {
+    for (size_t i = 0; i < KV_HEADS * PAGES; i++) pool->place[i] = (uint32_t)(order == NEARBY ? i % NEAR : i);
+    for (size_t i = KV_HEADS * PAGES / EXTENT; order == EXTENTS && i-- > 1;) {
         size_t j = (size_t)(prng_unit(9, 0, i) * (double)(i + 1));
         for (size_t k = 0; k < EXTENT; k++) {
             uint32_t one = pool->place[i * EXTENT + k];
@@ -204,14 +206,16 @@ static int by_size(const void *a, const void *b)
 
 /* In every round f16 and its read, then each type and its read: bandwidth moves, so only ratios within a round
  * count. */
-static void decode(team *t, struct work *w, bool shuffled, size_t rounds, const char *only)
+static void decode(team *t, struct work *w, enum order order, size_t rounds, const char *only)
 {
     static const enum kv_type types[] = { KV_F16, KV_Q8, KV_Q4, KV_K2V2, KV_K3V2, KV_K4V2, KV_K4V3 };
     enum { COUNT = sizeof types / sizeof *types, MOST = 64 };
     static double ratio[COUNT][MOST], share[COUNT][MOST], time[COUNT][MOST], speed[COUNT][MOST];
+    static const char *const names[] = { "", ", random extents", ", nearby" }; /* ORDER order */
     struct pool *pools[COUNT];
     w->tokens = 1, w->positions = POSITIONS;
-    for (size_t i = 0; i < COUNT; i++) pools[i] = pool_make(types[i], shuffled);
+    for (size_t i = 0; i < COUNT; i++)
+        pools[i] = only == NULL || strcmp(only, type_name(types[i])) == 0 ? pool_make(types[i], order) : NULL;
     for (size_t r = 0; r < rounds && r < MOST; r++)
         for (size_t i = 0; i < COUNT; i++) {
             w->pool = pools[i];
@@ -230,7 +234,7 @@ static void decode(team *t, struct work *w, bool shuffled, size_t rounds, const 
         qsort(speed[i], rounds, sizeof(double), by_size);
         printf("decode %-9s %6.3f ms, %4.0f%% of a read at %4.1f GB/s; over f16 %5.2f (%.2f to %.2f)%s\n",
                type_name(types[i]), time[i][rounds / 2] * 1e3, 100 * share[i][rounds / 2], speed[i][rounds / 2],
-               ratio[i][rounds / 2], ratio[i][0], ratio[i][rounds - 1], shuffled ? ", random extents" : "");
+               ratio[i][rounds / 2], ratio[i][0], ratio[i][rounds - 1], names[order]);
         pool_free(pools[i]);
     }
 }
@@ -263,9 +267,10 @@ int main(int argc, char **argv)
         if (argc > 2 ? strcmp(argv[2], tiers[i].name) != 0 : i + 1 < count) continue;
         printf("%s, %zu threads, %zu rounds\n", tiers[i].name, threads, rounds);
         w.k = &tiers[i].attention;
-        if (strcmp(what, "prefill") != 0) decode(t, &w, strcmp(what, "random") == 0, rounds, argc > 5 ? argv[5] : NULL);
+        enum order order = strcmp(what, "random") == 0 ? EXTENTS : strcmp(what, "near") == 0 ? NEARBY : IN_ORDER;
+        if (strcmp(what, "prefill") != 0) decode(t, &w, order, rounds, argc > 5 ? argv[5] : NULL);
         for (int type = KV_F32; strcmp(what, "prefill") == 0 && type <= KV_K2V2; type++) {
-            struct pool *pool = pool_make((enum kv_type)type, false);
+            struct pool *pool = pool_make((enum kv_type)type, IN_ORDER);
             w.pool = pool;
             prefill(t, &w, TOKENS);
             prefill(t, &w, 4096);

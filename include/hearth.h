@@ -8,6 +8,15 @@
  *                <---------- HEARTH_PROGRESS    chunks of the prompt
  *                <---------- HEARTH_TOKEN       one a token and choice
  *                <---------- HEARTH_FINISHED    one a choice, the last of it; or HEARTH_ERROR, one a request, the last
+ *                <---------- HEARTH_EXPERTS     where settings.experts asks for it: one a layer with experts and step
+ *
+ *   HEARTH_KV_SAVE  ids ... -----------------> what is kept of them, as a byte stream (cache/save.h)
+ *                <---------- HEARTH_KV_OPEN     how long it is; or HEARTH_ERROR
+ *   HEARTH_KV_READ  at, bytes ---------------> HEARTH_KV_PIECE, in any order; HEARTH_KV_CLOSE lets it go
+ *   HEARTH_KV_RESTORE  ids, the stream's head > HEARTH_KV_OPEN, or HEARTH_ERROR
+ *   HEARTH_KV_WRITE  at, bytes --------------> no answer
+ *   HEARTH_KV_CLOSE --------------------------> HEARTH_KV_DONE: a request that begins with the ids finds them computed;
+ *                                               or HEARTH_ERROR: nothing was taken
  *
  * The engine knows ids and no text: it has no vocabulary, no template, no clock and no file. Stop texts are looked for
  * where the text is (orchestrator/service.h), which then cancels; time limits and rates belong to whoever polls.
@@ -38,6 +47,8 @@ enum {
     HEARTH_MASK_BYTES_MAX = 1 << 23,   /* bytes of one table */
     HEARTH_REQUEST_BYTES_MAX = 1 << 24, /* bytes of one message to the engine */
     HEARTH_EVENT_BYTES_MAX = 1 << 20,  /* bytes of one event: an embedding of 2^17 values is the longest */
+    HEARTH_KV_PIECE_BYTES = 1 << 18,   /* of a saved sequence in one message */
+    HEARTH_KV_HEAD_BYTES = 64,         /* of its stream: checked before any block is taken */
     HEARTH_ERROR_TEXT_BYTES = 320
 };
 
@@ -49,8 +60,11 @@ enum hearth_request_kind {
     HEARTH_MASK_LOAD = 3, /* struct hearth_mask and its bytes; answered by HEARTH_MASK_READY or HEARTH_ERROR */
     HEARTH_MASK_DROP = 4, /* struct hearth_head: the table goes once no request uses it */
     HEARTH_FORGET = 5,    /* struct hearth_head, id = tenant: cached prefixes of it are let go */
-    HEARTH_KV_FIRST = 32, /* 32..47: saving and restoring of sequences, see cache/ */
-    HEARTH_KV_LAST = 47
+    HEARTH_KV_SAVE = 32,    /* struct hearth_kv and the ids */
+    HEARTH_KV_RESTORE = 33, /* struct hearth_kv, the ids and HEARTH_KV_HEAD_BYTES */
+    HEARTH_KV_READ = 34,    /* struct hearth_kv_piece */
+    HEARTH_KV_WRITE = 35,   /* struct hearth_kv_piece and its bytes */
+    HEARTH_KV_CLOSE = 36    /* struct hearth_head */
 };
 
 /* What every message begins with. */
@@ -113,6 +127,18 @@ struct hearth_mask {
     uint64_t bytes;
 };
 
+/* A sequence to save or to restore. head.id: chosen by the client, unique among those that are open. The tokens of a
+ * saved one are the longest beginning of the ids that one sequence of the tenant has computed and nobody uses; it stays
+ * as it is until HEARTH_KV_CLOSE. */
+struct hearth_kv {
+    struct hearth_head head;
+    uint64_t tenant, count, bytes; /* count: of ids; bytes: of the stream (saving: 0) */
+};
+struct hearth_kv_piece {
+    struct hearth_head head;
+    uint64_t at, bytes; /* of the stream; 1..HEARTH_KV_PIECE_BYTES */
+};
+
 /* ---- from the engine ---- */
 
 enum hearth_event_kind {
@@ -123,8 +149,10 @@ enum hearth_event_kind {
     HEARTH_ERROR = 5,    /* struct hearth_error: nothing of this request comes after it */
     HEARTH_EMBEDDING = 6, /* struct hearth_embedding and its tail */
     HEARTH_MASK_READY = 7, /* struct hearth_head */
-    HEARTH_KV_EVENT_FIRST = 32,
-    HEARTH_KV_EVENT_LAST = 47
+    HEARTH_EXPERTS = 8,    /* struct hearth_experts and its tail */
+    HEARTH_KV_OPEN = 32,   /* struct hearth_kv_open */
+    HEARTH_KV_PIECE = 33,  /* struct hearth_kv_piece and its bytes */
+    HEARTH_KV_DONE = 34    /* struct hearth_head: a restored sequence is there, or a saved one let go */
 };
 
 /* What was loaded and planned. Everything the engine will ever take is in plan_bytes. */
@@ -138,6 +166,7 @@ struct hearth_facts {
     uint64_t weights_bytes, plan_bytes; /* plan_bytes: beside the weights */
     uint32_t sequences, chunk_tok, threads;
     uint32_t arithmetic;          /* version of docs/arithmetic.md */
+    uint32_t experts, top_k;      /* of a layer that has them; 0, 0 in a dense model */
 };
 
 struct hearth_progress {
@@ -190,11 +219,27 @@ struct hearth_embedding {
     uint32_t width, zero;
 };
 
+/* Which experts one layer chose for the tokens of a step. Tail: uint32_t positions[count_tok], each token's in its
+ * sequence; uint16_t experts[count_tok * top_k], a token's in order of their numbers. Then what the router read for all
+ * of them together (model/route.h). A last layer chooses for those tokens alone that draw. */
+struct hearth_experts {
+    struct hearth_head head; /* id 0: a step has tokens of many requests */
+    uint32_t layer, count_tok, top_k, zero;
+    uint64_t alone, shortlist, refined, rescored, bytes;
+};
+
+struct hearth_kv_open {
+    struct hearth_head head;
+    uint64_t count, bytes; /* tokens that the stream holds; its length */
+};
+
+_Static_assert(sizeof(struct hearth_kv) == 40 && sizeof(struct hearth_kv_piece) == 32, "no padding");
 _Static_assert(sizeof(struct hearth_head) == 16 && sizeof(struct hearth_sampling) == 56, "no padding");
 _Static_assert(sizeof(struct hearth_request) == 136 && sizeof(struct hearth_mask) == 32, "no padding");
 _Static_assert(sizeof(struct hearth_token) == 32 && sizeof(struct hearth_finished) == 32, "no padding");
 _Static_assert(sizeof(struct hearth_progress) == 32 && sizeof(struct hearth_error) == 344, "no padding");
-_Static_assert(sizeof(struct hearth_facts) == 176 && sizeof(struct hearth_embedding) == 24, "no padding");
+_Static_assert(sizeof(struct hearth_experts) == 72, "no padding");
+_Static_assert(sizeof(struct hearth_facts) == 184 && sizeof(struct hearth_embedding) == 24, "no padding");
 
 /* ---- the same in one process ---- */
 
@@ -209,6 +254,7 @@ struct hearth_settings {
                                  given */
     uint64_t mask_bytes;      /* room for mask tables [64 MiB where a mask is loaded] */
     uint32_t activations_f32; /* 0 or 1 */
+    uint32_t experts;         /* 1: HEARTH_EXPERTS tells what sparse layers choose [0] */
     uint32_t kv;              /* enum kv_type of kernels/attention.h; the tiers of cache/ */
     char tier[16];            /* "avx2", ... [the fastest here] */
 };

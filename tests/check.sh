@@ -17,6 +17,13 @@ skip() { skipped=$((skipped + 1)); echo "skipped: $*"; }
 same() { if [ "$2" = "$3" ]; then pass; else fail "$1: got '$2', want '$3'"; fi; }
 # holds SAYS COMMAND...   the command succeeds
 holds() { says=$1; shift; if "$@" > "$tmp/holds" 2>&1; then pass; else fail "$says: $(tail -n 2 "$tmp/holds")"; fi; }
+# walls SAYS: whether processes can be walled in on this machine; where not, SAYS is skipped with the reason. The kernel
+# is asked by a program of the tests, never our own: walls that we fail to build are a failure
+walls() {
+    if why=$("$helpers/machine_walls" 2>&1); then return 0; fi
+    skip "$1: $why"
+    return 1
+}
 finish() {
     echo "$passed passed, $failed failed, $skipped skipped"
     [ "$failed" = 0 ]

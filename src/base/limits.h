@@ -126,4 +126,11 @@ enum {
     SERVER_NAME_BYTES_MAX = 64   /* bytes of a key's or a principal's name */
 };
 
+/* ---- processes that hang ---- */
+enum {
+    SERVICE_SILENT_MS = 30000, /* milliseconds a worker with work may be silent before somebody looks at it; a token of
+                                  the largest model on a small board takes seconds, a chunk of its prompt minutes */
+    CREW_BUSY_LOOKS_MAX = 120  /* such looks in a row at a worker that computes and says nothing: an hour */
+};
+
 #endif

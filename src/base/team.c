@@ -6,18 +6,18 @@
  * for tiles, not for threads: a thread that the system has taken away before it took a tile holds nobody up. */
 #include "base/team.h"
 
+#include "base/futex.h"
 #include "base/limits.h"
 
 #include <assert.h>
-#include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
-#include <stdatomic.h>
 #include <stdlib.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
-enum { SPINS = 4000 }; /* of a pause each, about 50 us: longer than the gap between two jobs of a step */
+enum {
+    SPINS = 4000,    /* of a pause each, about 50 us: longer than the gap between two jobs of a step */
+    AHEAD_STEP = 512 /* bytes that are asked for between two looks at the bell */
+};
 
 struct team {
     _Alignas(64) _Atomic uint64_t open;
@@ -26,27 +26,22 @@ struct team {
     _Alignas(64) _Atomic uint32_t bell; /* counts jobs; idle threads sleep on it */
     _Atomic uint32_t sleepers;
     _Atomic uint32_t stop;
+    _Atomic uint32_t awake; /* threads that have reached member_main */
     _Alignas(64) _Atomic(team_fn *) fn;
     _Atomic(void *) arg;
     _Atomic uint32_t tiles;
     size_t threads;
     size_t started; /* threads that team_free has to join */
     struct member {
-        team *team;
+        _Alignas(64) team *team;
         size_t thread;
         pthread_t handle;
+        _Atomic(const uint8_t *) ahead; /* the caller's word; the two can disagree for a moment, which harms nobody */
+        _Atomic size_t ahead_bytes;
+        const uint8_t *asked_of; /* the thread's own: how much of it has been asked for */
+        size_t asked_bytes;
     } members[];
 };
-
-static void futex_wait(_Atomic uint32_t *word, uint32_t seen)
-{
-    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
-}
-
-static void futex_wake(_Atomic uint32_t *word, int how_many)
-{
-    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, how_many, NULL, NULL, 0);
-}
 
 static inline void relax(void)
 {
@@ -76,13 +71,31 @@ static void take_tiles(team *t, size_t thread)
     }
 }
 
+/* The next lines of what team_ahead named, into the second cache; false where there are none. */
+static bool ask_ahead(struct member *self)
+{
+    const uint8_t *at = atomic_load_explicit(&self->ahead, memory_order_relaxed);
+    size_t bytes = atomic_load_explicit(&self->ahead_bytes, memory_order_relaxed);
+    if (at != self->asked_of) {
+        self->asked_of = at;
+        self->asked_bytes = 0;
+    }
+    if (self->asked_bytes >= bytes) return false;
+    for (size_t i = 0; i < AHEAD_STEP; i += 64) __builtin_prefetch(at + self->asked_bytes + i, 0, 2);
+    self->asked_bytes += AHEAD_STEP;
+    return true;
+}
+
 static void *member_main(void *arg)
 {
-    const struct member *self = arg;
+    struct member *self = arg;
     team *t = self->team;
+    atomic_fetch_add(&t->awake, 1);
+    futex_wake(&t->awake, 1);
     uint32_t heard = 0; /* not the bell's value now: a job may be open before this thread first looks */
     for (;;) {
-        for (int spin = 0; atomic_load(&t->bell) == heard && spin < SPINS; spin++) relax();
+        for (int spin = 0; atomic_load(&t->bell) == heard && spin < SPINS; spin++)
+            if (!ask_ahead(self)) relax();
         while (atomic_load(&t->bell) == heard) {
             atomic_fetch_add(&t->sleepers, 1);
             futex_wait(&t->bell, heard);
@@ -100,12 +113,22 @@ static void ring(team *t)
     if (atomic_load(&t->sleepers) > 0) futex_wake(&t->bell, (int)t->threads);
 }
 
-static bool pin(pthread_t handle, int cpu, err *e)
+/* The C library's own beginning of a thread calls the system (rseq, the robust list): a caller that denies such calls
+ * next must know that it is over. */
+static void await_members(team *t)
+{
+    for (uint32_t awake; (awake = atomic_load(&t->awake)) < t->threads - 1;) futex_wait(&t->awake, awake);
+}
+
+/* NULL: the caller, whose number in a new process namespace the C library may not know. */
+static bool pin(const pthread_t *handle, int cpu, err *e)
 {
     cpu_set_t set;
     CPU_ZERO(&set);
     if (cpu >= 0 && cpu < CPU_SETSIZE) CPU_SET((size_t)cpu, &set);
-    if (pthread_setaffinity_np(handle, sizeof set, &set) != 0) /* an empty set is refused too */
+    int status = handle == NULL ? sched_setaffinity(0, sizeof set, &set)
+                                : pthread_setaffinity_np(*handle, sizeof set, &set);
+    if (status != 0) /* an empty set is refused too */
         return fail(e, ERR_IO, ERR_NO_OFFSET, "cpus: processor %d is not there or not ours", cpu);
     return true;
 }
@@ -121,7 +144,7 @@ bool team_new(team **out, size_t threads, const int *cpus, size_t cpu_count, err
     for (size_t i = 0; i < bytes; i++) ((unsigned char *)t)[i] = 0;
     t->threads = threads;
     atomic_store(&t->open, (uint64_t)1 << 32);
-    if (cpu_count > 0 && !pin(pthread_self(), cpus[0], e)) goto undo;
+    if (cpu_count > 0 && !pin(NULL, cpus[0], e)) goto undo;
     for (size_t i = 1; i < threads; i++) {
         t->members[i] = (struct member){ .team = t, .thread = i };
         if (pthread_create(&t->members[i].handle, NULL, member_main, &t->members[i]) != 0) {
@@ -129,8 +152,9 @@ bool team_new(team **out, size_t threads, const int *cpus, size_t cpu_count, err
             goto undo;
         }
         t->started = i;
-        if (cpu_count > 0 && !pin(t->members[i].handle, cpus[i % cpu_count], e)) goto undo;
+        if (cpu_count > 0 && !pin(&t->members[i].handle, cpus[i % cpu_count], e)) goto undo;
     }
+    await_members(t);
     *out = t;
     return true;
 undo:
@@ -169,6 +193,13 @@ void team_run(team *t, size_t tiles, team_fn *fn, void *arg)
         atomic_store(&t->caller_sleeps, 0);
     }
     atomic_store(&t->open, (uint64_t)(closed + 2) << 32); /* closed: odd again, and never a word seen before */
+}
+
+void team_ahead(team *t, size_t thread, const void *at, size_t bytes)
+{
+    assert(thread > 0 && thread < t->threads);
+    atomic_store_explicit(&t->members[thread].ahead, at, memory_order_relaxed);
+    atomic_store_explicit(&t->members[thread].ahead_bytes, bytes, memory_order_relaxed);
 }
 
 size_t team_threads(const team *t)

@@ -8,10 +8,17 @@
 #define HEARTH_BASE_TEAM_H
 
 #include "base/err.h"
+#include "base/limits.h"
 
 #include <stddef.h>
 
 typedef struct team team;
+
+/* Processors that a team's threads are pinned to: thread i to cpus[i % count]. count 0: the system chooses. */
+struct team_cpus {
+    int cpus[THREADS_MAX];
+    size_t count;
+};
 
 /* Computes one tile. `thread` is 0..threads-1, for scratch that a thread owns while it is in the call. */
 typedef void team_fn(void *arg, size_t tile, size_t thread);
@@ -24,6 +31,11 @@ void team_free(team *t); /* NULL is fine */
 /* Runs fn(arg, tile, thread) for every tile below `tiles` and returns when all are done; what they wrote is visible to
  * the caller. One caller at a time, and fn never calls team_run. `tiles` < 2^31. */
 void team_run(team *t, size_t tiles, team_fn *fn, void *arg);
+
+/* Memory that `thread` (not 0) is going to read in a later job: it is asked for, a little at a time, while the thread
+ * spins for the next one. Never read, so it may be any address. Said by the caller between two jobs; bytes 0: nothing.
+ */
+void team_ahead(team *t, size_t thread, const void *at, size_t bytes);
 
 size_t team_threads(const team *t);
 

@@ -30,7 +30,8 @@ enum { KV_EXACT_BLOCKS = 3, KV_STEP_SPARE = 3 }; /* exact blocks of a sequence; 
 
 struct kv_shape {
     enum kv_type type;
-    size_t layers, kv_heads, key_dim, value_dim;
+    size_t layers, kv_heads, key_dim;
+    size_t value_dim; /* 0: values are their keys' begin, and stand there alone (latent caches in f32 and f16) */
     size_t sequences; /* log tiers: that hold exact blocks at a time, kept copies included; 0: 1 */
     size_t step_tok;  /* log tiers: most tokens of a step; 0: BATCH_TOK_MAX */
 };

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-enum { BATCH_MAX = 256 };
+enum { BATCH_MAX = 256, RUNS_MAX = 100 };
 
 struct bench_options {
     size_t prompt, made, runs, batch, depth;
@@ -25,8 +25,8 @@ static const struct option ROWS[] = {
     { "--batch", "N", OPTION_COUNT, offsetof(struct bench_options, batch), 1, BATCH_MAX, NULL, "1",
       "sequences that make tokens together" },
     { "--depth", "N", OPTION_COUNT, offsetof(struct bench_options, depth), 1, 1 << 20, NULL, NULL,
-      "tokens before the first one made (as many as the prompt has)" },
-    { "--runs", "N", OPTION_COUNT, offsetof(struct bench_options, runs), 1, 100, NULL, "3",
+      "tokens before the first one made (the prompt's)" },
+    { "--runs", "N", OPTION_COUNT, offsetof(struct bench_options, runs), 1, RUNS_MAX, NULL, "3",
       "the best of so many counts" },
     { "--json", NULL, OPTION_FLAG, offsetof(struct bench_options, json), 0, 0, NULL, NULL, "one object" },
 };
@@ -52,28 +52,50 @@ static void read_task(void *arg, size_t tile, size_t thread)
     job->sum += s[0] + s[1] + s[2] + s[3] + s[4] + s[5] + s[6] + s[7];
 }
 
-/* 0 where the memory is not to be had. */
-static double measure_read_gb_s(team *t)
+/* Memory to read beside a measured run, because a shared machine's speed drifts by the second. */
+struct probe {
+    team *team;
+    uint64_t *words; /* NULL where the memory is not to be had */
+    double best_gb_s;
+};
+
+static void probe_new(struct probe *p, team *t)
 {
     void *words = mmap(NULL, READ_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (words == MAP_FAILED) return 0;
+    *p = (struct probe){ .team = t, .words = words == MAP_FAILED ? NULL : words };
+    if (p->words == NULL) return;
+    madvise(words, READ_BYTES, MADV_HUGEPAGE); /* as weights have them */
     memset(words, 1, READ_BYTES);
-    struct read_job job = { .words = words };
-    double least = 1e9;
-    for (int run = 0; run < 3; run++) {
-        double start = clock_seconds();
-        team_run(t, READ_BYTES / READ_TILE_BYTES, read_task, &job);
-        double seconds = clock_seconds() - start;
-        least = seconds < least ? seconds : least;
-    }
-    munmap(words, READ_BYTES);
-    return (double)READ_BYTES / least * 1e-9;
+}
+
+static void probe_free(struct probe *p)
+{
+    if (p->words != NULL) munmap(p->words, READ_BYTES);
+}
+
+/* GB a second of one reading of all of it; 0 without memory. */
+static double probe_read(struct probe *p)
+{
+    if (p->words == NULL) return 0;
+    struct read_job job = { .words = p->words };
+    double start = clock_seconds();
+    team_run(p->team, READ_BYTES / READ_TILE_BYTES, read_task, &job);
+    double gb_s = (double)READ_BYTES / (clock_seconds() - start) * 1e-9;
+    p->best_gb_s = gb_s > p->best_gb_s ? gb_s : p->best_gb_s;
+    return gb_s;
 }
 
 /* ---- the model ---- */
 
 struct times {
     double prefill, decode; /* seconds */
+    double read_gb_s;       /* right before and right after the decoding: their mean */
+};
+
+/* Of all runs: the best times, and the middle of the runs' shares of the read speed beside each. */
+struct result {
+    struct times best;
+    double read_gb_s, share;
 };
 
 /* The graph and the sequences that make tokens together. All zeros is closed. */
@@ -102,7 +124,7 @@ static bool rig_new(struct rig *r, struct opened *o, const struct compute_option
     size_t ctx_tok = max_size(set->prompt, set->depth + set->made), pages = ceil_div(ctx_tok, PAGE_TOK) * set->batch;
     *r = (struct rig){ .chunk_tok = max_size(min_size(c->chunk > 0 ? c->chunk : 512, ctx_tok), set->batch) };
     struct kv_shape shape = { .type = o->kv, .layers = h->layers, .kv_heads = h->kv_heads, .key_dim = h->key_dim,
-                              .value_dim = h->value_dim };
+                              .value_dim = cached_value_dim(h, o->kv) };
     struct graph_settings graph_set = { .chunk_tok = r->chunk_tok, .logit_rows = set->batch, .ctx_tok = ctx_tok,
                                         .activations_f32 = o->activations_f32 };
     bool good = arena_new(&r->arena, ((size_t)4 << 20) + ctx_tok * 64 + pages * 64, e) &&
@@ -131,13 +153,14 @@ static bool feed(struct rig *r, kv_seq *seq, size_t count, err *e)
 }
 
 /* One prompt, then tokens one by one, of every sequence; every one wants its logits, as in an answer. */
-static bool run_once(struct rig *r, const struct bench_options *set, struct times *out, err *e)
+static bool run_once(struct rig *r, const struct bench_options *set, struct probe *probe, struct times *out, err *e)
 {
     double start = clock_seconds();
     if (!feed(r, &r->seqs[0], set->prompt, e)) return false;
     out->prefill = clock_seconds() - start;
     for (size_t s = 0; s < set->batch; s++)
         if ((s > 0 || set->depth != set->prompt) && !feed(r, &r->seqs[s], set->depth, e)) return false;
+    double before = probe_read(probe);
     start = clock_seconds();
     for (size_t i = 0; i < set->made; i++) {
         for (size_t s = 0; s < set->batch; s++)
@@ -145,23 +168,8 @@ static bool run_once(struct rig *r, const struct bench_options *set, struct time
         if (!graph_step(r->graph, r->step, set->batch, e)) return false;
     }
     out->decode = clock_seconds() - start;
+    out->read_gb_s = (before + probe_read(probe)) / 2;
     return true;
-}
-
-static bool run_best(struct opened *o, const struct compute_options *c, const struct bench_options *set,
-                     struct times *best, err *e)
-{
-    struct rig rig = { 0 };
-    bool good = rig_new(&rig, o, c, set, e);
-    *best = (struct times){ 1e9, 1e9 };
-    for (size_t run = 0; good && run < set->runs; run++) {
-        struct times now = { 0 };
-        good = run_once(&rig, set, &now, e);
-        best->prefill = now.prefill < best->prefill ? now.prefill : best->prefill;
-        best->decode = now.decode < best->decode ? now.decode : best->decode;
-    }
-    rig_free(&rig);
-    return good;
 }
 
 /* What a step that makes a token of every sequence reads: every weight but an embedding that is not the output matrix
@@ -181,7 +189,8 @@ static double decode_bytes(const struct opened *o, const struct bench_options *s
         if (w->route.form != ROUTE_NONE) bytes -= (double)(h->experts.count * h->width * sizeof(float));
     }
     struct kv_shape head = {
-        .type = o->kv, .layers = 1, .kv_heads = 1, .key_dim = h->key_dim, .value_dim = h->value_dim
+        .type = o->kv, .layers = 1, .kv_heads = 1, .key_dim = h->key_dim,
+        .value_dim = cached_value_dim(h, o->kv)
     };
     size_t page_bytes = 0;
     kv_block_bytes(&head, &page_bytes);
@@ -194,25 +203,58 @@ static double decode_bytes(const struct opened *o, const struct bench_options *s
     return bytes;
 }
 
-static void print_speeds(const struct opened *o, const struct bench_options *set, const struct times *t,
-                         double read_gb_s)
+static int by_size(const void *a, const void *b)
 {
-    double decode = (double)(set->made * set->batch) / t->decode, prefill = (double)set->prompt / t->prefill;
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static bool run_all(struct opened *o, const struct compute_options *c, const struct bench_options *set,
+                    struct result *out, err *e)
+{
+    struct rig rig = { 0 };
+    struct probe probe;
+    double shares[RUNS_MAX], step_bytes = decode_bytes(o, set);
+    bool good = rig_new(&rig, o, c, set, e);
+    *out = (struct result){ .best = { 1e9, 1e9, 0 } };
+    probe_new(&probe, o->team);
+    for (size_t run = 0; good && run < set->runs; run++) {
+        struct times now = { 0 };
+        good = run_once(&rig, set, &probe, &now, e);
+        out->best.prefill = now.prefill < out->best.prefill ? now.prefill : out->best.prefill;
+        out->best.decode = now.decode < out->best.decode ? now.decode : out->best.decode;
+        shares[run] = now.read_gb_s > 0 ? step_bytes * (double)set->made / now.decode / (now.read_gb_s * 1e9) : 0;
+    }
+    qsort(shares, set->runs, sizeof *shares, by_size);
+    out->share = shares[set->runs / 2];
+    out->read_gb_s = probe.best_gb_s;
+    probe_free(&probe);
+    rig_free(&rig);
+    return good;
+}
+
+static void print_speeds(const struct opened *o, const struct bench_options *set, const struct result *r)
+{
+    double decode = (double)(set->made * set->batch) / r->best.decode, prefill = (double)set->prompt / r->best.prefill;
     double step_gb = decode_bytes(o, set) * 1e-9;
     if (set->json) {
-        printf("{\"read_gb_s\": %.3f, \"decode_tok_s\": %.3f, \"prefill_tok_s\": %.3f, \"weights_bytes\": %zu, "
-               "\"decode_bytes\": %.0f, \"threads\": %zu, \"tier\": \"%s\", \"prompt_tokens\": %zu, "
-               "\"made_tokens\": %zu, \"batch\": %zu, \"depth\": %zu}\n",
-               read_gb_s, decode, prefill, o->model.weights_bytes, decode_bytes(o, set), team_threads(o->team),
-               o->kernels.tier, set->prompt, set->made, set->batch, set->depth);
+        printf("{\"read_gb_s\": %.3f, \"decode_share\": %.4f, \"decode_tok_s\": %.3f, \"prefill_tok_s\": %.3f, ",
+               r->read_gb_s, r->share, decode, prefill);
+        printf("\"weights_bytes\": %zu, \"decode_bytes\": %.0f, \"threads\": %zu, \"tier\": \"%s\", ",
+               o->model.weights_bytes, decode_bytes(o, set), team_threads(o->team), o->kernels.tier);
+        printf("\"prompt_tokens\": %zu, \"made_tokens\": %zu, \"batch\": %zu, \"depth\": %zu}\n", set->prompt,
+               set->made, set->batch, set->depth);
         return;
     }
     printf("decode    %10.1f tokens/s   (%zu tokens after %zu, of %zu at once)\n", decode, set->made, set->depth,
            set->batch);
     printf("prefill   %10.1f tokens/s   (%zu tokens)\n", prefill, set->prompt);
-    printf("memory    %10.1f GB/s read by %zu threads, tier %s\n", read_gb_s, team_threads(o->team), o->kernels.tier);
+    printf("memory    %10.1f GB/s read by %zu threads, tier %s\n", r->read_gb_s, team_threads(o->team),
+           o->kernels.tier);
     printf("a step    %10.3f GB of weights, keys and values are read: memory allows %.1f tokens/s\n", step_gb,
-           (double)set->batch * read_gb_s / step_gb);
+           (double)set->batch * r->read_gb_s / step_gb);
+    printf("share     %10.1f %% of what memory gave right before and after, the middle of %zu runs\n", 100 * r->share,
+           set->runs);
 }
 
 int cmd_bench(int argc, char **argv)
@@ -228,12 +270,10 @@ int cmd_bench(int argc, char **argv)
     if (!options_read(&line, argc, argv, &status)) return status;
     if (set.depth == 0) set.depth = set.prompt;
     struct opened o = { 0 };
-    struct times best;
+    struct result result;
     err e = { 0 };
-    bool good = open_model(&o, line.words[0], &compute, &e);
-    double read_gb_s = good ? measure_read_gb_s(o.team) : 0;
-    good = good && run_best(&o, &compute, &set, &best, &e);
-    if (good) print_speeds(&o, &set, &best, read_gb_s);
+    bool good = open_model(&o, line.words[0], &compute, &e) && run_all(&o, &compute, &set, &result, &e);
+    if (good) print_speeds(&o, &set, &result);
     close_model(&o);
     return good ? EXIT_GOOD : say_error(&e);
 }

@@ -306,7 +306,9 @@ static bool eval(struct opened *o, const struct compute_options *c, const struct
                   ids[0] == tokenizer_facts(m->tokenizer)->bos;
     if (job.count < 2)
         return fail(e, ERR_VALUE, ERR_NO_OFFSET, "%s: %zu tokens, at least 2 are needed", set->text, job.count);
-    bool good = expert_log_begin(&job.experts, &set->experts, set->stats, m, &o->arena, e) && eval_all(&job, o, c, e) &&
+    const struct expert_config *x = &m->hyper.experts;
+    bool good = expert_log_begin(&job.experts, &set->experts, set->stats, m->hyper.layers, x->count, x->top_k,
+                                 BATCH_TOK_MAX, &o->arena, e) && eval_all(&job, o, c, e) &&
                 scored_bytes(&job, text, &bytes, e) && expert_log_end(&job.experts, set->stats, e);
     expert_log_abandon(&job.experts);
     if (good) print_scores(&job, bytes, set->json);

@@ -1,7 +1,8 @@
 /* Experts a run used: see experts.h.
  *
- * A trace has a line a token and layer: "TOKEN LAYER E E E ...", the experts in order of their numbers; tokens count
- * from 0 in the order in which they were computed. */
+ * A trace has a line a token and layer: "POSITION LAYER E E E ...", the experts in order of their numbers; lines come
+ * in the order in which layers of steps were computed, tokens of a step side by side. The last layer is computed for
+ * those tokens alone whose scores somebody wants. */
 #include "cmd/experts.h"
 
 #include "base/limits.h"
@@ -20,39 +21,51 @@ struct option_group expert_group(struct expert_options *values)
     return (struct option_group){ ROWS, sizeof ROWS / sizeof *ROWS, values };
 }
 
-bool expert_log_begin(struct expert_log *l, const struct expert_options *set, bool summary, const model *m, arena *a,
-                      err *e)
+bool expert_log_wanted(const struct expert_options *set, bool summary)
 {
-    *l = (struct expert_log){ .trace.fd = -1, .heat = set->heat };
-    bool files = set->trace != NULL || set->heat != NULL;
-    if (m->hyper.experts.count == 0)
-        return !files || fail(e, ERR_VALUE, ERR_NO_OFFSET, "%s: %s, the model has no experts",
-                              set->trace != NULL ? "--trace" : "--heat", set->trace != NULL ? set->trace : set->heat);
-    l->on = files || summary;
-    if (!l->on) return true;
-    l->traces = set->trace != NULL;
-    return usage_new(&l->usage, &m->hyper, a, e) && (!l->traces || out_begin(&l->trace, set->trace, e));
+    return summary || set->trace != NULL || set->heat != NULL;
 }
 
-static void write_trace(struct expert_log *l, const struct expert_event *event)
+bool expert_log_begin(struct expert_log *l, const struct expert_options *set, bool summary, size_t layers,
+                      size_t experts, size_t top_k, size_t watched, arena *a, err *e)
+{
+    *l = (struct expert_log){ .trace.fd = -1, .heat = set->heat };
+    if (experts == 0)
+        return !expert_log_wanted(set, false) ||
+               fail(e, ERR_VALUE, ERR_NO_OFFSET, "%s: %s, the model has no experts",
+                    set->trace != NULL ? "--trace" : "--heat", set->trace != NULL ? set->trace : set->heat);
+    l->on = expert_log_wanted(set, summary);
+    if (!l->on) return true;
+    l->traces = set->trace != NULL;
+    return usage_new(&l->usage, layers, experts, top_k, a, e) && usage_seen_new(&l->seen, watched, top_k, a, e) &&
+           (!l->traces || out_begin(&l->trace, set->trace, e));
+}
+
+static void write_trace(struct expert_log *l, const struct usage_seen *seen)
 {
     char line[32 + EXPERTS_USED_MAX * 6];
-    uint64_t first = l->usage.tokens[event->layer] - event->token_count;
-    for (size_t t = 0; t < event->token_count && l->e.code == ERR_NONE; t++) {
-        size_t len = (size_t)snprintf(line, sizeof line, "%" PRIu64 " %zu", first + t, event->layer);
+    for (size_t t = 0; t < seen->count && l->e.code == ERR_NONE; t++) {
+        size_t len = (size_t)snprintf(line, sizeof line, "%" PRIu32 " %zu", seen->positions[t], seen->layer);
         for (size_t k = 0; k < l->usage.top_k; k++)
-            len += (size_t)snprintf(line + len, sizeof line - len, " %zu",
-                                    event->choices[t * l->usage.top_k + k].expert);
+            len += (size_t)snprintf(line + len, sizeof line - len, " %u",
+                                    (unsigned)seen->experts[t * l->usage.top_k + k]);
         line[len++] = '\n';
         out_write(&l->trace, line, len, &l->e);
     }
 }
 
+void expert_log_take(struct expert_log *l, const struct usage_seen *seen)
+{
+    if (!l->on) return;
+    usage_take(&l->usage, seen);
+    if (l->traces) write_trace(l, seen);
+}
+
 void expert_log_watch(void *arg, const struct expert_event *event)
 {
     struct expert_log *l = arg;
-    usage_watch(&l->usage, event);
-    if (l->traces) write_trace(l, event);
+    usage_read(&l->seen, l->usage.top_k, event);
+    expert_log_take(l, &l->seen);
 }
 
 /* ---- summary ---- */

@@ -44,18 +44,6 @@ size_t threads_default(void)
     return count < 1 ? 1 : min_size((size_t)count, THREADS_MAX);
 }
 
-bool compute_settings(const struct compute_options *c, struct hearth_settings *out, err *e)
-{
-    if (kv_method_named(c->kv) < KV_METHODS)
-        return fail(e, ERR_UNSUPPORTED, ERR_NO_OFFSET, "--kv %s: a measuring tier, for eval alone", c->kv);
-    *out = (struct hearth_settings){ .threads = (uint32_t)(c->threads > 0 ? c->threads : threads_default()),
-                                     .ctx_tok = (uint32_t)c->ctx, .chunk_tok = (uint32_t)c->chunk,
-                                     .memory_bytes = c->memory, .kv = (uint32_t)kv_type_named(c->kv),
-                                     .activations_f32 = strcmp(c->activations, "f32") == 0 };
-    if (c->cpu != NULL) snprintf(out->tier, sizeof out->tier, "%s", c->cpu);
-    return true;
-}
-
 static bool cpu_number(const char **at, size_t *out)
 {
     const char *begin = *at;
@@ -63,11 +51,12 @@ static bool cpu_number(const char **at, size_t *out)
     return *at > begin && *out < CPUS_MAX;
 }
 
-/* "0,2-3" to processors. Whether they are there the system says when a thread is pinned. */
-static bool cpus_parse(const char *list, int out[static THREADS_MAX], size_t *count, err *e)
+/* "0,2-3" to processors; NULL to none. Whether they are there the system says when a thread is pinned. */
+static bool cpus_parse(const char *list, struct team_cpus *out, err *e)
 {
     const char *at = list;
-    *count = 0;
+    out->count = 0;
+    if (list == NULL) return true;
     do {
         size_t first, last;
         bool good = cpu_number(&at, &first);
@@ -76,21 +65,37 @@ static bool cpus_parse(const char *list, int out[static THREADS_MAX], size_t *co
             at++;
             good = cpu_number(&at, &last);
         }
-        if (!good || last < first || last - first >= THREADS_MAX - *count || (*at != ',' && *at != 0))
+        if (!good || last < first || last - first >= THREADS_MAX - out->count || (*at != ',' && *at != 0))
             return fail(e, ERR_VALUE, ERR_NO_OFFSET, "--cpus: \"%s\", not a list like 0,2-3 of at most %d processors",
                         list, THREADS_MAX);
-        for (size_t cpu = first; cpu <= last; cpu++) out[(*count)++] = (int)cpu;
+        for (size_t cpu = first; cpu <= last; cpu++) out->cpus[out->count++] = (int)cpu;
     } while (*at++ == ',');
     return true;
 }
 
+static size_t threads_of(const struct compute_options *c, const struct team_cpus *cpus)
+{
+    return c->threads > 0 ? c->threads : cpus->count > 0 ? cpus->count : threads_default();
+}
+
 static bool make_team(struct opened *o, const struct compute_options *c, err *e)
 {
-    int cpus[THREADS_MAX];
-    size_t count = 0;
-    if (c->cpus != NULL && !cpus_parse(c->cpus, cpus, &count, e)) return false;
-    size_t threads = c->threads > 0 ? c->threads : count > 0 ? count : threads_default();
-    return team_new(&o->team, threads, cpus, count, e);
+    struct team_cpus cpus;
+    return cpus_parse(c->cpus, &cpus, e) &&
+           team_new(&o->team, threads_of(c, &cpus), cpus.cpus, cpus.count, e);
+}
+
+bool compute_settings(const struct compute_options *c, struct hearth_settings *out, struct team_cpus *cpus, err *e)
+{
+    if (kv_method_named(c->kv) < KV_METHODS)
+        return fail(e, ERR_UNSUPPORTED, ERR_NO_OFFSET, "--kv %s: a measuring tier, for eval alone", c->kv);
+    if (!cpus_parse(c->cpus, cpus, e)) return false;
+    *out = (struct hearth_settings){ .threads = (uint32_t)threads_of(c, cpus), .ctx_tok = (uint32_t)c->ctx,
+                                     .chunk_tok = (uint32_t)c->chunk, .memory_bytes = c->memory,
+                                     .kv = (uint32_t)kv_type_named(c->kv),
+                                     .activations_f32 = strcmp(c->activations, "f32") == 0 };
+    if (c->cpu != NULL) snprintf(out->tier, sizeof out->tier, "%s", c->cpu);
+    return true;
 }
 
 static void show_load(void *arg, size_t done_bytes, size_t all_bytes)

@@ -23,8 +23,9 @@ struct compute_options {
 };
 struct option_group compute_group(struct compute_options *values);
 
-/* What an engine in its jail is told of them; all else is zero. Errors: ERR_UNSUPPORTED, a tier that only measures. */
-bool compute_settings(const struct compute_options *c, struct hearth_settings *out, err *e);
+/* What an engine in a process of its own is told of them. Errors: ERR_VALUE, --cpus is no
+ * list; ERR_UNSUPPORTED, --kv is a measuring tier. */
+bool compute_settings(const struct compute_options *c, struct hearth_settings *out, struct team_cpus *cpus, err *e);
 
 /* Options of every command that draws tokens. */
 struct draw_options {

@@ -62,7 +62,8 @@ static struct plan plan_of(const struct planning *p, const char *tier, size_t co
     struct hearth_settings set = { .sequences = (uint32_t)sessions, .ctx_tok = (uint32_t)context,
                                    .chunk_tok = (uint32_t)p->chunk, .kv = (uint32_t)kv_type_named(tier) };
     struct kv_shape shape = { .type = kv_type_named(tier), .layers = h->layers, .kv_heads = h->kv_heads,
-                              .key_dim = h->key_dim, .value_dim = h->value_dim, .sequences = sessions,
+                              .key_dim = h->key_dim, .value_dim = cached_value_dim(h, kv_type_named(tier)),
+                              .sequences = sessions,
                               .step_tok = max_size(min_size(p->chunk, context), sessions) };
     err e = { 0 };
     size_t beside;
@@ -72,7 +73,7 @@ static struct plan plan_of(const struct planning *p, const char *tier, size_t co
     out.can = true;
     out.work = beside - out.cache + PROGRAM_BYTES;
     out.all = out.weights + out.cache + out.work;
-    double values = (double)(context * sessions * h->layers * h->kv_heads * (h->key_dim + h->value_dim));
+    double values = (double)(context * sessions * h->layers * h->kv_heads * (h->key_dim + shape.value_dim));
     out.bits = 8.0 * (double)out.cache / values;
     return out;
 }

@@ -2,8 +2,8 @@
  * kernels/encode.h's; here a file is walked, row by row on all threads, and written beside the old one. */
 #include "base/checked.h"
 #include "base/team.h"
+#include "cmd/calibrate.h"
 #include "cmd/options.h"
-#include "cmd/open.h"
 #include "format/gguf_write.h"
 #include "kernels/encode.h"
 #include "model/mix.h"
@@ -14,15 +14,18 @@
 #include <unistd.h>
 
 enum { STRIPE_ROWS = 256 /* rows encoded before they are written */ };
+#define ARENA_BYTES ((size_t)1 << 36) /* addresses: a directory, rows, and with --calibrate 12 bytes a column */
 
 struct quantize_options {
-    const char *type;
+    const char *type, *calibrate;
     size_t threads;
 };
 
 static const struct option ROWS[] = {
     { "--type", "T", OPTION_TEXT, offsetof(struct quantize_options, type), 0, 0, NULL, "Q4_K_M",
       "Q8_0, Q4_0, Q4_K_M or Q6_K, mixed as usual" },
+    { "--calibrate", "FILE", OPTION_TEXT, offsetof(struct quantize_options, calibrate), 0, 0, NULL, NULL,
+      "a text: weigh errors by what it makes of the model" },
     { "--threads", "N", OPTION_COUNT, offsetof(struct quantize_options, threads), 0, THREADS_MAX, NULL, "0",
       "0: one a processor" },
 };
@@ -33,6 +36,8 @@ struct recode {
     const struct encode_kind *to;
     const uint8_t *rows; /* of the file, from the stripe's first row on */
     uint8_t *out;
+    const float *importance; /* a row of cols for each matrix of the tensor; NULL: all alike */
+    size_t first_row, matrix_rows, matrices; /* first_row: of the stripe, in the tensor */
     float *widened;      /* a row a thread */
     size_t cols, in_bytes, out_bytes; /* of a row */
     _Atomic size_t bad_row;
@@ -43,25 +48,50 @@ static void recode_task(void *arg, size_t row, size_t thread)
     struct recode *r = arg;
     float *x = r->widened + thread * r->cols;
     r->from->widen(r->rows + row * r->in_bytes, r->cols / r->from->block_values, x);
-    if (encode_row(r->to, x, NULL, r->cols, r->out + row * r->out_bytes) == r->cols) return;
+    const float *weights = r->importance;
+    if (weights != NULL) weights += (r->first_row + row) / r->matrix_rows * r->cols;
+    if (encode_row(r->to, x, weights, r->cols, r->out + row * r->out_bytes) == r->cols) return;
     size_t seen = atomic_load(&r->bad_row);
     while (row < seen && !atomic_compare_exchange_weak(&r->bad_row, &seen, row)) {}
 }
 
-/* Encodes and puts all rows of `t`, a stripe at a time. */
-static bool put_recoded(gguf_out *out, const gguf_tensor *t, const uint8_t *rows, uint32_t type, team *threads,
-                        arena *a, err *e)
+struct work {
+    gguf_files in;
+    gguf_plan plan;
+    arena arena;
+    team *team;
+    importance *importance; /* NULL: not calibrated */
+};
+
+/* The weights of a tensor's errors. A tensor of other matrices than the graph's has none: it counts all alike. */
+static bool find_importance(const struct work *w, const gguf_tensor *t, arena *a, struct recode *r, err *e)
 {
+    size_t cols;
+    if (w->importance == NULL) return true;
+    if (!importance_of(w->importance, t->name, a, &r->importance, &r->matrices, &cols, e)) return false;
+    size_t rows = gguf_tensor_values(t) / r->cols;
+    if (r->importance == NULL || cols != r->cols || rows % r->matrices != 0) r->importance = NULL;
+    else r->matrix_rows = rows / r->matrices;
+    return true;
+}
+
+/* Encodes and puts all rows of `t`, a stripe at a time. */
+static bool put_recoded(struct work *w, gguf_out *out, const gguf_tensor *t, const uint8_t *rows, uint32_t type,
+                        err *e)
+{
+    arena *a = &w->arena;
+    team *threads = w->team;
     size_t mark = a->used_bytes, cols = t->dims[0], count = gguf_tensor_values(t) / cols;
     struct recode r = { .from = weight_kind(t->type), .to = encode_kind(type), .cols = cols };
     r.in_bytes = cols / r.from->block_values * r.from->block_bytes;
     r.out_bytes = cols / r.to->block_values * r.to->block_bytes;
     r.out = arena_take(a, STRIPE_ROWS, r.out_bytes, 64, "rows to write", e);
     r.widened = arena_take(a, team_threads(threads) * cols, sizeof(float), 64, "rows", e);
-    bool good = r.out != NULL && r.widened != NULL;
+    bool good = r.out != NULL && r.widened != NULL && find_importance(w, t, a, &r, e);
     for (size_t at = 0; good && at < count; at += STRIPE_ROWS) {
         size_t stripe = min_size(STRIPE_ROWS, count - at);
         r.rows = rows + at * r.in_bytes;
+        r.first_row = at;
         atomic_store(&r.bad_row, SIZE_MAX);
         team_run(threads, stripe, recode_task, &r);
         size_t bad = atomic_load(&r.bad_row);
@@ -72,13 +102,6 @@ static bool put_recoded(gguf_out *out, const gguf_tensor *t, const uint8_t *rows
     arena_rewind(a, mark);
     return good;
 }
-
-struct work {
-    gguf_files in;
-    gguf_plan plan;
-    arena arena;
-    team *team;
-};
 
 /* The whole model in the mix's types. Tensors of a type this program can not widen stay as they are. */
 static bool plan_types(struct work *w, const struct mix *mix, err *e)
@@ -114,7 +137,7 @@ static bool write_out(struct work *w, const char *path, err *e)
         view bytes = gguf_tensor_bytes(&w->in, t);
         uint32_t type = w->plan.tensors[i].type;
         good = type == t->type ? gguf_out_put(&out, bytes, e)
-                               : put_recoded(&out, t, bytes.ptr, type, w->team, &w->arena, e);
+                               : put_recoded(w, &out, t, bytes.ptr, type, e);
         progress_show(&progress, out.file_at, out.file_bytes);
     }
     progress_end(&progress);
@@ -132,7 +155,9 @@ int cmd_quantize(int argc, char **argv)
                                  .words_max = 2,
                                  .about =
                                      "Writes the model of IN to OUT with weights of fewer bits. Norms, biases and\n"
-                                     "routers stay as they are; rows that do not fit get the next larger type.",
+                                     "routers stay as they are; rows that do not fit get the next larger type.\n"
+                                     "With --calibrate the model first computes a text (its language, its work: some\n"
+                                     "hundred thousand tokens), and errors count by the activations they meet.",
                                  .groups = { { ROWS, sizeof ROWS / sizeof *ROWS, &set } } };
     int status;
     if (!options_read(&line, argc, argv, &status)) return status;
@@ -145,9 +170,11 @@ int cmd_quantize(int argc, char **argv)
     size_t threads = set.threads > 0 ? set.threads : cpus > 0 ? min_size((size_t)cpus, THREADS_MAX) : 1;
     struct work w = { 0 };
     err e = { 0 };
-    bool good = team_new(&w.team, threads, NULL, 0, &e) && arena_new(&w.arena, (size_t)1 << 32, &e) &&
-                gguf_open(line.words[0], &w.arena, &w.in, &e) && plan_types(&w, mix, &e) &&
-                write_out(&w, line.words[1], &e);
+    bool good = arena_new(&w.arena, ARENA_BYTES, &e) &&
+                (set.calibrate == NULL ||
+                 calibrate(line.words[0], set.calibrate, threads, &w.arena, &w.importance, &e)) &&
+                team_new(&w.team, threads, NULL, 0, &e) && gguf_open(line.words[0], &w.arena, &w.in, &e) &&
+                plan_types(&w, mix, &e) && write_out(&w, line.words[1], &e);
     gguf_close(&w.in);
     arena_free(&w.arena);
     team_free(w.team);

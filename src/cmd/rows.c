@@ -12,7 +12,7 @@ bool rows_new(struct rows *r, const struct opened *o, size_t ctx_tok, size_t chu
     size_t chunk = o->method < KV_METHODS ? 1 : chunk_tok > 0 ? chunk_tok : CHUNK_DEFAULT_TOK;
     *r = (struct rows){ .o = o, .chunk_tok = min_size(chunk, ctx_tok) };
     struct kv_shape shape = { .type = o->kv, .layers = h->layers, .kv_heads = h->kv_heads, .key_dim = h->key_dim,
-                              .value_dim = h->value_dim, .step_tok = r->chunk_tok };
+                              .value_dim = cached_value_dim(h, o->kv), .step_tok = r->chunk_tok };
     struct graph_settings set = { .chunk_tok = r->chunk_tok, .logit_rows = min_size(LOGIT_ROWS, r->chunk_tok),
                                   .ctx_tok = ctx_tok, .activations_f32 = o->activations_f32 };
     bool good = kv_shape_check(&shape, h->latent.kv_rank > 0, e) &&

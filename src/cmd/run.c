@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/limits.h"
 #include "cmd/out.h"
+#include "cmd/saved.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -30,10 +31,12 @@ static const struct option ROWS[] = {
     { "--template", "FILE", OPTION_TEXT, AT(template_file), 0, 0, NULL, NULL, NULL },
     { "--messages", "FILE", OPTION_TEXT, AT(messages), 0, 0, NULL, NULL, NULL },
     { "--tools", "FILE", OPTION_TEXT, AT(tools), 0, 0, NULL, NULL, NULL },
-    { "--schema", "FILE", OPTION_TEXT, AT(schema), 0, 0, NULL, NULL, "the answer is JSON of this schema" },
+    { "--schema", "FILE", OPTION_TEXT, AT(schema), 0, 0, NULL, NULL, NULL },
     { "--grammar", "FILE", OPTION_TEXT, AT(grammar), 0, 0, NULL, NULL, NULL },
     { "--special", NULL, OPTION_FLAG, AT(special), 0, 0, NULL, NULL, NULL },
     { "--logprobs", "N", OPTION_COUNT, AT(logprobs), 0, 100, NULL, NULL, NULL },
+    { "--session", "FILE", OPTION_TEXT, AT(session), 0, 0, NULL, NULL, "go on from it, and keep the cache there" },
+    { "--session-key", "FILE", OPTION_TEXT, AT(session_key), 0, 0, NULL, NULL, NULL },
     { "--no-jail", NULL, OPTION_FLAG, AT(no_jail), 0, 0, NULL, NULL, NULL },
     { "--policy", "FILE", OPTION_TEXT, AT(policy), 0, 0, NULL, NULL, NULL },
 };
@@ -208,13 +211,42 @@ static bool open_all(struct running *r, const struct compute_options *c, const s
                      const char *model_word, arena *a, err *e)
 {
     const struct run_options *set = r->set;
-    struct jail_choice jail = { .no_jail = set->no_jail, .policy = set->policy };
+    struct jail_choice jail = { .no_jail = set->no_jail, .policy = set->policy, .experts = &set->experts,
+                                .stats = set->stats };
     jail.mask_bytes = set->schema != NULL || set->grammar != NULL ? HEARTH_MASK_BYTES_MAX : 0;
     view source = { 0 };
     if (set->template_file != NULL && !file_read(set->template_file, TEMPLATE_BYTES_MAX, a, &source, e)) return false;
     if (!served_open(&r->o, model_word, c, &jail, source, e)) return false;
     r->ids = ARENA_ARRAY(&r->o.arena, int32_t, r->o.engine.ctx_tok, "token ids", e);
     return r->ids != NULL && served_draws(&r->o, d, &r->ask, e) && open_talk(r, e) && open_form(r, e);
+}
+
+/* ---- saved sessions ---- */
+
+/* One that can not be taken costs time, not the answer: one line says why, and all is computed. Raw text goes on behind
+ * its tokens; in a conversation its cache is found again where the messages begin as they did. */
+static bool take_saved(struct running *r, uint8_t key[static SAVED_KEY_BYTES], err *e)
+{
+    const struct run_options *set = r->set;
+    size_t count;
+    err why = { 0 };
+    if (set->session_key != NULL && !saved_key_read(set->session_key, key, e)) return false;
+    if (set->session == NULL || access(set->session, F_OK) != 0) return true;
+    double start = clock_seconds();
+    if (!saved_read_served(set->session, set->session_key != NULL ? key : NULL, &r->o, r->ids, &count, &why)) {
+        if (!service_ready(r->o.service, NULL, NULL)) return fail(e, why.code, why.offset, "%s", why.text);
+        say("%s; the text is computed again", why.text);
+        return true;
+    }
+    r->id_count = r->templated ? 0 : count;
+    if (set->stats) say("session: %zu tokens restored in %.3f s", count, clock_seconds() - start);
+    return true;
+}
+
+static bool keep_saved(struct running *r, const uint8_t *key, err *e)
+{
+    if (r->set->session == NULL || r->id_count == 0) return true;
+    return saved_write_served(r->set->session, r->set->session_key != NULL ? key : NULL, &r->o, r->ids, r->id_count, e);
 }
 
 /* Ctrl-C as something to read. Blocked before any thread is made: each takes the mask of its maker. */
@@ -237,7 +269,8 @@ int cmd_run(int argc, char **argv)
                                  .about = "One answer; a chat when there is no prompt and a terminal.",
                                  .groups = { { ROWS, sizeof ROWS / sizeof *ROWS, &set },
                                              compute_group(&compute),
-                                             draw_group(&draws) } };
+                                             draw_group(&draws),
+                                             expert_group(&set.experts) } };
     int status;
     if (!options_read(&line, argc, argv, &status)) return status;
     if ((set.prompt != NULL) + (set.file != NULL) + (line.word_count > 1) > 1 || (set.think && set.no_think)) {
@@ -254,9 +287,12 @@ int cmd_run(int argc, char **argv)
     struct running r = { .set = &set, .interrupts = chats ? take_interrupts() : -1 };
     arena files = { 0 };
     err e = { 0 };
+    uint8_t key[SAVED_KEY_BYTES] = { 0 };
     bool good = arena_new(&files, TEMPLATE_BYTES_MAX * 2, &e) &&
-                open_all(&r, &compute, &draws, model_word, &files, &e) &&
-                (chats ? chat(&r, &e) : one_shot(&r, prompt, &e));
+                open_all(&r, &compute, &draws, model_word, &files, &e) && take_saved(&r, key, &e) &&
+                (chats ? chat(&r, &e) : one_shot(&r, prompt, &e)) && keep_saved(&r, key, &e) &&
+                served_experts_end(&r.o, set.stats, &e);
+    explicit_bzero(key, sizeof key);
     hearing_free(&r.hearing);
     talk_free(&r.talk);
     served_close(&r.o);

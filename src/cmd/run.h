@@ -9,6 +9,8 @@ struct run_options {
     bool raw, json, stats, special, think, no_think, no_jail;
     size_t made, logprobs;
     const char *prompt, *file, *system, *template_file, *messages, *tools, *policy, *schema, *grammar;
+    const char *session, *session_key;
+    struct expert_options experts;
 };
 
 /* A model that is ready to answer. */

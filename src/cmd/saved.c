@@ -16,6 +16,7 @@
 #include "base/le.h"
 #include "base/limits.h"
 #include "cache/save.h"
+#include "cmd/cmd.h"
 #include "cmd/out.h"
 
 #include <errno.h>
@@ -63,47 +64,56 @@ static void identity_task(void *arg, size_t chunk, size_t thread)
     crypto_generichash(job->hashes[chunk], PROOF_BYTES, job->weights.ptr + at, n, NULL, 0);
 }
 
-/* What the image says, or a hash of all of it where nobody has computed that. */
-static bool identity(const struct opened *o, uint8_t out[static PROOF_BYTES], err *e)
+/* Every tile on the team's threads; without a team one after the other. */
+static void run_tiles(team *t, size_t tiles, team_fn *fn, void *arg)
 {
-    const model *m = &o->model;
-    size_t chunks = ceil_div(m->weights.len_bytes, CHUNK_BYTES);
-    memcpy(out, m->identity, PROOF_BYTES);
+    if (t != NULL) team_run(t, tiles, fn, arg);
+    for (size_t i = 0; t == NULL && i < tiles; i++) fn(arg, i, 0);
+}
+
+/* What the image says, or a hash of all of it where nobody has computed that. */
+static bool identity(const struct saved_settings *set, team *t, uint8_t out[static PROOF_BYTES], err *e)
+{
+    size_t chunks = ceil_div(set->image.len_bytes, CHUNK_BYTES);
+    memcpy(out, set->identity, PROOF_BYTES);
     if (!sodium_is_zero(out, PROOF_BYTES)) return true;
-    struct identity_job job = { m->weights, malloc(chunks * PROOF_BYTES) };
+    struct identity_job job = { set->image, malloc(chunks * PROOF_BYTES) };
     if (job.hashes == NULL) return fail(e, ERR_MEMORY, ERR_NO_OFFSET, "session: no memory");
-    team_run(o->team, chunks, identity_task, &job);
+    run_tiles(t, chunks, identity_task, &job);
     crypto_generichash(out, PROOF_BYTES, (const uint8_t *)job.hashes, chunks * PROOF_BYTES, NULL, 0);
     free(job.hashes);
     return true;
 }
 
-static bool binding(const struct opened *o, const session *s, uint8_t out[static PROOF_BYTES], err *e)
+bool saved_bind(struct saved_place *p, const struct saved_settings *set, err *e)
 {
     uint8_t of[PROOF_BYTES], settings[20];
     crypto_generichash_state state;
-    if (!identity(o, of, e)) return false;
+    if (sodium_init() < 0) return fail(e, ERR_STATE, ERR_NO_OFFSET, "libsodium: can not start");
+    if (!identity(set, p->team, of, e)) return false;
     le_put_u32(settings, HEARTH_ARITHMETIC);
-    le_put_u32(settings + 4, (uint32_t)o->kv);
-    le_put_u32(settings + 8, o->activations_f32);
-    le_put_u64(settings + 12, session_ctx_tok(s)); /* which rope factors hold depends on it */
+    le_put_u32(settings + 4, (uint32_t)set->kv);
+    le_put_u32(settings + 8, set->activations_f32);
+    le_put_u64(settings + 12, set->ctx_tok); /* which rope factors hold depends on it */
     crypto_generichash_init(&state, NULL, 0, PROOF_BYTES);
     crypto_generichash_update(&state, of, sizeof of);
     crypto_generichash_update(&state, settings, sizeof settings);
-    crypto_generichash_final(&state, out, PROOF_BYTES);
+    crypto_generichash_final(&state, p->binding, PROOF_BYTES);
+    p->ctx_tok = set->ctx_tok;
     return true;
 }
 
 /* ---- chunks ---- */
 
 struct chunk_job {
-    session *s;
+    const struct saved_place *place;
     const int32_t *tokens;
     size_t token_bytes, payload_bytes, first_byte; /* first_byte: of the payload in the file */
     const uint8_t *head, *key;
     uint8_t *proofs, *rooms;                        /* a room of a chunk for each thread */
-    int32_t *taken;                                 /* restoring: where tokens go */
+    uint8_t *front;                                 /* restoring: tokens and the stream's head */
     int fd;
+    err *e;                                         /* of the place; only without a team */
     _Atomic size_t failed;                          /* the first bad chunk, or SIZE_MAX */
 };
 
@@ -149,7 +159,10 @@ static void write_chunk(void *arg, size_t chunk, size_t thread)
     uint8_t *room = job->rooms + thread * CHUNK_BYTES, *proof = job->proofs + chunk * PROOF_BYTES;
     for (; from < n && at + from < job->token_bytes; from += 4)
         le_put_u32(room + from, (uint32_t)job->tokens[(at + from) / 4]);
-    kv_save_read(session_cache(job->s), at + from - job->token_bytes, room + from, n - from);
+    if (from < n && !job->place->read(job->place->arg, at + from - job->token_bytes, room + from, n - from, job->e)) {
+        chunk_fails(job, chunk);
+        return;
+    }
     if (job->key != NULL) {
         uint8_t nonce[crypto_aead_xchacha20poly1305_ietf_NPUBBYTES];
         unsigned long long tag = 0;
@@ -162,30 +175,31 @@ static void write_chunk(void *arg, size_t chunk, size_t thread)
     if (!write_at(job->fd, room, n, job->first_byte + at)) chunk_fails(job, chunk);
 }
 
+/* Reads a chunk into `room` and proves it. */
+static bool take_chunk(struct chunk_job *job, size_t chunk, uint8_t *room)
+{
+    size_t at = chunk * CHUNK_BYTES, n = min_size(CHUNK_BYTES, job->payload_bytes - at);
+    const uint8_t *proof = job->proofs + chunk * PROOF_BYTES;
+    uint8_t nonce[crypto_aead_xchacha20poly1305_ietf_NPUBBYTES], hash[PROOF_BYTES];
+    if (!read_at(job->fd, room, n, job->first_byte + at)) return false;
+    chunk_nonce(job->head, chunk, nonce);
+    if (job->key != NULL)
+        return crypto_aead_xchacha20poly1305_ietf_decrypt_detached(room, NULL, room, n, proof, job->head, BOUND_BYTES,
+                                                                   nonce, job->key) == 0;
+    crypto_generichash(hash, sizeof hash, room, n, NULL, 0);
+    return sodium_memcmp(hash, proof, sizeof hash) == 0;
+}
+
 static void read_chunk(void *arg, size_t chunk, size_t thread)
 {
     struct chunk_job *job = arg;
-    size_t at = chunk * CHUNK_BYTES, n = min_size(CHUNK_BYTES, job->payload_bytes - at), from = 0;
+    size_t at = chunk * CHUNK_BYTES, n = min_size(CHUNK_BYTES, job->payload_bytes - at);
+    size_t from = job->token_bytes > at ? min_size(job->token_bytes - at, n) : 0;
     uint8_t *room = job->rooms + thread * CHUNK_BYTES;
-    const uint8_t *proof = job->proofs + chunk * PROOF_BYTES;
-    bool good = read_at(job->fd, room, n, job->first_byte + at);
-    if (good && job->key != NULL) {
-        uint8_t nonce[crypto_aead_xchacha20poly1305_ietf_NPUBBYTES];
-        chunk_nonce(job->head, chunk, nonce);
-        good = crypto_aead_xchacha20poly1305_ietf_decrypt_detached(room, NULL, room, n, proof, job->head, BOUND_BYTES,
-                                                                   nonce, job->key) == 0;
-    } else if (good) {
-        uint8_t hash[PROOF_BYTES];
-        crypto_generichash(hash, sizeof hash, room, n, NULL, 0);
-        good = sodium_memcmp(hash, proof, sizeof hash) == 0;
-    }
-    if (!good) {
-        chunk_fails(job, chunk);
-        return;
-    }
-    for (; from < n && at + from < job->token_bytes; from += 4) job->taken[(at + from) / 4] = (int32_t)le_u32(room +
-            from);
-    kv_restore_write(session_cache(job->s), at + from - job->token_bytes, room + from, n - from);
+    bool good = take_chunk(job, chunk, room);
+    if (good && from < n)
+        good = job->place->write(job->place->arg, at + from - job->token_bytes, room + from, n - from, job->e);
+    if (!good) chunk_fails(job, chunk);
 }
 
 static size_t chunks_of(size_t payload_bytes)
@@ -202,8 +216,9 @@ static void head_hash(const uint8_t *head, const uint8_t *proofs, size_t chunks,
     crypto_generichash_final(&state, out, PROOF_BYTES);
 }
 
-static bool rooms_take(struct chunk_job *job, size_t threads, err *e)
+static bool rooms_take(struct chunk_job *job, team *t, err *e)
 {
+    size_t threads = t != NULL ? team_threads(t) : 1;
     size_t chunks = chunks_of(job->payload_bytes);
     job->proofs = calloc(chunks, PROOF_BYTES);
     job->rooms = malloc(threads * CHUNK_BYTES);
@@ -216,34 +231,31 @@ static void rooms_give(struct chunk_job *job)
 {
     free(job->proofs);
     free(job->rooms);
-    free(job->taken);
+    free(job->front);
 }
 
 /* ---- writing ---- */
 
-bool saved_write(const char *path, const uint8_t *key, session *s, const struct opened *o, err *e)
+bool saved_put(const char *path, const uint8_t *key, const struct saved_place *place, const int32_t *ids, size_t count,
+               size_t stream_bytes, err *e)
 {
     uint8_t head[HEAD_BYTES] = { 0 };
     struct out_file file = { .fd = -1 };
-    size_t count, stream;
-    struct chunk_job job = { .s = s, .head = head, .key = key };
-    if (sodium_init() < 0) return fail(e, ERR_STATE, ERR_NO_OFFSET, "libsodium: can not start");
-    if (!kv_save_begin(session_cache(s), &stream, e) || !binding(o, s, head + AT_BINDING, e)) return false;
-    job.tokens = session_tokens(s, &count);
-    job.token_bytes = 4 * count;
-    job.payload_bytes = job.token_bytes + stream;
+    struct chunk_job job = { .place = place, .head = head, .key = key, .e = e, .tokens = ids, .token_bytes = 4 * count,
+                             .payload_bytes = 4 * count + stream_bytes };
     memcpy(head, MAGIC, sizeof MAGIC);
+    memcpy(head + AT_BINDING, place->binding, PROOF_BYTES);
     le_put_u32(head + AT_VERSION, VERSION);
     le_put_u32(head + AT_SECRET, key != NULL);
     le_put_u64(head + AT_PAYLOAD, job.payload_bytes);
     le_put_u32(head + AT_CHUNK, CHUNK_BYTES);
     le_put_u32(head + AT_TOKENS, (uint32_t)count);
     if (key != NULL) randombytes_buf(head + AT_NONCE, crypto_aead_xchacha20poly1305_ietf_NPUBBYTES);
-    bool good = rooms_take(&job, team_threads(o->team), e) && out_begin(&file, path, e);
+    bool good = rooms_take(&job, place->team, e) && out_begin(&file, path, e);
     if (good) {
         size_t chunks = chunks_of(job.payload_bytes);
         job.fd = file.fd;
-        team_run(o->team, chunks, write_chunk, &job);
+        run_tiles(place->team, chunks, write_chunk, &job);
         head_hash(head, job.proofs, chunks, head + AT_HASH);
         good = atomic_load(&job.failed) == SIZE_MAX && write_at(file.fd, head, HEAD_BYTES, 0) &&
                write_at(file.fd, job.proofs, chunks * PROOF_BYTES, HEAD_BYTES);
@@ -278,75 +290,60 @@ static bool head_check(const char *path, const uint8_t *head, uint64_t file_byte
     return true;
 }
 
-/* The cache's head stands behind the tokens: it is proven before anything else is taken from it. */
-static bool take_stream_head(struct chunk_job *job, uint8_t out[static KV_SAVE_HEAD_BYTES])
+/* The tokens and the stream's head behind them, proven before anything else is taken from the file. */
+static bool take_front(struct chunk_job *job)
 {
-    size_t begin = job->token_bytes, n = KV_SAVE_HEAD_BYTES;
-    uint8_t *chunk_room = job->rooms;
-    for (size_t at = begin; at < begin + n;) { /* it may lie across two chunks */
-        size_t chunk = at / CHUNK_BYTES, from = chunk * CHUNK_BYTES;
-        size_t len = min_size(CHUNK_BYTES, job->payload_bytes - from), take = min_size(begin + n - at, from + len - at);
-        const uint8_t *proof = job->proofs + chunk * PROOF_BYTES;
-        uint8_t nonce[crypto_aead_xchacha20poly1305_ietf_NPUBBYTES], hash[PROOF_BYTES];
-        if (!read_at(job->fd, chunk_room, len, job->first_byte + from)) return false;
-        chunk_nonce(job->head, chunk, nonce);
-        if (job->key != NULL &&
-            crypto_aead_xchacha20poly1305_ietf_decrypt_detached(chunk_room, NULL, chunk_room, len, proof, job->head,
-                                                                BOUND_BYTES, nonce, job->key) != 0)
-            return false;
-        if (job->key == NULL) {
-            crypto_generichash(hash, sizeof hash, chunk_room, len, NULL, 0);
-            if (sodium_memcmp(hash, proof, sizeof hash) != 0) return false;
-        }
-        memcpy(out + (at - begin), chunk_room + (at - from), take);
-        at += take;
+    size_t want = job->token_bytes + KV_SAVE_HEAD_BYTES;
+    job->front = malloc(want);
+    for (size_t at = 0; at < want; at += CHUNK_BYTES) { /* the head may lie across two chunks */
+        if (job->front == NULL || !take_chunk(job, at / CHUNK_BYTES, job->rooms)) return false;
+        memcpy(job->front + at, job->rooms, min_size(CHUNK_BYTES, want - at));
+    }
+    for (size_t i = 0; i < job->token_bytes; i += 4) { /* in place, in this machine's order */
+        int32_t id = (int32_t)le_u32(job->front + i);
+        memcpy(job->front + i, &id, sizeof id);
     }
     return true;
 }
 
-static bool restore(const char *path, struct chunk_job *job, const struct opened *o, err *e)
+static bool restore(const char *path, struct chunk_job *job, err *e)
 {
-    kv_seq *cache = session_cache(job->s);
-    uint8_t stream_head[KV_SAVE_HEAD_BYTES], hash[PROOF_BYTES];
-    size_t chunks = chunks_of(job->payload_bytes), count = job->token_bytes / 4;
+    const struct saved_place *place = job->place;
+    uint8_t hash[PROOF_BYTES];
+    size_t chunks = chunks_of(job->payload_bytes);
     bool whole = read_at(job->fd, job->proofs, chunks * PROOF_BYTES, HEAD_BYTES);
     head_hash(job->head, job->proofs, chunks, hash);
-    if (!whole || sodium_memcmp(hash, job->head + AT_HASH, sizeof hash) != 0 || !take_stream_head(job, stream_head))
+    if (!whole || sodium_memcmp(hash, job->head + AT_HASH, sizeof hash) != 0 || !take_front(job))
         return fail(e, ERR_VALUE, ERR_NO_OFFSET, "%s: saved session is damaged, or of another key", path);
-    if (!kv_restore_begin(cache, stream_head, job->payload_bytes - job->token_bytes, e)) {
+    if (!place->begin(place->arg, (const int32_t *)(const void *)job->front, job->token_bytes / 4,
+                      job->front + job->token_bytes, job->payload_bytes - job->token_bytes, e)) {
         err_prefix(e, path);
         return false;
     }
-    team_run(o->team, chunks, read_chunk, job);
+    run_tiles(place->team, chunks, read_chunk, job);
     size_t bad = atomic_load(&job->failed);
     if (bad != SIZE_MAX)
         err_set(e, ERR_VALUE, job->first_byte + bad * CHUNK_BYTES, "%s: saved session is damaged in chunk %zu", path,
-            bad);
-    bool good = bad == SIZE_MAX && kv_restore_end(cache, stream_head, e) && session_restored(job->s, job->taken,
-        count, e);
-    if (!good) session_clear(job->s);
-    return good;
+                bad);
+    return place->end(place->arg, bad == SIZE_MAX, e) && bad == SIZE_MAX;
 }
 
-bool saved_read(const char *path, const uint8_t *key, session *s, const struct opened *o, err *e)
+bool saved_take(const char *path, const uint8_t *key, const struct saved_place *place, err *e)
 {
-    uint8_t head[HEAD_BYTES], bound[PROOF_BYTES];
+    uint8_t head[HEAD_BYTES];
     struct stat facts;
-    struct chunk_job job = { .s = s, .head = head, .key = key };
-    if (sodium_init() < 0) return fail(e, ERR_STATE, ERR_NO_OFFSET, "libsodium: can not start");
+    struct chunk_job job = { .place = place, .head = head, .key = key, .e = e };
     job.fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (job.fd < 0) return fail(e, ERR_IO, ERR_NO_OFFSET, "%s: %s", path, strerror(errno));
     bool good = fstat(job.fd, &facts) == 0 && S_ISREG(facts.st_mode) && facts.st_size >= HEAD_BYTES &&
                 read_at(job.fd, head, HEAD_BYTES, 0);
-    if (!good) err_set(e, ERR_TRUNCATED, ERR_NO_OFFSET, "%s: no saved session: shorter than %d bytes", path,
-            HEAD_BYTES);
-    good = good && binding(o, s, bound, e) &&
-           head_check(path, head, (uint64_t)facts.st_size, key != NULL, bound, session_ctx_tok(s), e);
+    if (!good)
+        err_set(e, ERR_TRUNCATED, ERR_NO_OFFSET, "%s: no saved session: shorter than %d bytes", path, HEAD_BYTES);
+    good = good && head_check(path, head, (uint64_t)facts.st_size, key != NULL, place->binding, place->ctx_tok, e);
     if (good) {
         job.payload_bytes = (size_t)le_u64(head + AT_PAYLOAD);
         job.token_bytes = 4 * (size_t)le_u32(head + AT_TOKENS);
-        job.taken = calloc(job.token_bytes / 4 + 1, sizeof *job.taken);
-        good = job.taken != NULL && rooms_take(&job, team_threads(o->team), e) && restore(path, &job, o, e);
+        good = rooms_take(&job, place->team, e) && restore(path, &job, e);
     }
     close(job.fd);
     rooms_give(&job);

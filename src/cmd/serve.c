@@ -32,7 +32,8 @@ static const struct option ROWS[] = {
       "of hearth key (~/.local/share/hearth/keys)" },
     { "--config", "FILE", OPTION_TEXT, offsetof(struct serve_options, config), 0, 0, NULL, NULL,
       "settings, docs/config.md" },
-    { "--policy", "FILE", OPTION_TEXT, offsetof(struct serve_options, jail.policy), 0, 0, NULL, NULL, NULL },
+    { "--policy", "FILE", OPTION_TEXT, offsetof(struct serve_options, jail.policy), 0, 0, NULL, NULL,
+      "which walls must stand, which models may load" },
     { "--no-jail", NULL, OPTION_FLAG, offsetof(struct serve_options, jail.no_jail), 0, 0, NULL, NULL,
       "without walls: nothing confines the processes then" },
 };
@@ -229,7 +230,7 @@ int cmd_serve(int argc, char **argv)
         .command = "serve",
         .usage = "[MODEL...]",
         .words_max = WORDS_MAX,
-        .about = "Answers the programs that speak to OpenAI, Anthropic or Ollama, on this machine.",
+        .about = "Answers programs that speak to OpenAI, Anthropic or Ollama, on this machine.",
         .groups = { { ROWS, sizeof ROWS / sizeof *ROWS, &options }, compute_group(&set.compute) }
     };
     arena a = { 0 };
@@ -242,7 +243,7 @@ int cmd_serve(int argc, char **argv)
     bool good = sodium_init() >= 0 && arena_new(&a, (size_t)1 << 30, &e) && read_config(options.config, &a, &set, &e);
     if (good) take_options(&options, &set);
     randombytes_buf(&set.server.seed, sizeof set.server.seed);
-    good = good && read_keys(&set, &a, &e) && serve_run(&set, &a, &e);
+    good = good && read_keys(&set, &a, &e) && serve_run(&set, &e);
     arena_free(&a);
     return good ? EXIT_GOOD : say_error(&e);
 }

@@ -24,7 +24,6 @@ struct serve_settings {
     size_t parallel;          /* answers computed at once */
     size_t requests;          /* that may wait, a model */
     struct jail_choice jail;
-    struct policy policy;
     struct compute_options compute;
     struct server_options server; /* limits and lists; listeners and backend come later */
 };
@@ -52,8 +51,8 @@ void key_watch_look(struct key_watch *w, struct serve_settings *set, int bell_fd
 bool serve_listen(struct serve_settings *set, err *e);
 void serve_listen_end(struct serve_settings *set); /* closes, and takes the Unix sockets' files away */
 
-/* Runs until a signal ends it. `a` lives as long. */
-bool serve_run(struct serve_settings *set, arena *a, err *e);
+/* Runs until a signal ends it. */
+bool serve_run(struct serve_settings *set, err *e);
 
 /* Where the Unix socket is without --socket: $XDG_RUNTIME_DIR/hearth.sock, /run/hearth/hearth.sock; false where there
  * is neither folder. */

@@ -3,6 +3,7 @@
  *
  *   front door --pipe: lines--> here --eventfd: stop--> front door
  *   front door <====rings====> text worker, engine of each model          (crew.h) */
+#include "cmd/rules.h"
 #include "cmd/serve.h"
 
 #include "jail/jail.h"
@@ -23,14 +24,18 @@
 #include <time.h>
 #include <unistd.h>
 
+#define POLICY_ARENA_BYTES ((size_t)64 << 20)
+
 enum {
     LOG_BYTES = 4096,
     FRONT_DOOR_FILES_LEFT = 64,  /* of its descriptors, beside clients */
     PLACES_BEHIND = 4,           /* asks an engine has beside those it computes: the next prompt is there at once */
     ASKS_AT_ONCE = 2048,         /* of a service: counts and renderings beside answers */
     TEND_MS = 200,
-    RESTARTS_MAX = 5             /* of a front door within a minute */
+    SHORT_LIVES_MAX = 5          /* of front doors, one after the other, before the server gives up */
 };
+
+#define SHORT_LIFE_S 0.2
 
 struct model_run {
     char path[PATH_BYTES_MAX], name[ASK_NAME_BYTES_MAX + 1];
@@ -40,11 +45,15 @@ struct model_run {
 
 struct serving {
     struct serve_settings *set;
+    struct policy policy;
+    arena policy_room; /* what the policy points into */
     struct model_run *models;
     size_t count;
     struct served_setting *settings;
     int stop_fd, bell_fd, epoll_fd, log_fd[2], signal_fd;
     struct jail_process front;
+    double front_since;
+    unsigned front_short_lives;
     served *backend;       /* in the front door */
     server *server;
     struct key_watch keys;
@@ -133,10 +142,10 @@ static bool start_crew(struct serving *v, struct model_run *m, const char *word,
 {
     const struct serve_settings *set = v->set;
     struct crew_settings how = { .path = m->path, .no_jail = set->jail.no_jail, .log = crew_log,
-                                 .require = set->policy.warn ? 0 : set->policy.require };
+                                 .require = rules_require(&v->policy, set->jail.no_jail) };
     struct stat st;
-    if (!model_find(word, m->path, e) || !policy_allows(&set->policy, m->path, e) ||
-        !compute_settings(&set->compute, &how.engine, e))
+    if (!model_find(word, m->path, e) || !policy_allows(&v->policy, m->path, e) ||
+        !compute_settings(&set->compute, &how.engine, &how.cpus, e))
         return false;
     name_of(m->path, m->name, sizeof m->name);
     how.shares = (uint32_t)v->count;
@@ -159,7 +168,7 @@ static bool start_front(struct serving *v, err *e)
     struct serving inside; /* the child works on its copy of these, in this frame */
     struct serve_settings set;
     struct jail_ring rings[JAIL_RINGS_MAX];
-    struct jail_options o = { .rings = rings };
+    struct jail_options o = { .require = rules_require(&v->policy, v->set->jail.no_jail), .rings = rings };
     int fds[JAIL_FDS_MAX];
     if (v->count * CREW_CLIENT_RINGS + 1 > JAIL_RINGS_MAX)
         return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "serve: %zu models, at most %d", v->count,
@@ -172,11 +181,11 @@ static bool start_front(struct serving *v, err *e)
     rings[o.ring_count++] = (struct jail_ring){ &v->keys.ring, RING_READER };
     v->set->server.keys_ring = &v->keys.ring;
     if (v->set->jail.no_jail) o.skip = JAIL_ALL & ~jail_bit(JAIL_DESCRIPTORS);
-    else if (!v->set->policy.warn) o.require = v->set->policy.require;
     o.fds = fds;
     o.fd_count = list_descriptors(v, fds);
     number_descriptors(v, &inside, &set);
     struct jail_job job = { front_prepare, front_run, &inside };
+    v->front_since = now_s();
     return jail_spawn(&JAIL_FRONT_DOOR, &o, &job, &v->front, e);
 }
 
@@ -221,26 +230,49 @@ static void begin_stop(struct serving *v)
     if (write(v->stop_fd, &one, sizeof one) < 0) v->stop_at = 0;
 }
 
-/* The front door has ended. True where it is over; else another one stands in its place. */
-static bool front_ended(struct serving *v, const struct jail_end *end, unsigned *restarts, double *since, bool *good,
-                        err *e)
+/* On SIGHUP. A policy that can not be read changes nothing; one that no longer allows a model ends the service, as its
+ * weights are in memory already. Walls it requires count for every process from the next start of one on. */
+static void read_policy_again(struct serving *v)
+{
+    struct policy now;
+    arena room = { 0 };
+    err e = { 0 };
+    if (!arena_new(&room, POLICY_ARENA_BYTES, &e) ||
+        !rules_load(v->set->jail.policy, v->set->jail.no_jail, &room, &now, &e)) {
+        say("%s; the policy stays as it was", e.text);
+        arena_free(&room);
+        return;
+    }
+    arena_free(&v->policy_room);
+    v->policy_room = room;
+    v->policy = now;
+    say("policy: %s read again", now.path != NULL ? now.path : "none, the defaults");
+    for (size_t i = 0; i < v->count; i++) {
+        crew_require(v->models[i].crew, rules_require(&v->policy, v->set->jail.no_jail));
+        if (!v->stopping && !policy_allows(&v->policy, v->models[i].path, &e)) {
+            say("%s", e.text);
+            begin_stop(v);
+        }
+    }
+}
+
+/* The front door has ended. True where it is over; else another one stands in its place: clients of the old one see
+ * their connections end in the middle of an answer, never its end. */
+static bool front_ended(struct serving *v, const struct jail_end *end, bool *good, err *e)
 {
     jail_free(&v->front);
     if (v->stopping || (!end->crashed && end->code == 0)) return true; /* it ends by itself where a client asks */
     say("front door: %s", end->text[0] != '\0' ? end->text : "it ended");
-    if (now_s() - *since > 60.0) {
-        *since = now_s();
-        *restarts = 0;
-    }
-    *good = ++*restarts <= RESTARTS_MAX;
+    v->front_short_lives = now_s() - v->front_since < SHORT_LIFE_S ? v->front_short_lives + 1 : 0;
+    *good = v->front_short_lives < SHORT_LIVES_MAX ||
+            fail(e, ERR_STATE, ERR_NO_OFFSET, "front door: it ended %d times, each soon after its start",
+                 SHORT_LIVES_MAX);
     for (size_t i = 0; i < v->count && *good; i++) *good = crew_client_gone(v->models[i].crew, e);
     if (*good) {
         ring_restart(&v->keys.ring, RING_READER);
         close(v->epoll_fd); /* the dead one's watches are of descriptors that are gone */
         v->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
         *good = start_front(v, e);
-    } else if (e->code == ERR_NONE) {
-        err_set(e, ERR_STATE, ERR_NO_OFFSET, "front door: it ended %u times within a minute", *restarts);
     }
     return !*good;
 }
@@ -263,14 +295,13 @@ static void wait_for_something(struct serving *v)
     struct signalfd_siginfo info;
     if ((wait[0].revents & POLLIN) != 0 && read(v->signal_fd, &info, sizeof info) == sizeof info) {
         if (info.ssi_signo != SIGHUP) begin_stop(v);
+        else read_policy_again(v);
     }
     if ((wait[1].revents & POLLIN) != 0) read_log(v);
 }
 
 static bool tend(struct serving *v, err *e)
 {
-    unsigned restarts = 0;
-    double since = now_s();
     bool good = true;
     for (;;) {
         struct jail_end end;
@@ -278,7 +309,7 @@ static bool tend(struct serving *v, err *e)
         for (size_t i = 0; i < v->count && good && !v->stopping; i++) good = crew_tend(v->models[i].crew, e);
         if (!good) begin_stop(v);
         key_watch_look(&v->keys, v->set, v->bell_fd);
-        if (jail_wait(&v->front, 0, &end) && front_ended(v, &end, &restarts, &since, &good, e)) return good;
+        if (jail_wait(&v->front, 0, &end) && front_ended(v, &end, &good, e)) return good;
         if (v->stopping && now_s() - v->stop_at > v->set->server.drain_s + 2) return good;
     }
 }
@@ -301,25 +332,30 @@ static bool start_all(struct serving *v, err *e)
     v->models = calloc(v->count, sizeof *v->models);
     v->settings = calloc(v->count, sizeof *v->settings);
     if (v->models == NULL || v->settings == NULL) return fail(e, ERR_MEMORY, ERR_NO_OFFSET, "serve: no memory");
+    if (!arena_new(&v->policy_room, POLICY_ARENA_BYTES, e) ||
+        !rules_load(set->jail.policy, set->jail.no_jail, &v->policy_room, &v->policy, e) ||
+        !rules_prove(&v->policy, set->jail.no_jail, e))
+        return false;
     for (size_t i = 0; i < v->count; i++)
         if (!start_crew(v, &v->models[i], set->models[i], e)) return false;
     set->server.clients_max = (size_t)JAIL_FRONT_DOOR.files - FRONT_DOOR_FILES_LEFT;
-    return serve_listen(set, e) && start_front(v, e);
+    if (!serve_listen(set, e) || !start_front(v, e)) return false;
+    rules_say_missing(&v->policy, &v->front.report);
+    return true;
 }
 
-bool serve_run(struct serve_settings *set, arena *a, err *e)
+bool serve_run(struct serve_settings *set, err *e)
 {
     struct serving v = { .set = set, .stop_fd = -1, .bell_fd = -1, .epoll_fd = -1, .signal_fd = -1 };
-    bool good = policy_ask(&set->jail, a, &set->policy, e) && key_watch_new(&v.keys, set->keys, e) &&
-                make_descriptors(&v, e) && start_all(&v, e);
+    bool good = key_watch_new(&v.keys, set->keys, e) && make_descriptors(&v, e) && start_all(&v, e);
     if (good) {
         say_places(&v);
-        policy_say_missing(&set->policy, &v.front.report);
         good = tend(&v, e);
     }
     jail_free(&v.front);
     for (size_t i = 0; v.models != NULL && i < v.count; i++) crew_stop(v.models[i].crew);
     serve_listen_end(set);
+    arena_free(&v.policy_room);
     key_watch_free(&v.keys);
     free(v.models);
     free(v.settings);

@@ -3,11 +3,13 @@
 
 #include "base/checked.h"
 #include "base/limits.h"
+#include "cmd/rules.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 static void show_load(void *arg, size_t done_bytes, size_t all_bytes)
@@ -44,27 +46,6 @@ static bool await_ready(struct served *s, err *e)
     return true;
 }
 
-bool policy_ask(const struct jail_choice *jail, arena *a, struct policy *p, err *e)
-{
-    if (!policy_load(jail->policy, a, p, e)) return false;
-    if (jail->no_jail && p->path != NULL)
-        return fail(e, ERR_UNSUPPORTED, ERR_NO_OFFSET, "--no-jail: policy %s does not allow it", p->path);
-    if (jail->no_jail)
-        say("--no-jail: the model file is read and computed without walls; what it could make this program do, it "
-            "could do to your files");
-    return true;
-}
-
-void policy_say_missing(const struct policy *p, const struct jail_report *r)
-{
-    char line[JAIL_TEXT_BYTES * 2];
-    for (enum jail_wall w = 0; p->warn && w < JAIL_WALLS; w++) {
-        if (!(p->require & jail_bit(w)) || (r->up | r->waived) & jail_bit(w)) continue;
-        jail_explain(r, w, line, sizeof line);
-        say("%s", line);
-    }
-}
-
 static bool start(struct served *s, const char *word, const struct compute_options *c, const struct jail_choice *jail,
                   view source, err *e)
 {
@@ -73,20 +54,28 @@ static bool start(struct served *s, const char *word, const struct compute_optio
     struct service_settings asks = { .asks = 1, .ctx_tok = (uint32_t)(c->ctx > 0 ? c->ctx : CTX_TOK_MAX) };
     struct kernels kernels;
     struct policy policy;
-    if (!compute_settings(c, &set.engine, e)) return false;
+    if (!compute_settings(c, &set.engine, &set.cpus, e)) return false;
     set.engine.sequences = 1;
     set.engine.mask_bytes = jail->mask_bytes;
+    set.engine.experts = jail->experts != NULL && expert_log_wanted(jail->experts, jail->stats);
+    s->kv = (enum kv_type)set.engine.kv;
+    s->activations_f32 = set.engine.activations_f32 != 0;
     if (!model_find(word, s->path, e) || !kernels_bind(&kernels, c->cpu, e) ||
-        !policy_ask(jail, &s->arena, &policy, e) || !policy_allows(&policy, s->path, e))
+        !rules_load(jail->policy, jail->no_jail, &s->arena, &policy, e) || !policy_allows(&policy, s->path, e) ||
+        !rules_prove(&policy, jail->no_jail, e))
         return false;
-    set.require = policy.warn ? 0 : policy.require;
+    set.require = rules_require(&policy, jail->no_jail);
     if (!crew_start(&s->crew, &set, e) || !crew_attach(s->crew, &s->rings, e) ||
         !service_new(&s->service, &s->rings, &asks, e))
         return false;
     s->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (s->event_fd < 0) return fail(e, ERR_IO, ERR_NO_OFFSET, "eventfd: %s", strerror(errno));
     if (!service_bells(s->service, s->event_fd, e) || !await_ready(s, e)) return false;
-    policy_say_missing(&policy, crew_report(s->crew, SERVICE_ENGINE));
+    rules_say_missing(&policy, crew_report(s->crew, SERVICE_ENGINE));
+    if (jail->experts != NULL &&
+        !expert_log_begin(&s->experts, jail->experts, jail->stats, s->engine.layers, s->engine.experts, s->engine.top_k,
+                          0, &s->arena, e))
+        return false;
     return true;
 }
 
@@ -101,8 +90,14 @@ bool served_open(struct served *s, const char *word, const struct compute_option
     return good;
 }
 
+bool served_experts_end(struct served *s, bool summary, err *e)
+{
+    return expert_log_end(&s->experts, summary, e);
+}
+
 void served_close(struct served *s)
 {
+    expert_log_abandon(&s->experts);
     service_free(s->service);
     crew_detach(&s->rings);
     crew_stop(s->crew);
@@ -111,10 +106,32 @@ void served_close(struct served *s)
     *s = (struct served){ .event_fd = -1 };
 }
 
+/* Experts are of no one ask: whoever waits for an event of another kind never sees them. */
+static void keep_experts(struct served *s, const struct service_event *event)
+{
+    const struct hearth_experts *f = &event->experts;
+    expert_log_take(&s->experts, &(struct usage_seen){ .layer = f->layer, .count = f->count_tok,
+                                                       .positions = event->positions, .experts = event->chosen,
+                                                       .alone = f->alone, .shortlist = f->shortlist,
+                                                       .refined = f->refined, .rescored = f->rescored,
+                                                       .bytes = f->bytes });
+}
+
+static uint64_t now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
 bool served_next(struct served *s, int wait_ms, struct service_event *out, err *e)
 {
     for (bool ended = false;;) {
         if (service_poll(s->service, out)) {
+            if (out->kind == SERVICE_EVENT_EXPERTS) {
+                keep_experts(s, out);
+                continue;
+            }
             if (out->kind != SERVICE_EVENT_ERROR || out->id != 0) return true;
             return fail(e, out->code, ERR_NO_OFFSET, "%s: %.*s", s->path, (int)out->text.len_bytes,
                         (const char *)out->text.ptr);
@@ -124,9 +141,9 @@ bool served_next(struct served *s, int wait_ms, struct service_event *out, err *
         struct pollfd fds[] = { { .fd = s->event_fd, .events = POLLIN },
                                 { .fd = workers[SERVICE_TEXT], .events = POLLIN },
                                 { .fd = workers[SERVICE_ENGINE], .events = POLLIN } };
-        enum { LOOK_MS = 20 }; /* where a worker is not there, or broken, the crew is looked at */
+        enum { LOOK_MS = 20, WATCH_MS = 1000 }; /* the crew is looked at: a worker is not there, or broken; silent */
         bool waits = service_ready(s->service, NULL, NULL);
-        int got = poll(fds, 3, waits ? wait_ms : LOOK_MS);
+        int got = poll(fds, 3, !waits ? LOOK_MS : wait_ms < 0 ? WATCH_MS : wait_ms);
         uint64_t rings;
         if (fds[0].revents & POLLIN && read(s->event_fd, &rings, sizeof rings) < 0) continue;
         /* What a worker said before it ended comes first, for it may be why: one more look at the rings. */
@@ -134,6 +151,10 @@ bool served_next(struct served *s, int wait_ms, struct service_event *out, err *
         if (!ends && !service_ready(s->service, NULL, NULL) && !crew_tend(s->crew, e)) return false;
         if (ends && ended && !crew_tend(s->crew, e)) return false;
         ended = ends && !ended;
+        if (got == 0 && waits) {
+            service_watch(s->service, now_ms());
+            if (!crew_tend(s->crew, e)) return false;
+        }
         if (got <= 0 && wait_ms >= 0 && waits) return false;
     }
 }

@@ -3,10 +3,10 @@
 #ifndef HEARTH_CMD_SERVED_H
 #define HEARTH_CMD_SERVED_H
 
+#include "cmd/experts.h"
 #include "cmd/open.h"
 #include "cmd/out.h"
 #include "orchestrator/crew.h"
-#include "orchestrator/policy.h"
 
 struct served {
     char path[PATH_BYTES_MAX];
@@ -16,8 +16,11 @@ struct served {
     int event_fd; /* readable when a worker has something to tell */
     struct text_facts text;
     struct hearth_facts engine;
+    enum kv_type kv;      /* as asked for */
+    bool activations_f32;
     arena arena;  /* for the command's own needs */
     struct progress progress;
+    struct expert_log experts; /* of jail_choice.experts; open until served_experts_end */
 };
 
 /* Options of commands whose model runs in jails. */
@@ -25,21 +28,18 @@ struct jail_choice {
     bool no_jail;
     const char *policy; /* a file; NULL: the defaults */
     uint64_t mask_bytes; /* room for tables of schemas and grammars; 0: none will be asked for */
+    const struct expert_options *experts; /* what of the experts used is kept; NULL: nothing */
+    bool stats;          /* a summary of them too */
 };
-
-/* What the owner's policy says to a start: which walls, whether --no-jail. Without a file that is the user's own
- * choice, and its price is said. Models are asked for one by one (policy_allows). Lists from `a`. Errors:
- * policy_load's and ERR_UNSUPPORTED. */
-bool policy_ask(const struct jail_choice *jail, arena *a, struct policy *p, err *e);
-
-/* Says which walls are missing, where the policy asks for them and a missing one is to be told only. */
-void policy_say_missing(const struct policy *p, const struct jail_report *r);
 
 /* Finds, packs or maps, starts, and waits until both workers have told their facts. `source` takes the place of the
  * model's template; empty: that. All zeros is closed. Errors: one line. */
 bool served_open(struct served *s, const char *word, const struct compute_options *c, const struct jail_choice *jail,
                  view source, err *e);
 void served_close(struct served *s);
+
+/* Finishes the files of the experts used; with `summary`, lines to standard error. */
+bool served_experts_end(struct served *s, bool summary, err *e);
 
 /* The next event; waits at most `wait_ms` for one, and looks after the workers meanwhile. False where none came, or
  * with an error. */

@@ -278,13 +278,15 @@ int cmd_train(int argc, char **argv)
     signal(SIGTERM, ask_stop);
     bool good = ranks_open(&ranks, &stop_asked, &e) && run_open_config(&r, line.words[0], &e);
     r.ranks = &ranks;
+    bool writes = o.out != NULL || o.card != NULL, draws_only = o.curves != NULL && !writes;
     if (good && o.curves != NULL) good = curves(&r, &o, &e);
-    else good = good && run_open(&r, o.threads, o.tier, &e);
-    if (good && o.curves != NULL) good = true;
-    else if (good && o.dry_run) good = dry_run(&r, &e);
-    else if (good && o.verify != NULL) good = verify(&r, &o, &e);
-    else if (good && (o.out != NULL || o.card != NULL)) good = export(&r, &o, &e);
-    else if (good) good = train(&r, &o, &e);
+    if (!draws_only) { /* a drawing needs the log alone */
+        good = good && run_open(&r, o.threads, o.tier, &e);
+        if (good && o.dry_run) good = dry_run(&r, &e);
+        else if (good && o.verify != NULL) good = verify(&r, &o, &e);
+        else if (good && writes) good = export(&r, &o, &e);
+        else if (good) good = train(&r, &o, &e);
+    }
     run_close(&r);
     int status_out = good ? EXIT_GOOD : say_error(&e);
     if (good) ranks_close(&ranks); /* after an error the peers may never come: the launcher ends them */

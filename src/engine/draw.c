@@ -31,6 +31,8 @@ void emit_loaded(engine *en, size_t plan_bytes)
                               .plan_bytes = plan_bytes, .sequences = en->set.sequences,
                               .chunk_tok = en->set.chunk_tok, .threads = en->set.threads,
                               .arithmetic = ARITHMETIC_VERSION };
+    f.experts = (uint32_t)h->experts.count;
+    f.top_k = (uint32_t)h->experts.top_k;
     memcpy(f.identity, en->m->identity, sizeof f.identity);
     snprintf(f.arch, sizeof f.arch, "%s", h->arch->name);
     snprintf(f.tier, sizeof f.tier, "%s", en->k->tier);
@@ -68,6 +70,26 @@ void emit_progress(engine *en, const struct sequence *s)
     struct hearth_progress f = { .head = head_of(s->of->r.head.id, s->choice), .done_tok = (uint32_t)s->kv.len_tok,
                                  .all_tok = (uint32_t)s->count, .cached_tok = (uint32_t)s->cached };
     emit(en, HEARTH_PROGRESS, &f, sizeof f);
+}
+
+size_t experts_event_bytes(size_t tokens, size_t top_k)
+{
+    return sizeof(struct hearth_experts) + tokens * (sizeof(uint32_t) + top_k * sizeof(uint16_t));
+}
+
+void emit_experts(void *arg, const struct expert_event *event)
+{
+    engine *en = arg;
+    const struct usage_seen *s = &en->seen;
+    size_t top_k = en->m->hyper.experts.top_k, positions = event->token_count * sizeof *s->positions;
+    usage_read(&en->seen, top_k, event);
+    struct hearth_experts f = { .layer = (uint32_t)s->layer, .count_tok = (uint32_t)s->count, .top_k = (uint32_t)top_k,
+                                .alone = s->alone, .shortlist = s->shortlist, .refined = s->refined,
+                                .rescored = s->rescored, .bytes = s->bytes };
+    memcpy(en->told, &f, sizeof f);
+    memcpy(en->told + sizeof f, s->positions, positions);
+    memcpy(en->told + sizeof f + positions, s->experts, s->count * top_k * sizeof *s->experts);
+    emit(en, HEARTH_EXPERTS, en->told, experts_event_bytes(s->count, top_k));
 }
 
 /* ---- ends ---- */

@@ -26,7 +26,8 @@ static struct kv_shape shape_of(const model *m, const struct hearth_settings *se
 {
     return (struct kv_shape){ .type = (enum kv_type)set->kv, .layers = m->hyper.layers,
                               .kv_heads = m->hyper.kv_heads, .key_dim = m->hyper.key_dim,
-                              .value_dim = m->hyper.value_dim, .sequences = set->sequences,
+                              .value_dim = cached_value_dim(&m->hyper, (enum kv_type)set->kv),
+                              .sequences = set->sequences,
                               .step_tok = set->chunk_tok };
 }
 
@@ -41,6 +42,18 @@ static struct graph_settings graph_of(const struct hearth_settings *set)
                                     .activations_f32 = set->activations_f32 != 0 };
 }
 
+static bool watches(const model *m, const struct hearth_settings *set)
+{
+    return set->experts != 0 && m->hyper.experts.count > 0;
+}
+
+static size_t watch_bytes(const model *m, const struct hearth_settings *set)
+{
+    size_t top_k = m->hyper.experts.top_k;
+    if (!watches(m, set)) return 0;
+    return usage_seen_bytes(set->chunk_tok, top_k) + experts_event_bytes(set->chunk_tok, top_k) + 64;
+}
+
 /* Everything but the graph and the pages: queue, sequences, samplers. An upper bound. */
 static size_t lists_bytes(const model *m, size_t threads, const struct hearth_settings *set)
 {
@@ -53,7 +66,7 @@ static size_t lists_bytes(const model *m, size_t threads, const struct hearth_se
     size_t each_thread = vocab * 17 + 4096 + sizeof(void *);
     return slack + masks_bytes(m, threads, set) + asked_of(set) * each_asked + set->sequences * each_sequence +
            threads * each_thread + set->chunk_tok * (sizeof(struct step_token) + sizeof(void *)) +
-           m->hyper.width * sizeof(float) + 256;
+           watch_bytes(m, set) + m->hyper.width * sizeof(float) + HEARTH_KV_PIECE_BYTES + 4096;
 }
 
 static size_t blocks_of(const struct hearth_settings *set)
@@ -179,6 +192,17 @@ static bool take_samplers(engine *en, arena *a, err *e)
     return en->samplers != NULL;
 }
 
+/* For HEARTH_EXPERTS. */
+static bool take_watch(engine *en, arena *a, err *e)
+{
+    size_t top_k = en->m->hyper.experts.top_k;
+    _Static_assert(sizeof(struct hearth_experts) + BATCH_TOK_MAX * (4 + 2 * EXPERTS_USED_MAX) <= HEARTH_EVENT_BYTES_MAX,
+                   "the longest fits an event");
+    if (!watches(en->m, &en->set)) return true;
+    en->told = arena_take(a, experts_event_bytes(en->set.chunk_tok, top_k), 1, 64, "experts seen", e);
+    return en->told != NULL && usage_seen_new(&en->seen, en->set.chunk_tok, top_k, a, e);
+}
+
 static bool take_all(engine *en, arena *a, arena *pages, err *e)
 {
     struct graph_settings graph_set = graph_of(&en->set);
@@ -186,7 +210,8 @@ static bool take_all(engine *en, arena *a, arena *pages, err *e)
     size_t head = sizeof(struct hearth_embedding);
     en->logit_rows = graph_set.logit_rows;
     if (!kv_pool_new_in(&en->pool, &shape, blocks_of(&en->set), pages, e) || !take_sequences(en, a, e) ||
-        !take_queue(en, a, e) || !take_samplers(en, a, e) || !masks_new(en, a, e) ||
+        !take_queue(en, a, e) || !take_samplers(en, a, e) || !masks_new(en, a, e) || !take_watch(en, a, e) ||
+        !keep_new(en, a, e) ||
         (en->step = ARENA_ARRAY(a, struct step_token, en->set.chunk_tok, "step", e)) == NULL ||
         (en->step_of = ARENA_ARRAY(a, struct sequence *, en->set.chunk_tok, "step", e)) == NULL)
         return false;
@@ -206,6 +231,7 @@ bool engine_new(engine **out, const model *m, const struct kernels *k, team *t, 
     if (en == NULL) return false;
     *en = (engine){ .m = m, .k = k, .team = t, .set = planned, .emit = emit, .arg = arg };
     if (!take_all(en, a, pages, e)) return false;
+    if (en->told != NULL) graph_watch(en->graph, emit_experts, en);
     emit_loaded(en, bytes);
     *out = en;
     return true;
@@ -264,12 +290,9 @@ static void cancel(engine *en, uint64_t id, uint32_t choice)
 
 static void forget(engine *en, uint64_t tenant)
 {
-    for (size_t i = 0; i < en->set.sequences; i++) {
-        struct sequence *s = &en->sequences[i];
-        if (s->of != NULL || s->tenant != tenant) continue;
-        kv_seq_rewind(&s->kv, 0);
-        s->count = 0;
-    }
+    keep_forget(en, tenant);
+    for (size_t i = 0; i < en->set.sequences; i++)
+        if (en->sequences[i].of == NULL && en->sequences[i].tenant == tenant) sequence_let_go(&en->sequences[i]);
 }
 
 bool engine_take(engine *en, uint32_t kind, view message, err *e)
@@ -279,6 +302,7 @@ bool engine_take(engine *en, uint32_t kind, view message, err *e)
     if (kind == HEARTH_MASK_LOAD && message.len_bytes >= sizeof(struct hearth_mask)) {
         return masks_load(en, message, e);
     }
+    if (kind >= HEARTH_KV_SAVE && kind <= HEARTH_KV_CLOSE) return keep_take(en, kind, message, e);
     if (message.len_bytes != sizeof head)
         return fail(e, ERR_VALUE, 0, "message %u: %zu bytes, expected %zu", kind, message.len_bytes, sizeof head);
     memcpy(&head, message.ptr, sizeof head);

@@ -6,6 +6,7 @@
 #include "grammar/grammar.h"
 #include "model/graph.h"
 #include "model/sample.h"
+#include "model/usage.h"
 
 /* A request that waits or runs. Its lists lie in rooms of their largest size, taken once. */
 struct asked {
@@ -39,6 +40,10 @@ struct sequence {
     struct token_logprob *rivals; /* HEARTH_TOP_MAX */
     grammar_state *form;          /* where the answer stands in its mask's table; NULL: no room for masks was planned */
     bool masked, stuck;           /* stuck: nothing may be drawn */
+    uint64_t stream;              /* it is being saved or restored by this id: nobody else's until it is closed */
+    bool restoring;
+    size_t stream_bytes, stream_tok;
+    uint8_t stream_head[HEARTH_KV_HEAD_BYTES]; /* restoring: proven against the plan */
 };
 
 struct engine {
@@ -63,6 +68,9 @@ struct engine {
     size_t drawing_count;
     float *values;             /* width: an embedding */
     struct masks *masks;       /* NULL: none were planned */
+    struct usage_seen seen;    /* chunk_tok tokens, and the event they become; where set.experts asks for it */
+    uint8_t *told;
+    struct piece_event *piece; /* of a saved sequence, on its way out */
     engine_emit *emit;
     void *arg;
 };
@@ -78,6 +86,22 @@ bool request_read(const engine *en, view message, struct asked *out, err *why, e
 /* Gives the oldest waiting choice a sequence and pages; false where none waits or fits. */
 bool sequence_admit(engine *en);
 
+/* Neither computed nor saved nor restored: its place and its pages may be taken. */
+static inline bool sequence_idle(const struct sequence *s)
+{
+    return s->of == NULL && s->stream == 0;
+}
+
+/* An idle sequence forgets everything. */
+void sequence_let_go(struct sequence *s);
+
+/* The idle sequence that nobody used for longest; NULL where there is none. */
+struct sequence *sequence_oldest(const engine *en);
+
+/* Blocks that no running sequence was promised; and lets idle ones go until `want` are free, `spared` the last. */
+size_t sequence_free_blocks(const engine *en);
+void sequence_make_room(engine *en, size_t want, const struct sequence *place, struct sequence *spared);
+
 /* Its request is over for it: it becomes idle and keeps its pages. */
 void sequence_release(engine *en, struct sequence *s);
 
@@ -87,9 +111,19 @@ void emit_finished(engine *en, struct asked *q, uint32_t choice, enum hearth_fin
 void emit_error(engine *en, uint64_t id, const err *why);
 void emit_progress(engine *en, const struct sequence *s);
 void emit_loaded(engine *en, size_t plan_bytes);
+void emit_experts(void *en, const struct expert_event *event); /* an expert_watch */
+size_t experts_event_bytes(size_t tokens, size_t top_k);
 
 /* Draws the next token of every sequence in en->drawing, on all threads, and tells what came of it. */
 void draw_all(engine *en);
+
+/* ---- keep.c ---- */
+
+bool keep_new(engine *en, arena *a, err *e);
+/* One of the HEARTH_KV messages; false where it is none. */
+bool keep_take(engine *en, uint32_t kind, view message, err *e);
+/* Closes what is open of a tenant and forgets it. */
+void keep_forget(engine *en, uint64_t tenant);
 
 /* ---- masks.c ---- */
 size_t masks_bytes(const model *m, size_t threads, const struct hearth_settings *set);

@@ -4,7 +4,7 @@
 
 #include "base/checked.h"
 #include "base/limits.h"
-#include "engine/engine.h"
+#include "engine/engine_part.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -61,6 +61,9 @@ static bool start(hearth *h, const char *path, const struct hearth_settings *set
                            sizeof(struct hearth_embedding) + h->m.hyper.width * sizeof(float));
     size_t sequences = set->sequences > 0 ? set->sequences : 1;
     h->step_bytes = 2 * sequences * (each + sizeof(struct hearth_error) + 2 * sizeof(struct waiting));
+    size_t chunk = set->chunk_tok > 0 ? set->chunk_tok : BATCH_TOK_MAX, top_k = h->m.hyper.experts.top_k;
+    if (set->experts != 0 && h->m.hyper.experts.count > 0)
+        h->step_bytes += h->m.hyper.layers * (experts_event_bytes(chunk, top_k) + sizeof(struct waiting));
     return h->step_bytes < EVENTS_BYTES ||
            fail(e, ERR_LIMIT, ERR_NO_OFFSET, "sequences: %zu tell more in one step than is kept", sequences);
 }

@@ -8,8 +8,6 @@
 
 #include "base/checked.h"
 
-#include <assert.h>
-
 enum { COPY_LEAST_TOK = 16 }; /* a shorter common begin is computed again: copying takes whole pages */
 
 /* ---- choosing ---- */
@@ -55,16 +53,21 @@ static struct sequence *oldest_idle(const engine *en, const struct sequence *but
     struct sequence *oldest = NULL;
     for (size_t i = 0; i < en->set.sequences; i++) {
         struct sequence *s = &en->sequences[i];
-        if (s->of != NULL || s == but || (with_pages && s->kv.block_count == 0)) continue;
+        if (!sequence_idle(s) || s == but || (with_pages && s->kv.block_count == 0)) continue;
         if (oldest == NULL || s->used < oldest->used) oldest = s;
     }
     return oldest;
 }
 
+struct sequence *sequence_oldest(const engine *en)
+{
+    return oldest_idle(en, NULL, false);
+}
+
 /* An idle sequence is worth taking over where the request carries on most of it; else it stays, and is copied from. */
 static struct sequence *choose_place(const engine *en, struct sequence *source, size_t common)
 {
-    bool takes_over = source != NULL && source->of == NULL && common * 2 >= source->kv.len_tok;
+    bool takes_over = source != NULL && sequence_idle(source) && common * 2 >= source->kv.len_tok;
     if (takes_over) return source;
     struct sequence *place = oldest_idle(en, source, false);
     return place != NULL ? place : oldest_idle(en, NULL, false);
@@ -72,7 +75,7 @@ static struct sequence *choose_place(const engine *en, struct sequence *source, 
 
 /* ---- pages ---- */
 
-static void let_go(struct sequence *s)
+void sequence_let_go(struct sequence *s)
 {
     kv_seq_rewind(&s->kv, 0);
     s->count = 0;
@@ -80,7 +83,7 @@ static void let_go(struct sequence *s)
 }
 
 /* Blocks that are neither taken by nor promised to a running sequence, nor held by `place`. */
-static size_t free_blocks(const engine *en)
+size_t sequence_free_blocks(const engine *en)
 {
     size_t promised = 0;
     for (size_t i = 0; i < en->running; i++) promised += en->order[i]->reserved - en->order[i]->kv.block_count;
@@ -88,20 +91,20 @@ static size_t free_blocks(const engine *en)
 }
 
 /* Lets idle sequences go until `want` blocks are free, the source last. */
-static void make_room(engine *en, size_t want, const struct sequence *place, struct sequence *source)
+void sequence_make_room(engine *en, size_t want, const struct sequence *place, struct sequence *source)
 {
-    while (free_blocks(en) < want) {
+    while (sequence_free_blocks(en) < want) {
         struct sequence *s = oldest_idle(en, place, true);
         if (s == source && s != NULL) {
             struct sequence *other = NULL;
             for (size_t i = 0; i < en->set.sequences && other == NULL; i++)
-                if (en->sequences[i].of == NULL && &en->sequences[i] != place && &en->sequences[i] != source &&
+                if (sequence_idle(&en->sequences[i]) && &en->sequences[i] != place && &en->sequences[i] != source &&
                     en->sequences[i].kv.block_count > 0)
                     other = &en->sequences[i];
             if (other != NULL) s = other;
         }
         if (s == NULL) return; /* cannot be: reserved blocks and idle ones are all there are */
-        let_go(s);
+        sequence_let_go(s);
     }
 }
 
@@ -141,10 +144,10 @@ bool sequence_admit(engine *en)
     size_t blocks = ceil_div(longest_tok(en, q), PAGE_TOK);
     if (blocks > en->pool.main.count - en->reserved) return false;
     struct sequence *source = best_source(en, q, &common), *place = choose_place(en, source, common);
-    assert(place != NULL);
-    if (place != source) let_go(place);
+    if (place == NULL) return false; /* those that do not run are being saved or restored */
+    if (place != source) sequence_let_go(place);
     else common = kv_seq_rewind(&place->kv, common);
-    make_room(en, blocks - min_size(blocks, place->kv.block_count), place, source);
+    sequence_make_room(en, blocks - min_size(blocks, place->kv.block_count), place, source);
     if (place != source && (source == NULL || source->kv.len_tok < common || common < COPY_LEAST_TOK)) common = 0;
     if (place != source && common > 0) {
         err ignored = { 0 };

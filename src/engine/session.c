@@ -68,7 +68,7 @@ static struct graph_settings graph_settings_of(const struct session_settings *se
 static struct kv_shape shape_of(const model *m, const struct session_settings *set)
 {
     return (struct kv_shape){ .type = set->kv, .layers = m->hyper.layers, .kv_heads = m->hyper.kv_heads,
-                              .key_dim = m->hyper.key_dim, .value_dim = m->hyper.value_dim,
+                              .key_dim = m->hyper.key_dim, .value_dim = cached_value_dim(&m->hyper, set->kv),
                               .sequences = 2, .step_tok = min_size(set->chunk_tok, set->ctx_tok) };
 }
 

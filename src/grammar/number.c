@@ -83,11 +83,11 @@ bool decimal_text(const struct decimal *d, view *out, arena *a, err *e)
     uint8_t *text = ARENA_ARRAY(a, uint8_t, len, "number", e);
     if (text == NULL) return false;
     if (d->negative) text[at++] = '-';
-    memcpy(text + at, d->whole.ptr, d->whole.len_bytes);
+    if (d->whole.len_bytes > 0) memcpy(text + at, d->whole.ptr, d->whole.len_bytes);
     at += d->whole.len_bytes;
     if (d->part.len_bytes > 0) {
         text[at++] = '.';
-        memcpy(text + at, d->part.ptr, d->part.len_bytes);
+        if (d->part.len_bytes > 0) memcpy(text + at, d->part.ptr, d->part.len_bytes);
     }
     *out = (view){ text, len };
     return true;

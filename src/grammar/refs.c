@@ -54,7 +54,7 @@ static bool uri_join(struct compiler *c, view base, view ref, view *out)
                  base.ptr[path - 1] != ':';
     uint8_t *uri = ARENA_ARRAY(c->a, uint8_t, base.len_bytes + ref.len_bytes + 2, "reference", c->e);
     if (uri == NULL) return false;
-    memcpy(uri, base.ptr, keep);
+    if (keep > 0) memcpy(uri, base.ptr, keep);
     size_t len = keep;
     if (slash) uri[len++] = '/';
     while (ref.len_bytes >= 2 && ref.ptr[0] == '.') {
@@ -64,7 +64,7 @@ static bool uri_join(struct compiler *c, view base, view ref, view *out)
         if (!up || len <= path + 1) continue;
         for (len--; len > path + 1 && uri[len - 1] != '/';) len--;
     }
-    memcpy(uri + len, ref.ptr, ref.len_bytes);
+    if (ref.len_bytes > 0) memcpy(uri + len, ref.ptr, ref.len_bytes);
     *out = (view){ uri, len + ref.len_bytes };
     return true;
 }

@@ -179,7 +179,7 @@ bool grammar_vocab_from(grammar_vocab **out, const view *texts, size_t count, si
     if (v == NULL) return false;
     uint8_t *place = a->base + (v->text - a->base); /* ours: only its readers see it const */
     for (size_t i = 0; i < count; i++) {
-        memcpy(place + v->text_at[i], texts[i].ptr, texts[i].len_bytes);
+        if (texts[i].len_bytes > 0) memcpy(place + v->text_at[i], texts[i].ptr, texts[i].len_bytes); /* NULL has none */
         v->text_at[i + 1] = v->text_at[i] + (uint32_t)texts[i].len_bytes;
     }
     for (size_t i = 0; i < end_count; i++) {

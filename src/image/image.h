@@ -29,7 +29,7 @@
 #include "kernels/tile.h"
 
 enum {
-    IMAGE_VERSION = 2, /* of the layout: another one is refused, and the model file is packed again */
+    IMAGE_VERSION = 3, /* of the layout: another one is refused, and the model file is packed again */
     IMAGE_MAGIC_BYTES = 8,
     IMAGE_HEADER_BYTES = 256,
     IMAGE_ARCH_BYTES = 32,

@@ -7,9 +7,9 @@
 
 #include <math.h>
 
-/* A row of facts as bytes: norm, first, second, whole. */
+/* A row of facts as bytes: norm, first, second, scale. */
 struct facts {
-    double norm, first, second, whole;
+    double norm, first, second, scale;
 };
 
 static struct facts facts_at(const uint8_t *p)
@@ -72,24 +72,32 @@ static bool rows_hold(const struct route_shape *s, size_t e, const uint8_t *rows
     return true;
 }
 
+static double int16_at(const uint8_t *p)
+{
+    uint16_t bits = le_u16(p);
+    return (double)(bits < 0x8000 ? (int)bits : (int)bits - 0x10000);
+}
+
 static bool factor_holds(const struct route_shape *s, size_t e, const uint8_t *form, const uint8_t *row)
 {
     const uint8_t *inner = form + (s->experts * 16 + 63) / 64 * 64;
-    const uint8_t *outer = inner + (s->rank * s->cols * 2 + 63) / 64 * 64 + e * s->rank * 2;
+    const uint8_t *outer = inner + (s->rank * s->cols * 2 + 63) / 64 * 64 + e * 2;
+    size_t apart = s->experts * 2;
     struct facts f = facts_at(form + e * 16);
-    double left = 0.0, whole = 0.0, outer_sum = 0.0;
-    for (size_t j = 0; j < s->rank; j++) outer_sum += bf16_at(outer + 2 * j) * bf16_at(outer + 2 * j);
+    double left = 0.0, inner_sum = 0.0, outer_sum = 0.0;
+    for (size_t j = 0; j < s->rank; j++) outer_sum += int16_at(outer + apart * j) * int16_at(outer + apart * j);
     for (size_t i = 0; i < s->cols; i++) {
         double product = 0.0;
         for (size_t j = 0; j < s->rank; j++) {
-            double b = bf16_at(inner + 2 * (j * s->cols + i));
-            product += bf16_at(outer + 2 * j) * b;
-            whole += b * b;
+            double b = int16_at(inner + 2 * (j * s->cols + i));
+            product += int16_at(outer + apart * j) * b;
+            inner_sum += b * b;
         }
-        left += ((double)le_f32(row + 4 * i) - product) * ((double)le_f32(row + 4 * i) - product);
+        double r = (double)le_f32(row + 4 * i) - f.scale * product;
+        left += r * r;
     }
-    return sqrt(left) <= f.first && sqrt(outer_sum) <= f.second && sqrt(whole) <= f.whole && f.whole < HUGE_VAL &&
-           norm_holds(row, s->cols, f.norm);
+    return f.scale > 0.0 && sqrt(left) <= f.first && f.scale * sqrt(outer_sum) * sqrt(inner_sum) <= f.second &&
+           f.first < HUGE_VAL && f.second < HUGE_VAL && norm_holds(row, s->cols, f.norm);
 }
 
 size_t image_route_wrong(const image *i, const struct image_tensor *t, const struct image_tensor *rows)

@@ -15,6 +15,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/personality.h>
@@ -129,6 +130,15 @@ static void keep_descriptors(const struct jail_options *o, struct enter_state *s
     note(r, JAIL_DESCRIPTORS, good);
 }
 
+/* "hearth-engine", "hearth-text", ...: what ps shows, for people; nothing is decided by it. Threads made later take it
+ * over. */
+static void take_name(const struct jail_profile *p)
+{
+    char name[16];
+    snprintf(name, sizeof name, "hearth-%.*s", (int)strcspn(p->name, " "), p->name);
+    prctl(PR_SET_NAME, name, 0, 0, 0);
+}
+
 bool enter_outer(const struct jail_profile *p, const struct jail_options *o, const struct jail_place *outside,
                  struct enter_state *s, struct jail_report *r, err *e)
 {
@@ -136,6 +146,7 @@ bool enter_outer(const struct jail_profile *p, const struct jail_options *o, con
         return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "jail: %zu descriptors, at most %d", o->fd_count, JAIL_FDS_MAX);
     r->waived |= o->skip | (p->clock ? jail_bit(JAIL_CLOCK) : 0);
     s->proc_fd = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    take_name(p);
     personality(PER_LINUX); /* a starter's READ_IMPLIES_EXEC would make readable memory executable */
     if (p->nice > 0) setpriority(PRIO_PROCESS, 0, p->nice);
     bool own_users = !(r->waived & jail_bit(JAIL_USER_NS)) && r->error[JAIL_USER_NS] == 0;

@@ -179,7 +179,8 @@ struct jail_process {
 };
 
 /* Starts a process in `p`, and returns when it stands in all its walls and has been told to go. The caller's other
- * threads, if any, do not exist in the child. The process dies with the thread that called. Errors: ERR_UNSUPPORTED (a
+ * threads, if any, do not exist in the child. The process dies with the thread that called. One that is killed while
+ * it starts is started again, twice at most. Errors: ERR_UNSUPPORTED (a
  * required wall is missing, the text says which and how to get it), ERR_IO, ERR_LIMIT, and whatever prepare says. */
 bool jail_spawn(const struct jail_profile *p, const struct jail_options *o, const struct jail_job *job,
                 struct jail_process *out, err *e);

@@ -32,7 +32,8 @@ bool prove_scene_new(struct prove_scene **out, err *e);
 void prove_scene_free(struct prove_scene *s);
 
 /* Tries every row in canaries of `p` without the walls in `skip`. With JAIL_ERRNO, rows that can not disturb one
- * another share a process, which alone is tried in `brief`; with JAIL_KILL each has its own. Errors: jail_spawn's. */
+ * another share a process, which alone is tried in `brief`; with JAIL_KILL each has its own. Errors: jail_spawn's;
+ * ERR_CANCELLED, a canary was ended by somebody before it had tried everything. */
 bool prove_profile(struct prove_scene *s, const struct jail_profile *p, uint32_t skip, uint32_t require,
                    enum jail_denied denied, bool brief, struct prove_tally *out, err *e);
 

@@ -24,7 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { NOBODY_OUTSIDE = 65534, NOBODY_INSIDE = 65534, LOOK_MS = 20 };
+enum { NOBODY_OUTSIDE = 65534, NOBODY_INSIDE = 65534, LOOK_MS = 20, TRIES_MAX = 3 };
 
 struct start {
     const struct jail_profile *profile;
@@ -193,10 +193,9 @@ static bool start_child(struct start *s, struct jail_process *out, err *e)
     return walls_satisfy(&out->report, s->options, e);
 }
 
-bool jail_spawn(const struct jail_profile *p, const struct jail_options *o, const struct jail_job *job,
-                struct jail_process *out, err *e)
+static bool spawn_once(const struct jail_profile *p, const struct jail_options *o, const struct jail_job *job,
+                       struct jail_process *out, bool *killed, err *e)
 {
-    assert(p != NULL && o != NULL && job != NULL && job->run != NULL);
     *out = (struct jail_process){ .pidfd = -1 };
     if (o->ring_count > JAIL_RINGS_MAX)
         return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "jail: %zu rings, at most %d", o->ring_count, JAIL_RINGS_MAX);
@@ -212,9 +211,29 @@ bool jail_spawn(const struct jail_profile *p, const struct jail_options *o, cons
     good = lend_rings(o, false, e) && good;
     if (s.spawner_fd >= 0) close(s.spawner_fd);
     madvise(page, slot_bytes, MADV_DONTFORK); /* the next child has no business here */
-    if (good) slot_set(s.slot, SLOT_GO);
-    else jail_free(out);
-    return good;
+    if (good) {
+        slot_set(s.slot, SLOT_GO);
+        return true;
+    }
+    struct jail_end end;
+    *killed = out->pid > 0 && jail_wait(out, 0, &end) && end.signal == SIGKILL && !end.crashed;
+    jail_free(out);
+    return false;
+}
+
+/* Somebody may kill the child while it starts: an operator, a kernel short of memory. It has done nothing yet. */
+bool jail_spawn(const struct jail_profile *p, const struct jail_options *o, const struct jail_job *job,
+                struct jail_process *out, err *e)
+{
+    assert(p != NULL && o != NULL && job != NULL && job->run != NULL);
+    for (int tried = 1;; tried++) {
+        bool killed = false;
+        err why = { 0 };
+        if (spawn_once(p, o, job, out, &killed, &why)) return true;
+        if (killed && tried < TRIES_MAX) continue;
+        if (e->code == ERR_NONE) *e = why;
+        return false;
+    }
 }
 
 bool jail_wait(struct jail_process *process, int timeout_ms, struct jail_end *end)

@@ -17,10 +17,9 @@
 #include <unistd.h>
 
 static const char USER_NS_REMEDY[] =
-    "Ubuntu 24.04 and later: install the package's AppArmor profile, or set "
-    "kernel.apparmor_restrict_unprivileged_userns to 0; elsewhere: set user.max_user_namespaces above 0, "
-    "on older Debian kernel.unprivileged_userns_clone to 1; or "
-    "start the service as root, which then gives its rights up";
+    "Ubuntu 24.04 on: the package's AppArmor profile, or kernel.apparmor_restrict_unprivileged_userns=0; old Debian: "
+    "kernel.unprivileged_userns_clone=1; else user.max_user_namespaces above 0; a container must allow them; or start "
+    "as root";
 
 /* ORDER jail_wall */
 static const struct jail_wall_text WALLS[JAIL_WALLS] = {
@@ -78,6 +77,11 @@ uint32_t jail_unfit(void)
     return __asan_init != NULL ? jail_bit(JAIL_CLOCK) : 0;
 }
 
+static const char *why_missing(const struct jail_report *r, enum jail_wall wall)
+{
+    return r->error[wall] != 0 ? strerror(r->error[wall]) : "the kernel does not confirm it";
+}
+
 void jail_explain(const struct jail_report *r, enum jail_wall wall, char *line, size_t line_bytes)
 {
     const struct jail_wall_text *text = jail_wall_text(wall);
@@ -85,8 +89,7 @@ void jail_explain(const struct jail_report *r, enum jail_wall wall, char *line, 
     else if (r->waived & jail_bit(wall)) snprintf(line, line_bytes, "%s: not wanted here", text->name);
     else
         snprintf(line, line_bytes, "%s: missing (%s); would take away %s; %s", text->name,
-                 r->error[wall] != 0 ? strerror(r->error[wall]) : "the kernel does not confirm it", text->stops,
-                 text->remedy);
+                 why_missing(r, wall), text->stops, text->remedy);
 }
 
 bool walls_satisfy(const struct jail_report *r, const struct jail_options *o, err *e)
@@ -94,9 +97,8 @@ bool walls_satisfy(const struct jail_report *r, const struct jail_options *o, er
     uint32_t missing = o->require & ~r->up & ~r->waived;
     for (enum jail_wall wall = 0; wall < JAIL_WALLS; wall++) {
         if (!(missing & jail_bit(wall))) continue;
-        char line[JAIL_TEXT_BYTES * 2];
-        jail_explain(r, wall, line, sizeof line);
-        return fail(e, ERR_UNSUPPORTED, ERR_NO_OFFSET, "jail: required wall %s", line);
+        return fail(e, ERR_UNSUPPORTED, ERR_NO_OFFSET, "jail: required wall %s: missing (%s); %s", WALLS[wall].name,
+                    why_missing(r, wall), WALLS[wall].remedy);
     }
     return true;
 }

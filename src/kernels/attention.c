@@ -53,8 +53,11 @@ static void page_step(const struct attention_span *s, const float *q, const void
     for (size_t i = begin; i < end; i++) p[i] = exp_f32(p[i] - *max);
     *sum = *sum + page_sum(p, begin, end);
     for (size_t i = begin; i < end; i++)
-        for (size_t c = 0; c < s->value_dim; c++)
-            out[c] = fmaf(p[i], read(s->type, values, i * s->value_dim + c), out[c]);
+        for (size_t c = 0; c < s->value_dim; c++) {
+            float value = values != NULL ? read(s->type, values, i * s->value_dim + c)
+                                         : read(s->type, keys, c * PAGE_TOK + i);
+            out[c] = fmaf(p[i], value, out[c]);
+        }
     *empty = false;
 }
 
@@ -68,7 +71,9 @@ static void span_c(const struct attention_span *s)
             size_t at = (s->first_page + page) * PAGE_TOK;
             size_t begin = row->lo > at ? row->lo - at : 0, end = row->hi > at ? row->hi - at : 0;
             if (end > PAGE_TOK) end = PAGE_TOK;
-            if (begin < end) page_step(s, row->q, s->k_pages[page], s->v_pages[page], begin, end, row->part, &empty);
+            if (begin < end)
+                page_step(s, row->q, s->k_pages[page], s->v_pages != NULL ? s->v_pages[page] : NULL, begin, end,
+                          row->part, &empty);
         }
     }
 }

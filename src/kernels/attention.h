@@ -2,7 +2,9 @@
  * 16 pages cut at absolute positions; the partial results of spans combine in order. So any number of threads, any
  * chunking of the prompt and any batch give the same bits.
  *
- *   page      keys [channel][64 positions], values [position][channels]; f32 or f16 (widened exactly when read)
+ *   page      keys [channel][64 positions], values [position][channels]; f32 or f16 (widened exactly when read). Where
+ *             v_pages is NULL a value is the begin of its key (latent attention): v[i][c] = k[c][i], the same bits as
+ *             from pages of their own
  *   score     s[i] = fma chain over channels c = 0, 1, ...: s = fma(q[c], k[c][i], s); then s * scale; then, where
  *             soft_cap > 0, soft_cap * tanh(s / soft_cap). Only for lo <= i < hi: others are skipped.
  *   page step m' = max(m, max s). Where m' > m and the part is not empty: a = exp(m - m'), sum = sum * a, out likewise.

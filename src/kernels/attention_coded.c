@@ -174,11 +174,12 @@ static void group_values(const struct state *x, const struct group *g, size_t be
                                 : most / (float)TOKEN_WEIGHT_MOST;
     factor = (most < LEAST_SCALE ? 0.0f : factor) * b;
     for (size_t c = begin; c < end; c++) {
-        int sum = 0;
+        uint32_t sum = 0; /* modulo 2^32: where a scale is infinite weights are no numbers, and all tiers wrap alike */
         for (size_t i = 0; i < g->pages * PAGE_TOK; i++)
             if (is_seen(g, i))
-                sum += round_even(w[i] * inverse) * value_level(x, g->page[i / PAGE_TOK], c, i % PAGE_TOK);
-        x->row->part[c] = x->row->part[c] * a + (float)sum * factor;
+                sum += (uint32_t)round_even(w[i] * inverse) *
+                       (uint32_t)value_level(x, g->page[i / PAGE_TOK], c, i % PAGE_TOK);
+        x->row->part[c] = x->row->part[c] * a + (float)(int32_t)sum * factor;
     }
 }
 

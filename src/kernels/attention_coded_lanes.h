@@ -1,6 +1,6 @@
 /* attention_coded.c over lanes: the same bits. Up to ROWS rows share every expansion of codes into levels, which live
  * in registers alone. A group of four pages goes through three stages: keys (integer dot products of all its pages),
- * softmax (one maximum), values; keys and values fetch those of the next group into the level-2 cache.
+ * softmax (one maximum), values; keys and values fetch those of the next group.
  *
  * Included after a tier's codes_*.h, by that tier's .c file alone. */
 #ifndef HEARTH_KERNELS_ATTENTION_CODED_LANES_H
@@ -32,7 +32,7 @@ struct expansion {
 
 struct row_state {
     const struct attention_row *row;
-    float d, max;
+    float max;
     bool empty, any;     /* any: sees something of the group */
     uint64_t seen[GROUP_PAGES];
     float a, b, factor[2]; /* of joining the group: see attention_coded.c; factor of each half block */
@@ -50,20 +50,40 @@ struct coded_work {
     const uint8_t *ahead[GROUP_PAGES]; /* pages of the next group */
     struct expansion keys, boost, values; /* without `codes`, which every page sets */
     _Alignas(64) int16_t query[ROWS][CODED_KEYS_MAX];
-    _Alignas(64) int16_t means[LOG_DIM_MAX], scales[LOG_DIM_MAX];
-    _Alignas(64)
-        int8_t codes[2][ROWS][CODED_KEYS_MAX + 64]; /* log: of a page, and of its boosted channels; token: high, low */
-    int32_t start[ROWS][CODED_KEYS_MAX / CODED_BLOCK];  /* what offsets of levels take away */
-    float a[ROWS], b[ROWS];
+    /* token tiers: high and low halves of the query, and what offsets of levels take away from each block */
+    _Alignas(64) int8_t codes[2][ROWS][CODED_KEYS_MAX];
+    int32_t start[ROWS][CODED_KEYS_MAX / CODED_BLOCK];
+    /* log tiers: of every page of the group the query in codes, those of boosted channels at boost_at; factors of the
+     * scores, 4 * page + row */
+    _Alignas(64) int16_t products[GROUP_PAGES][ROWS][LOG_DIM_MAX];
+    _Alignas(64) int8_t page_codes[GROUP_PAGES][ROWS][LOG_DIM_MAX + 64];
+    _Alignas(64) int32_t page_start[GROUP_PAGES * ROWS];
+    _Alignas(64) float a[GROUP_PAGES * ROWS], b[GROUP_PAGES * ROWS];
+    float d[ROWS];
     _Alignas(64) float p[ROWS][GROUP_TOK], value_scales[GROUP_TOK];
     _Alignas(64) uint8_t weights[2][2][ROWS][GROUP_TOK]; /* block of the half, high or low (log: the first of each) */
 };
+
+/* Where codes of boosted channels stand behind `pad` codes: sums take 64 at a time. */
+CODED_INLINE size_t boost_at(size_t pad)
+{
+    return (pad + 63) & ~(size_t)63;
+}
 
 CODED_INLINE ints quad_at(const void *p)
 {
     int32_t quad;
     memcpy(&quad, p, sizeof quad);
     return ints_set(quad);
+}
+
+/* Fetches a line of a page that comes soon. Small pages into the level-1 cache (Zen 4, log:k2v2: 1.04 ms, 1.19 from the
+ * second level), those of the token tiers into the second: a group of them is larger than the first (q8 from there:
+ * 4.4 ms instead of 2.9). */
+CODED_INLINE void fetch_line(enum form form, const uint8_t *at)
+{
+    if (form >= FORM_T4) __builtin_prefetch(at, 0, 2);
+    else __builtin_prefetch(at, 0, 3);
 }
 
 /* Field j of vector g as levels: `form` and j are constants where this is inlined. */
@@ -133,18 +153,19 @@ static enum form form_of(const struct coded_kind *kind, unsigned bits)
 
 /* sums[r][j] += levels of vectors begin..end-1 times quads of the rows; fetches `ahead`, `fetch` bytes a vector. */
 CODED_INLINE const uint8_t *dot_keys(enum form form, const struct expansion *x, size_t begin, size_t end, size_t rows,
-                                     int j0, int fields, const int8_t (*quads)[CODED_KEYS_MAX + 64],
-                                     ints sums[ROWS][4], const uint8_t *ahead, size_t fetch)
+                                     int j0, int fields, const int8_t *quads, size_t stride, ints sums[ROWS][4],
+                                     const uint8_t *ahead, size_t fetch)
 {
     for (size_t g = begin; g < end; g++) {
         bytes levels[4];
         CODED_UNROLL for (int j = 0; j < fields; j++) levels[j] = expand(form, x, g, j0 + j);
         CODED_UNROLL for (size_t r = 0; r < rows; r++) {
-            ints quad = quad_at(&quads[r][4 * g]);
+            ints quad = quad_at(quads + r * stride + 4 * g);
             CODED_UNROLL for (int j = 0; j < fields; j++) sums[r][j] = ints_dot_keys(sums[r][j], levels[j], quad);
         }
         if (j0 == 0) {
-            CODED_UNROLL for (size_t line = 0; line < fetch; line += 64) __builtin_prefetch(ahead + line, 0, 2);
+            CODED_UNROLL for (size_t line = 0; line < fetch; line += 64)
+                fetch_line(form, ahead + line);
             ahead += fetch;
         }
     }
@@ -155,18 +176,19 @@ CODED_INLINE void log_keys(enum form form, struct coded_work *w, size_t rows, si
 {
     const uint8_t *bytes_of = w->page[page];
     struct expansion main = w->keys, boost = w->boost;
+    const int8_t *quads = w->page_codes[page][0];
     main.codes = bytes_of;
     boost.codes = bytes_of + w->lay.boost_codes;
     CODED_UNROLL for (int j0 = 0; j0 < 4; j0 += FIELDS_AT_ONCE) {
         ints sums[ROWS][4];
         CODED_UNROLL for (size_t r = 0; r < rows; r++)
-            CODED_UNROLL for (int j = 0; j < FIELDS_AT_ONCE; j++) sums[r][j] = ints_set(w->start[r][0]);
-        dot_keys(form, &main, 0, w->lay.key_pad / 4, rows, j0, FIELDS_AT_ONCE,
-                 (const int8_t(*)[CODED_KEYS_MAX + 64]) w->codes[0], sums, ahead, form == FORM_2 ? 64 : 128);
-        dot_keys(FORM_2, &boost, 0, w->lay.boosts / 4, rows, j0, FIELDS_AT_ONCE,
-                 (const int8_t(*)[CODED_KEYS_MAX + 64])w->codes[1], sums, ahead, 0);
+            CODED_UNROLL for (int j = 0; j < FIELDS_AT_ONCE; j++) sums[r][j] = ints_set(w->page_start[ROWS * page + r]);
+        dot_keys(form, &main, 0, w->lay.key_pad / 4, rows, j0, FIELDS_AT_ONCE, quads, LOG_DIM_MAX + 64, sums, ahead,
+                 form == FORM_2 ? 64 : 128);
+        dot_keys(FORM_2, &boost, 0, w->lay.boosts / 4, rows, j0, FIELDS_AT_ONCE, quads + boost_at(w->lay.key_pad),
+                 LOG_DIM_MAX + 64, sums, ahead, 0);
         CODED_UNROLL for (size_t r = 0; r < rows; r++) {
-            lanes a = lanes_set(w->a[r]), b = lanes_set(w->b[r]);
+            lanes a = lanes_set(w->a[ROWS * page + r]), b = lanes_set(w->b[ROWS * page + r]);
             float *out = w->p[r] + page * PAGE_TOK + j0 * LANES;
             CODED_UNROLL for (int j = 0; j < FIELDS_AT_ONCE; j++)
                 lanes_store(out + j * LANES, lanes_add(lanes_mul(ints_lanes(sums[r][j]), a), b));
@@ -179,8 +201,7 @@ CODED_INLINE void token_keys(enum form form, struct coded_work *w, size_t rows, 
 {
     const uint8_t *bytes_of = w->page[page];
     struct expansion x = w->keys;
-    const int8_t(*high)[CODED_KEYS_MAX + 64] = (const int8_t(*)[CODED_KEYS_MAX + 64])w->codes[0];
-    const int8_t(*low)[CODED_KEYS_MAX + 64] = (const int8_t(*)[CODED_KEYS_MAX + 64])w->codes[1];
+    const int8_t *high = w->codes[0][0], *low = w->codes[1][0];
     size_t fetch = form == FORM_T8 ? 256 : 128;
     x.codes = bytes_of;
     for (size_t r = 0; r < rows; r++) memset(w->p[r] + page * PAGE_TOK, 0, PAGE_TOK * sizeof(float));
@@ -191,11 +212,12 @@ CODED_INLINE void token_keys(enum form form, struct coded_work *w, size_t rows, 
             ints sums[ROWS][4];
             CODED_UNROLL for (size_t r = 0; r < rows; r++)
                 CODED_UNROLL for (int j = 0; j < FIELDS_AT_ONCE; j++) sums[r][j] = ints_set(0);
-            dot_keys(form, &x, begin, end, rows, j0, FIELDS_AT_ONCE, high, sums, ahead + begin * fetch, fetch);
+            dot_keys(form, &x, begin, end, rows, j0, FIELDS_AT_ONCE, high, CODED_KEYS_MAX, sums,
+                     ahead + begin * fetch, fetch);
             CODED_UNROLL for (size_t r = 0; r < rows; r++)
                 CODED_UNROLL for (int j = 0; j < FIELDS_AT_ONCE; j++)
                     sums[r][j] = ints_add(ints_times128(sums[r][j]), ints_set(w->start[r][block]));
-            dot_keys(form, &x, begin, end, rows, j0, FIELDS_AT_ONCE, low, sums, ahead, 0);
+            dot_keys(form, &x, begin, end, rows, j0, FIELDS_AT_ONCE, low, CODED_KEYS_MAX, sums, ahead, 0);
             CODED_UNROLL for (size_t r = 0; r < rows; r++)
                 CODED_UNROLL for (int j = 0; j < FIELDS_AT_ONCE; j++) {
                     float *out = w->p[r] + page * PAGE_TOK + (j0 + j) * LANES;
@@ -207,7 +229,7 @@ CODED_INLINE void token_keys(enum form form, struct coded_work *w, size_t rows, 
     for (size_t r = 0; r < rows; r++)
         for (size_t v = 0; v < PAGE_LANES; v++) {
             float *out = w->p[r] + page * PAGE_TOK + v * LANES;
-            lanes_store(out, lanes_mul(lanes_load(out), lanes_set(w->rows[r].d)));
+            lanes_store(out, lanes_mul(lanes_load(out), lanes_set(w->d[r])));
         }
 }
 
@@ -217,6 +239,7 @@ CODED_INLINE void token_keys(enum form form, struct coded_work *w, size_t rows, 
 CODED_INLINE void dot_values(enum form form, const struct coded_work *w, size_t rows, size_t half, int j0, int fields,
                              int plane, ints sums[ROWS][4], bool fetch)
 {
+    const size_t each = form == FORM_2 ? 64 : form == FORM_T8 ? 256 : 128; /* bytes of a vector, planes counted */
     for (size_t page = 0; page < w->pages; page++) {
         struct expansion x = w->values;
         x.codes = w->page[page] + w->lay.v_codes;
@@ -233,8 +256,8 @@ CODED_INLINE void dot_values(enum form form, const struct coded_work *w, size_t 
                     sums[r][j] = ints_dot_values(sums[r][j], levels[j], j0 + j < 2 ? quad : other);
             }
             if (fetch && j0 == 0)
-                for (size_t line = 0; line < (form == FORM_2 ? 64u : form == FORM_T8 ? 256u : 128u); line += 64)
-                    __builtin_prefetch(ahead + (g * (form == FORM_2 ? 64 : form == FORM_T8 ? 256 : 128)) + line, 0, 2);
+                CODED_UNROLL for (size_t line = 0; line < each; line += 64)
+                    fetch_line(form, ahead + g * each + line);
         }
     }
 }
@@ -332,87 +355,96 @@ static void prepare_query(struct coded_work *w, size_t r)
         lanes_store_shorts(w->query[r] + c, lanes_mul(x, lanes_set(inverse)));
     }
     float d = largest / range * (s->soft_cap > 0.0f ? s->scale : s->scale * LOG2_E);
-    w->rows[r].d = checked != 0.0f ? NAN : largest < LEAST_SCALE ? 0.0f : d;
+    w->d[r] = checked != 0.0f ? NAN : largest < LEAST_SCALE ? 0.0f : d;
     if (!w->kind->log) split_query(w, r);
 }
 
-/* A page's scales and means, for all rows. */
-static void load_page(struct coded_work *w, const uint8_t *page)
-{
-    for (size_t c = 0; c < w->lay.key_pad; c += 32) {
-        shorts_store(w->scales + c, shorts_scales(page + w->lay.k_scales + c));
-        shorts_store(w->means + c, shorts_means(page + w->lay.k_means + c,
-                                                page + w->lay.k_means + w->lay.key_pad + c / 2));
-    }
-}
-
-/* What a page's setup leaves of each row, before its reductions. */
-struct page_sums {
-    _Alignas(64) shorts most[ROWS];
-    ints mean[ROWS], start[ROWS];
+/* What the pages of a group leave of each row, before their scores: a lane is 4 * page + row. */
+struct setup {
+    _Alignas(64) int32_t most[GROUP_PAGES * ROWS], mean[GROUP_PAGES * ROWS], start[GROUP_PAGES * ROWS];
+    _Alignas(64) int32_t f[GROUP_PAGES * ROWS];
 };
 
-/* Row r against a page's scales: products t in registers where the number of channels is a constant. */
-CODED_INLINE void page_query(struct coded_work *w, size_t r, size_t pad, shorts *t, struct page_sums *sums)
+/* Products t of all rows with a page's scales, their largest magnitudes and the means' sums. Scales and means are
+ * widened once for all rows. */
+CODED_INLINE void page_products(struct coded_work *w, size_t rows, size_t pad, size_t page, struct setup *u)
 {
-    shorts most = shorts_set(LOG_PRODUCT_LEAST), eighth = shorts_set(MEAN_SHIFT);
-    ints mean = ints_set(0);
+    const uint8_t *scales = w->page[page] + w->lay.k_scales, *means = w->page[page] + w->lay.k_means;
+    shorts most[ROWS], eighth = shorts_set(MEAN_SHIFT);
+    ints mean[ROWS];
+    CODED_UNROLL for (size_t r = 0; r < ROWS; r++) most[r] = shorts_set(LOG_PRODUCT_LEAST), mean[r] = ints_set(0);
     CODED_UNROLL for (size_t c = 0; c < pad; c += 32) {
-        t[c / 32] = shorts_times_q15(shorts_load(w->query[r] + c), shorts_load(w->scales + c));
-        most = shorts_max(most, shorts_abs(t[c / 32]));
-        mean = ints_add(mean, shorts_pairs(shorts_times_q15(t[c / 32], eighth), shorts_load(w->means + c)));
+        shorts scale = shorts_scales(scales + c), middle = shorts_means(means + c, means + pad + c / 2);
+        CODED_UNROLL for (size_t r = 0; r < rows; r++) {
+            shorts t = shorts_times_q15(shorts_load(w->query[r] + c), scale);
+            shorts_store(w->products[page][r] + c, t);
+            most[r] = shorts_max(most[r], shorts_abs(t));
+            mean[r] = shorts_add_pairs(mean[r], shorts_times_q15(t, eighth), middle);
+        }
     }
-    sums->most[r] = most;
-    sums->mean[r] = mean;
+    shorts_largests(most, u->most + ROWS * page);
+    ints_sums(mean, u->mean + ROWS * page);
 }
 
-/* 8-bit codes of row r, the boosted ones gathered, and what offsets of levels will have added. */
-CODED_INLINE void page_codes(struct coded_work *w, size_t r, size_t pad, const uint8_t *boosted, int32_t f,
-                             const shorts *t, struct page_sums *sums)
+/* 8-bit codes of all rows against a page, the boosted ones gathered behind them, and what offsets of levels will have
+ * added. */
+CODED_INLINE void page_codes(struct coded_work *w, size_t rows, size_t pad, size_t page, struct setup *u)
 {
-    shorts factor = shorts_set((int16_t)f);
-    CODED_UNROLL for (size_t c = 0; c < pad; c += 32)
-        shorts_store8(w->codes[0][r] + c, shorts_times_q15(t[c / 32], factor));
-    codes_gather(w->codes[1][r], w->codes[0][r], pad, boosted, w->lay.boosts);
-    if (KEYS_SIGNED) return;
-    ints start = ints_set(0);
-    CODED_UNROLL for (size_t c = 0; c < pad; c += 64) start = ints_offset(start, w->codes[0][r] + c, LEVEL_OFFSET);
-    sums->start[r] = ints_offset(start, w->codes[1][r], STEP_OFFSET);
+    size_t boosted = boost_at(pad);
+    ints start[ROWS];
+    CODED_UNROLL for (size_t r = 0; r < ROWS; r++) start[r] = ints_set(0);
+    CODED_UNROLL for (size_t r = 0; r < rows; r++) {
+        int8_t *codes = w->page_codes[page][r];
+        shorts factor = shorts_set((int16_t)u->f[ROWS * page + r]);
+        CODED_UNROLL for (size_t c = 0; c < pad; c += 32)
+            shorts_store8(codes + c, shorts_times_q15(shorts_load(w->products[page][r] + c), factor));
+        codes_gather(codes + boosted, codes, pad, w->page[page] + w->lay.boost_channels, w->lay.boosts);
+        if (KEYS_SIGNED) continue;
+        CODED_UNROLL for (size_t c = 0; c < pad; c += 64) start[r] = ints_offset(start[r], codes + c, LEVEL_OFFSET);
+        start[r] = ints_offset(start[r], codes + boosted, STEP_OFFSET);
+    }
+    if (!KEYS_SIGNED) ints_sums(start, u->start + ROWS * page);
 }
 
-/* The queries of all rows against one page: codes and the factors of its scores. */
-CODED_INLINE void page_queries(struct coded_work *w, size_t pad, const uint8_t *page)
+/* Factors f of all pages and rows at once. */
+CODED_INLINE void page_factors(const struct coded_work *w, struct setup *u)
 {
-    struct page_sums sums;
-    shorts t[ROWS][LOG_DIM_MAX / 32];
-    int32_t f[ROWS], mean[ROWS], start[ROWS] = { 0 };
-    float unit = le_f32(page + w->lay.head) * 32768.0f, inverse = coded_levels(w->kind->k_bits)->unit_inverse;
-    for (size_t r = 0; r < w->count; r++) page_query(w, r, pad, t[r], &sums);
-    for (size_t r = w->count; r < ROWS; r++) {
-        sums.most[r] = sums.most[0];
-        sums.mean[r] = sums.start[r] = sums.mean[0];
-    }
-    for (size_t r = 0; r < ROWS; r++) f[r] = (int32_t)((float)LOG_RANGE / (float)shorts_largest(sums.most[r]));
-    for (size_t r = 0; r < w->count; r++)
-        page_codes(w, r, pad, page + w->lay.boost_channels, f[r], t[r], &sums);
-    ints_sums(sums.mean, mean);
-    if (!KEYS_SIGNED) ints_sums(sums.start, start);
-    for (size_t r = 0; r < w->count; r++) {
-        float p = w->rows[r].d * unit;
-        w->start[r][0] = -start[r];
-        w->a[r] = p * ((32768.0f / (float)f[r]) * inverse);
-        w->b[r] = (p * 0.125f) * (float)mean[r];
+    for (size_t i = ROWS * w->pages; i < GROUP_PAGES * ROWS; i++) u->most[i] = LOG_PRODUCT_LEAST;
+    for (size_t i = 0; i < GROUP_PAGES * ROWS; i++) u->f[i] = (int32_t)((float)LOG_RANGE / (float)u->most[i]);
+}
+
+/* The factors of a group's scores: see the definition. */
+CODED_INLINE void score_factors(struct coded_work *w, const struct setup *u)
+{
+    float inverse = coded_levels(w->kind->k_bits)->unit_inverse;
+    for (size_t page = 0; page < w->pages; page++) {
+        float unit = le_f32(w->page[page] + w->lay.head) * 32768.0f;
+        for (size_t r = 0; r < ROWS; r++) {
+            size_t i = ROWS * page + r;
+            float p = w->d[r] * unit;
+            w->page_start[i] = KEYS_SIGNED ? 0 : -u->start[i];
+            w->a[i] = p * ((32768.0f / (float)u->f[i]) * inverse);
+            w->b[i] = (p * 0.125f) * (float)u->mean[i];
+        }
     }
 }
 
-static void page_setup(struct coded_work *w, const uint8_t *page)
+/* The queries of all rows against the group's pages. In stages over all pages: a page's own stages wait for each
+ * other. */
+CODED_INLINE void group_queries(struct coded_work *w, size_t rows, size_t pad)
 {
-    load_page(w, page);
-    switch (w->lay.key_pad) {
-    case 64: page_queries(w, 64, page); break;
-    case 128: page_queries(w, 128, page); break;
-    default: page_queries(w, w->lay.key_pad, page);
-    }
+    struct setup u;
+    for (size_t page = 0; page < w->pages; page++) page_products(w, rows, pad, page, &u);
+    page_factors(w, &u);
+    for (size_t page = 0; page < w->pages; page++) page_codes(w, rows, pad, page, &u);
+    score_factors(w, &u);
+}
+
+static __attribute__((noinline)) void group_setup(struct coded_work *w)
+{
+    if (w->lay.key_pad == 128 && w->count == ROWS) group_queries(w, ROWS, 128);
+    else if (w->lay.key_pad == 64 && w->count == ROWS) group_queries(w, ROWS, 64);
+    else group_queries(w, w->count, w->lay.key_pad);
 }
 
 /* ---- softmax ---- */
@@ -474,19 +506,35 @@ static bool sees_all(const struct coded_work *w, const struct row_state *row)
     return all;
 }
 
-/* Probabilities, the row's joining factors, and its sum, joined. */
-static void group_softmax(struct coded_work *w, size_t r)
+/* The row's joining factors, and its sum with the group's, joined. */
+static void join_row(const struct coded_work *w, struct row_state *row, float largest, float total)
 {
-    struct row_state *row = &w->rows[r];
-    float *sum = &row->row->part[w->s->value_dim + 1], largest;
-    if (w->s->soft_cap > 0.0f) cap_scores(w, w->p[r]);
-    lanes total = sees_all(w, row) ? row_softmax(w, r, true, &largest) : row_softmax(w, r, false, &largest);
+    float *sum = &row->row->part[w->s->value_dim + 1];
     row->a = row->b = 1.0f;
     if (!row->empty && largest > row->max) row->a = exp2_f32(row->max - largest);
     if (!row->empty && largest < row->max) row->b = exp2_f32(largest - row->max);
     if (row->empty || largest > row->max) row->max = largest;
-    *sum = *sum * row->a + lanes_tree(total) * row->b;
+    *sum = *sum * row->a + total * row->b;
     row->empty = false;
+}
+
+/* Probabilities, joined. */
+static void group_softmax(struct coded_work *w, size_t r)
+{
+    struct row_state *row = &w->rows[r];
+    float largest;
+    if (w->s->soft_cap > 0.0f) cap_scores(w, w->p[r]);
+    lanes total = sees_all(w, row) ? row_softmax(w, r, true, &largest) : row_softmax(w, r, false, &largest);
+    join_row(w, row, largest, lanes_tree(total));
+}
+
+/* Log tiers: the factor of a row's sums from its largest weight; returns what makes codes of weights. */
+CODED_INLINE float row_factor(const struct coded_work *w, struct row_state *row, float largest)
+{
+    bool none = largest < LEAST_SCALE;
+    float factor = largest * (coded_levels(w->kind->v_bits)->unit_inverse / (float)LOG_WEIGHT_MOST);
+    row->factor[0] = row->factor[1] = (none ? 0.0f : factor) * row->b;
+    return none ? 0.0f : (float)LOG_WEIGHT_MOST / largest;
 }
 
 /* Weights p * scale of the block whose scales are loaded, as codes; `at` says which of the half's two blocks. */
@@ -502,18 +550,17 @@ CODED_INLINE void row_weights(struct coded_work *w, size_t r, size_t at, bool al
         most = lanes_max(x, most);
         lanes_store(room + v * LANES, x);
     }
-    float largest = lanes_largest(most), range = w->kind->log ? (float)LOG_WEIGHT_MOST : (float)TOKEN_WEIGHT_MOST;
-    bool none = largest < LEAST_SCALE;
-    lanes inverse = lanes_set(none ? 0.0f : range / largest);
-    float factor = w->kind->log ? largest * (coded_levels(w->kind->v_bits)->unit_inverse / (float)LOG_WEIGHT_MOST)
-                                : largest / (float)TOKEN_WEIGHT_MOST;
-    row->factor[at] = (none ? 0.0f : factor) * row->b;
+    float largest = lanes_largest(most);
+    lanes inverse;
     if (w->kind->log) {
-        row->factor[1] = row->factor[0];
+        inverse = lanes_set(row_factor(w, row, largest));
         for (size_t v = 0; v < vectors; v++)
             lanes_store_bytes(w->weights[0][0][r] + v * LANES, lanes_mul(lanes_load(room + v * LANES), inverse));
         return;
     }
+    bool none = largest < LEAST_SCALE;
+    inverse = lanes_set(none ? 0.0f : (float)TOKEN_WEIGHT_MOST / largest);
+    row->factor[at] = (none ? 0.0f : largest / (float)TOKEN_WEIGHT_MOST) * row->b;
     for (size_t v = 0; v < vectors; v += 2) {
         _Alignas(64) int16_t codes[2 * LANES];
         lanes_store_shorts(codes, lanes_mul(lanes_load(room + v * LANES), inverse));
@@ -530,32 +577,86 @@ static void group_weights(struct coded_work *w, size_t r, size_t at)
     else row_weights(w, r, at, false);
 }
 
+/* Softmax and weights of `rows` rows that see all of a group in a log tier, in two passes: a position's value scale is
+ * the same for all rows and channels, so a probability is never stored by itself. */
+CODED_INLINE void whole_group(struct coded_work *w, size_t rows)
+{
+    lanes most[ROWS], total[ROWS], down[ROWS];
+    float largest[ROWS], totals[ROWS];
+    size_t vectors = w->pages * PAGE_LANES;
+    CODED_UNROLL for (size_t r = 0; r < rows; r++) most[r] = lanes_load(w->p[r]);
+    for (size_t v = 1; v < vectors; v++)
+        CODED_UNROLL for (size_t r = 0; r < rows; r++) most[r] = lanes_max(lanes_load(w->p[r] + v * LANES), most[r]);
+    CODED_UNROLL for (size_t r = 0; r < rows; r++) {
+        largest[r] = lanes_largest(most[r]);
+        down[r] = lanes_set(largest[r]);
+        most[r] = total[r] = lanes_set(0.0f);
+    }
+    for (size_t page = 0; page < w->pages; page++) {
+        const uint8_t *scales = w->page[page] + w->lay.v_scales;
+        uint32_t base = le_u32(w->page[page] + w->lay.head + 4);
+        for (size_t at = 0; at < PAGE_TOK; at += LANES) {
+            lanes scale = lanes_scales(scales + at, base, VALUE_SCALE_SHIFT);
+            CODED_UNROLL for (size_t r = 0; r < rows; r++) {
+                float *p = w->p[r] + page * PAGE_TOK + at;
+                lanes x = lanes_exp2(lanes_sub(lanes_load(p), down[r])), weight = lanes_mul(x, scale);
+                total[r] = lanes_add(total[r], x);
+                most[r] = lanes_max(weight, most[r]);
+                lanes_store(p, weight);
+            }
+        }
+    }
+    CODED_UNROLL for (size_t r = 0; r < rows; r++) {
+        struct row_state *row = &w->rows[r];
+        totals[r] = lanes_tree(total[r]);
+        join_row(w, row, largest[r], totals[r]);
+        down[r] = lanes_set(row_factor(w, row, lanes_largest(most[r])));
+    }
+    for (size_t v = 0; v < vectors; v += PAGE_LANES)
+        CODED_UNROLL for (size_t r = 0; r < rows; r++) lanes_store_page(w->weights[0][0][r] + v * LANES,
+                                                                         w->p[r] + v * LANES, down[r]);
+}
+
+typedef void whole_fn(struct coded_work *w);
+
+#define CODED_WHOLE(n) \
+    static __attribute__((noinline)) void whole_group_##n(struct coded_work *w) { whole_group(w, n); }
+CODED_WHOLE(1)
+CODED_WHOLE(2)
+CODED_WHOLE(3)
+CODED_WHOLE(4)
+static whole_fn *const WHOLE[ROWS] = { whole_group_1, whole_group_2, whole_group_3, whole_group_4 };
+
 /* ---- groups and spans ---- */
 
 /* Scales, means and head of a page that comes soon. */
-static void fetch_small(const struct coded_work *w, const uint8_t *page)
+static void fetch_small(const struct coded_work *w, enum form form, const uint8_t *page)
 {
-    for (size_t at = w->lay.k_scales; at < w->lay.bytes; at += 64) __builtin_prefetch(page + at, 0, 2);
+    for (size_t at = w->lay.boost_codes; at < w->lay.v_codes; at += 64) fetch_line(form, page + at);
+    for (size_t at = w->lay.k_scales; at < w->lay.bytes; at += 64) fetch_line(form, page + at);
 }
 
 static void group_scores(struct coded_work *w)
 {
     enum form form = form_of(w->kind, w->kind->k_bits);
+    if (w->kind->log) group_setup(w);
     for (size_t page = 0; page < w->pages; page++) {
-        uint64_t any = 0;
-        for (size_t r = 0; r < w->count; r++) any |= w->rows[r].seen[page];
-        if (any == 0) continue;
-        fetch_small(w, w->ahead[page]);
-        if (w->kind->log) page_setup(w, w->page[page]);
+        fetch_small(w, form, w->ahead[page]);
         KEYS[form][w->count - 1](w, page, w->ahead[page]);
     }
 }
 
+/* Softmax, then values. */
 static void group_values(struct coded_work *w)
 {
     enum form form = form_of(w->kind, w->kind->v_bits);
+    bool whole = w->kind->log && w->s->soft_cap == 0.0f;
+    for (size_t r = 0; r < w->count; r++) whole = whole && sees_all(w, &w->rows[r]);
+    if (whole) WHOLE[w->count - 1](w);
+    for (size_t r = 0; !whole && r < w->count; r++)
+        if (w->rows[r].any) group_softmax(w, r);
     for (size_t half = 0; half < w->lay.value_pad / HALF; half++) {
-        size_t blocks = !w->kind->log ? 2 : half == 0 ? 1 : 0; /* log: one scale a position, so once for all halves */
+        size_t blocks = !w->kind->log ? 2 : half == 0 && !whole ? 1 : 0; /* log: one scale a position for all halves */
         for (size_t at = 0; at < blocks; at++) {
             load_value_scales(w, 2 * half + at);
             for (size_t r = 0; r < w->count; r++) group_weights(w, r, at);
@@ -588,8 +689,6 @@ static void coded_group(struct coded_work *w, size_t first)
     }
     if (!any) return;
     group_scores(w);
-    for (size_t r = 0; r < w->count; r++)
-        if (w->rows[r].any) group_softmax(w, r);
     group_values(w);
 }
 
@@ -600,8 +699,9 @@ static void coded_batch(struct coded_work *w, const struct attention_row *rows, 
     for (size_t r = 0; r < count; r++) {
         memset(rows[r].part, 0, (s->value_dim + 2) * sizeof(float));
         w->rows[r] = (struct row_state){ .row = &rows[r], .empty = true };
-        memset(w->codes[0][r] + w->lay.key_pad, 0, 64); /* sums of codes take 64 at a time */
         prepare_query(w, r);
+        if (!w->kind->log) continue;
+        for (size_t page = 0; page < GROUP_PAGES; page++) memset(w->page_codes[page][r] + w->lay.key_pad, 0, 64);
     }
     for (size_t first = 0; first < s->pages; first += GROUP_PAGES) coded_group(w, first);
     for (size_t r = 0; r < count; r++)

@@ -218,15 +218,16 @@ static void attention_softmax(const struct attention_span *s, struct attention_g
     *sum = *sum + lanes_tree(total);
 }
 
-/* Positions that all rows see go together; those before and after, row by row: each row keeps the order. */
-static void attention_values(struct attention_group *g, const struct attention_matrix *values)
+/* Positions that all rows see go together; those before and after, row by row: each row keeps the order. The matrix has
+ * the channels from `channel` on. */
+static void attention_values(struct attention_group *g, const struct attention_matrix *values, size_t channel)
 {
     const float *weights[ROWS_MOST];
     float *out[ROWS_MOST];
     size_t begin = 0, end = PAGE_TOK;
     for (size_t r = 0; r < g->count; r++) {
         weights[r] = g->p[r];
-        out[r] = g->rows[r]->part;
+        out[r] = g->rows[r]->part + channel;
         begin = g->begin[r] > begin ? g->begin[r] : begin;
         end = g->end[r] < end ? g->end[r] : end;
     }
@@ -238,8 +239,9 @@ static void attention_values(struct attention_group *g, const struct attention_m
         if (g->end[r] > end) accumulate(values, 1, weights + r, end, g->end[r], out + r);
 }
 
-static void attention_page(const struct attention_span *s, struct attention_group *g, size_t at,
-                           const struct attention_matrix *keys, const struct attention_matrix *values)
+/* The page step up to the probabilities. */
+static void attention_scores(const struct attention_span *s, struct attention_group *g, size_t at,
+                             const struct attention_matrix *keys)
 {
     const float *weights[ROWS_MOST];
     float *out[ROWS_MOST];
@@ -251,7 +253,17 @@ static void attention_page(const struct attention_span *s, struct attention_grou
         bool empty = g->rows[r]->lo >= at || at == s->first_page * PAGE_TOK;
         attention_softmax(s, g, r, empty);
     }
-    attention_values(g, values);
+}
+
+/* Adds row r to the group where it sees some of the page at position `at`. */
+static void attention_join(const struct attention_row *row, size_t at, struct attention_group *g)
+{
+    size_t from = row->lo > at ? row->lo - at : 0, to = row->hi > at ? row->hi - at : 0;
+    to = to < PAGE_TOK ? to : PAGE_TOK;
+    if (from >= to) return;
+    g->rows[g->count] = row;
+    g->begin[g->count] = from;
+    g->end[g->count++] = to;
 }
 
 /* The rows begin..end-1 that see the page at position `at`, ROWS_AT_ONCE together. */
@@ -261,18 +273,53 @@ static void attention_rows(const struct attention_span *s, size_t begin, size_t 
     struct attention_group g;
     g.count = 0;
     for (size_t r = begin; r < end; r++) {
-        const struct attention_row *row = &s->rows[r];
-        size_t from = row->lo > at ? row->lo - at : 0, to = row->hi > at ? row->hi - at : 0;
-        to = to < PAGE_TOK ? to : PAGE_TOK;
-        if (from >= to) continue;
-        g.rows[g.count] = row;
-        g.begin[g.count] = from;
-        g.end[g.count++] = to;
-        if (g.count < ROWS_AT_ONCE) continue;
-        attention_page(s, &g, at, keys, values);
+        attention_join(&s->rows[r], at, &g);
+        if (g.count < ROWS_AT_ONCE && (r + 1 < end || g.count == 0)) continue;
+        attention_scores(s, &g, at, keys);
+        attention_values(&g, values, 0);
         g.count = 0;
     }
-    if (g.count > 0) attention_page(s, &g, at, keys, values);
+}
+
+/* Values that are their keys' begin: channels are rows there, so TURN of them are turned at a time, into memory that
+ * stays in the first cache while all rows' probabilities meet it. */
+enum { TURN = 64, TURN_ROWS = 128, TURN_GROUPS = (TURN_ROWS + ROWS_AT_ONCE - 1) / ROWS_AT_ONCE };
+
+/* to[i][c] = value c of position i, `width` of them from channel `first` of a key page; rows of `width` floats. */
+static void attention_turn(const struct attention_span *s, const char *page, size_t first, size_t width, float *to)
+{
+    _Alignas(64) float wide[LANES * PAGE_TOK];
+    size_t each = s->type == KV_F32 ? 4 : 2;
+    for (size_t c = 0; c < width; c += LANES) {
+        size_t n = width - c < LANES ? width - c : LANES;
+        const char *from = page + (first + c) * PAGE_TOK * each;
+        for (size_t i = 0; i < n * PAGE_TOK; i += LANES) lanes_store(wide + i, attention_load(from + i * each, each));
+        if (n == LANES)
+            for (size_t i = 0; i < PAGE_TOK; i += LANES) lanes_turn(to + i * width + c, width, wide + i, PAGE_TOK);
+        else
+            for (size_t i = 0; i < n * PAGE_TOK; i++) to[i % PAGE_TOK * width + c + i / PAGE_TOK] = wide[i];
+    }
+}
+
+static void attention_turned_rows(const struct attention_span *s, size_t begin, size_t end, size_t at,
+                                  const struct attention_matrix *keys)
+{
+    struct attention_group groups[TURN_GROUPS];
+    _Alignas(64) float values[PAGE_TOK * TURN];
+    size_t count = 0;
+    groups[0].count = 0;
+    for (size_t r = begin; r < end; r++) {
+        attention_join(&s->rows[r], at, &groups[count]);
+        if (groups[count].count == ROWS_AT_ONCE && r + 1 < end) groups[++count].count = 0;
+    }
+    count += groups[count].count > 0;
+    for (size_t g = 0; g < count; g++) attention_scores(s, &groups[g], at, keys);
+    for (size_t c = 0; count > 0 && c < s->value_dim; c += TURN) {
+        size_t width = s->value_dim - c < TURN ? s->value_dim - c : TURN;
+        const struct attention_matrix m = { (const char *)values, NULL, width, 4, PAGE_TOK };
+        attention_turn(s, keys->bytes, c, width, values);
+        for (size_t g = 0; g < count; g++) attention_values(&groups[g], &m, c);
+    }
 }
 
 /* The first and the last page plus one that rows begin..end-1 see between them. */
@@ -296,22 +343,34 @@ static inline size_t attention_chunk(size_t row_bytes)
     return row_bytes < CHUNK_BYTES ? CHUNK_BYTES / row_bytes : 1;
 }
 
-static void attention_span_lanes(const struct attention_span *s)
+/* Pages first..last-1 for rows begin..end-1. */
+static void attention_pages(const struct attention_span *s, size_t begin, size_t end, size_t first, size_t last)
 {
     size_t value_bytes = s->type == KV_F32 ? 4 : 2;
-    for (size_t begin = 0; begin < s->row_count; begin += BATCH_ROWS) {
-        size_t end = s->row_count - begin > BATCH_ROWS ? begin + BATCH_ROWS : s->row_count, first, last;
-        bool few = end - begin <= FEW_ROWS;
+    bool few = end - begin <= FEW_ROWS;
+    for (size_t page = first; page < last; page++) {
+        const void *next = page + 1 < last ? s->k_pages[page + 1] : NULL;
+        size_t at = (s->first_page + page) * PAGE_TOK;
+        struct attention_matrix keys = { s->k_pages[page], s->v_pages != NULL ? s->v_pages[page] : next, PAGE_TOK,
+                                         value_bytes, few ? attention_chunk(PAGE_TOK * value_bytes) : s->key_dim };
+        if (s->v_pages == NULL) {
+            attention_turned_rows(s, begin, end, at, &keys);
+            continue;
+        }
+        struct attention_matrix values = { s->v_pages[page], next, s->value_dim, value_bytes,
+                                           few ? attention_chunk(s->value_dim * value_bytes) : PAGE_TOK };
+        attention_rows(s, begin, end, at, &keys, &values);
+    }
+}
+
+static void attention_span_lanes(const struct attention_span *s)
+{
+    size_t batch = s->v_pages != NULL ? BATCH_ROWS : TURN_ROWS;
+    for (size_t begin = 0; begin < s->row_count; begin += batch) {
+        size_t end = s->row_count - begin > batch ? begin + batch : s->row_count, first, last;
         for (size_t r = begin; r < end; r++) memset(s->rows[r].part, 0, (s->value_dim + 2) * sizeof(float));
         attention_seen(s, begin, end, &first, &last);
-        for (size_t page = first; page < last; page++) {
-            struct attention_matrix values = { s->v_pages[page], page + 1 < last ? s->k_pages[page + 1] : NULL,
-                                               s->value_dim, value_bytes,
-                                               few ? attention_chunk(s->value_dim * value_bytes) : PAGE_TOK };
-            struct attention_matrix keys = { s->k_pages[page], s->v_pages[page], PAGE_TOK, value_bytes,
-                                             few ? attention_chunk(PAGE_TOK * value_bytes) : s->key_dim };
-            attention_rows(s, begin, end, (s->first_page + page) * PAGE_TOK, &keys, &values);
-        }
+        attention_pages(s, begin, end, first, last);
     }
 }
 

@@ -8,13 +8,15 @@
  *                            the tier says KEYS_SIGNED
  *   ints_dot_values(s, l, q) the same of i8 levels and u8 weights
  *   shorts_times_q15(a, b)   (a * b + 2^14) >> 15; never of -32,768 twice
- *   shorts_pairs(a, b)       sums of neighbours' products
+ *   shorts_add_pairs(s, a, b)   s + neighbours' products; which lane of s takes which pair is the tier's
+ *   shorts_largests(x, out)  the largest of each of four vectors' lanes, none negative
  *   shorts_scales            32 bytes times 128; shorts_means   12-bit means of 32 channels: see coded.h
  *   ints_offset(s, q, o)     s + o times sums of the 64 codes at q, four a lane (unless KEYS_SIGNED)
  *   ints_sums(x, out)        the sums of four vectors' lanes
  *   shorts_split(x, h, l)    x / 128 and x % 128 of 32 halves, in bytes
  *   codes_gather(o, q, p, c, n)   o[i] = q[c[i]] for i < n, zeros up to a multiple of 64; q has p codes, p <= 256
  *   lanes_store_shorts, _bytes   rounded to nearest even; values fit
+ *   lanes_store_page(o, p, x)   bytes of the 64 floats at p times x
  *   lanes_scales(p, b, s)    f32 of bits(b + (p[i] << s))
  *   lanes_keep(x, m, y)      lane i of x where bit i of m is set, else of y */
 #ifndef HEARTH_KERNELS_CODES_H

@@ -93,6 +93,24 @@ static void tile_edge(size_t rows, size_t steps, const float *a, bool turned, co
     for (size_t i = 0; i < rows; i++) memcpy(c + i * c_stride, edge + i * GEMM_NR, cols * sizeof *edge);
 }
 
+/* What the next tile of c and the next rows of a will ask for, one part of `parts` with each tile: rows of both are far
+ * apart, so no hardware guesses them, and a tile that waits for its first lines waits longer than it computes. */
+static inline void fetch_ahead(const struct gemm *g, size_t i, size_t j, size_t rows, size_t next_i, size_t next_rows,
+                               size_t p0, size_t steps, size_t part, size_t parts)
+{
+    enum { LINE = 16 };
+    for (size_t r = 0; r < rows; r++)
+        for (size_t l = 0; l < GEMM_NR; l += LINE) __builtin_prefetch(g->c + (i + r) * g->c_stride + j + l, 1);
+    if (g->kind == GEMM_TN) {
+        for (size_t p = steps * part / parts; p < steps * (part + 1) / parts; p++)
+            __builtin_prefetch(g->a + (p0 + p) * g->a_stride + next_i);
+        return;
+    }
+    size_t from = steps * part / parts / LINE * LINE, to = steps * (part + 1) / parts;
+    for (size_t r = 0; r < next_rows; r++)
+        for (size_t p = from; p < to; p += LINE) __builtin_prefetch(g->a + (next_i + r) * g->a_stride + p0 + p);
+}
+
 static void block_k(const struct gemm *g, size_t m0, size_t m1, size_t n0, size_t n1, size_t p0, size_t steps,
                     float *scratch)
 {
@@ -107,8 +125,13 @@ static void block_k(const struct gemm *g, size_t m0, size_t m1, size_t n0, size_
 
     for (size_t i = m0; i < m1; i += GEMM_MR) {
         size_t rows = min_size(GEMM_MR, m1 - i);
+        size_t next = i + GEMM_MR < m1 ? i + GEMM_MR : m0, next_rows = min_size(GEMM_MR, m1 - next);
+        size_t parts = (n1 - n0 + GEMM_NR - 1) / GEMM_NR;
         copy_a(a, g, i, rows, p0, steps);
         for (size_t j = n0; j < n1; j += GEMM_NR) {
+            bool ends = j + GEMM_NR >= n1;
+            fetch_ahead(g, ends ? next : i, ends ? n0 : j + GEMM_NR, ends ? next_rows : rows, next, next_rows, p0,
+                        steps, (j - n0) / GEMM_NR, parts);
             const float *panel = panels + (j - n0) * GEMM_KC;
             float *c = g->c + i * g->c_stride + j;
             if (n1 - j >= GEMM_NR) tile_kernel(rows, steps, a, turned, panel, c, g->c_stride, fresh);

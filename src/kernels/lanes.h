@@ -10,7 +10,8 @@
  *   lanes_times_two_to(p, n, shifted)   p * 2^n, rounded once; `shifted` has n in its low 10 bits
  *   lanes_tree                 the tree of vector.h;  lanes_largest: the largest lane
  *   lanes_even, _odd, _swap    (x0, x0, x2, x2, ...), (x1, x1, x3, x3, ...), (x1, x0, x3, x2, ...)
- *   lanes_load_pairs           32 floats: those at even places, those at odd places */
+ *   lanes_load_pairs           32 floats: those at even places, those at odd places
+ *   lanes_turn(to, to_stride, from, from_stride)   16 x 16 floats: to[i * to_stride + j] = from[j * from_stride + i] */
 #ifndef HEARTH_KERNELS_LANES_H
 #define HEARTH_KERNELS_LANES_H
 

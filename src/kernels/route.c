@@ -102,7 +102,7 @@ static bool input_c(const float *x, struct route_input *in)
 
 /* ---- scores ---- */
 
-static float codes_c(const uint8_t *codes, const uint16_t *scales, const struct route_input *in)
+static float row_codes(const uint8_t *codes, const uint16_t *scales, const struct route_input *in)
 {
     float acc[LANES] = { 0 };
     for (size_t g = 0; g < in->groups; g++) {
@@ -115,6 +115,13 @@ static float codes_c(const uint8_t *codes, const uint16_t *scales, const struct 
         }
     }
     return tree(acc);
+}
+
+static void codes_c(const uint8_t *codes, const uint16_t *scales, size_t rows, const struct route_input *in, float *out)
+{
+    size_t stride = route_scale_stride(in->cols);
+    for (size_t r = 0; r < rows; r++)
+        out[r] = row_codes(codes + r * in->groups * ROUTE_GROUP, scales + r * stride, in);
 }
 
 static float reach_c(const uint16_t *scales, const struct route_input *in)
@@ -133,16 +140,40 @@ static void bf16_rows_c(const uint16_t *w, size_t rows, size_t cols, const float
     }
 }
 
+static void int16_rows_c(const int16_t *w, size_t rows, size_t cols, const float *x, float *out)
+{
+    for (size_t r = 0; r < rows; r++) {
+        float sum[LANES] = { 0 };
+        for (size_t first = 0; first < cols; first += ROUTE_CHAIN) {
+            float acc[LANES] = { 0 };
+            for (size_t i = first; i < min_size(first + ROUTE_CHAIN, cols); i++)
+                acc[i % LANES] = fmaf((float)w[r * cols + i], x[i], acc[i % LANES]);
+            for (size_t j = 0; j < LANES; j++) sum[j] = sum[j] + acc[j];
+        }
+        out[r] = tree(sum);
+    }
+}
+
+static void int16_cols_c(const int16_t *w, size_t rank, size_t experts, const float *y, float *out)
+{
+    for (size_t e = 0; e < experts; e++) out[e] = 0.0f;
+    for (size_t j = 0; j < rank; j++)
+        for (size_t e = 0; e < experts; e++) out[e] = fmaf((float)w[j * experts + e], y[j], out[e]);
+}
+
 void route_bind_c(struct route_kernels *k)
 {
-    *k = (struct route_kernels){ .input = input_c, .codes = codes_c, .reach = reach_c, .bf16_rows = bf16_rows_c };
+    *k = (struct route_kernels){ .input = input_c, .codes = codes_c, .reach = reach_c, .bf16_rows = bf16_rows_c,
+                                 .int16_rows = int16_rows_c, .int16_cols = int16_cols_c };
 }
 
 /* ---- above the kernels ---- */
 
 float route_second(const struct route_kernels *k, const struct route *r, const struct route_input *in, size_t e)
 {
-    return k->codes(r->second + e * in->groups * ROUTE_GROUP, r->scales + e * route_scale_stride(r->cols), in);
+    float out;
+    k->codes(r->second + e * in->groups * ROUTE_GROUP, r->scales + e * route_scale_stride(r->cols), 1, in, &out);
+    return out;
 }
 
 float route_refined(float by_first, float second)
@@ -153,12 +184,17 @@ float route_refined(float by_first, float second)
 void route_scores(const struct route_kernels *k, const struct route *r, const struct route_input *in, size_t first,
                   size_t count, bool both, float *out, float *reach)
 {
-    size_t stride = route_scale_stride(r->cols);
-    for (size_t i = 0; i < count; i++) {
-        size_t e = first + i;
-        out[i] = k->codes(r->first + e * in->groups * ROUTE_GROUP, r->scales + e * stride, in);
-        if (both) out[i] = route_refined(out[i], route_second(k, r, in, e));
-        reach[i] = k->reach(r->scales + e * stride, in);
+    size_t stride = route_scale_stride(r->cols), row = in->groups * ROUTE_GROUP, end = first + count;
+    for (size_t e = first; e < end; e += ROUTE_ROWS_AT_ONCE) {
+        size_t rows = min_size(ROUTE_ROWS_AT_ONCE, end - e);
+        const uint16_t *scales = r->scales + e * stride;
+        float *to = out + (e - first), second[ROUTE_ROWS_AT_ONCE];
+        k->codes(r->first + e * row, scales, rows, in, to);
+        if (both) k->codes(r->second + e * row, scales, rows, in, second);
+        for (size_t i = 0; i < rows; i++) {
+            if (both) to[i] = route_refined(to[i], second[i]);
+            reach[e - first + i] = k->reach(scales + i * stride, in);
+        }
     }
 }
 
@@ -179,21 +215,38 @@ static float score_roundings(size_t n)
 
 /* The last 2^-120 covers products that underflow. What rounds besides: our own sum (groups + 8 steps, over |codes| |x'|
  * <= 1.1 |W| |x|; what the second plane adds is 1 / 25 of that), and the ends of the interval the caller makes (4). */
-float route_bound(const struct route *r, const struct route_input *in, size_t e, float reach, bool both)
+void route_bounds(const struct route *r, const struct route_input *in, size_t first, size_t count, bool both,
+                  const float *reach, float *out)
 {
-    const struct route_fact *f = &r->facts[e];
     float steps = score_roundings(r->cols) + 1.2f * (float)(in->groups + 8) + 4.0f;
-    float cut = both ? f->second : f->first;
-    return (cut * reach + f->norm * (in->rest + in->all * (steps * UNIT))) * ABOVE + 0x1p-120f;
+    float by_norm = in->rest + in->all * (steps * UNIT);
+    const struct route_fact *f = r->facts + first;
+    for (size_t i = 0; i < count; i++) {
+        float cut = both ? f[i].second : f[i].first;
+        out[i] = (cut * reach[i] + f[i].norm * by_norm) * ABOVE + 0x1p-120f;
+    }
 }
 
-/* y as computed is off from inner * x by score_roundings(cols) u |x| F, F the inner factor's Frobenius norm; the
- * product of the outer row with it rounds again; the row is off from the product by `first`. */
-float route_factor_bound(const struct route *r, size_t e, float x_norm, float y_norm)
+/* Roundings of int16_rows over n terms: a chain, its sums, the tree. */
+static float chain_roundings(size_t n)
 {
-    const struct route_fact *f = &r->facts[e];
-    float inner = score_roundings(r->cols) * UNIT, outer = score_roundings(r->rank) * UNIT;
-    float by_factor = f->second * (inner * f->whole * x_norm + (outer + 4.0f * UNIT) * y_norm);
-    float by_row = x_norm * (f->first + f->norm * (inner + 4.0f * UNIT));
-    return (by_factor + by_row) * (1.01f * ABOVE) + 0x1p-120f;
+    return (float)(ceil_div(min_size(n, ROUTE_CHAIN), LANES) + ceil_div(n, ROUTE_CHAIN) + 5);
+}
+
+void route_factor_scores(const struct route_kernels *k, const struct route *r, const float *y, float *out)
+{
+    k->int16_cols(r->outer, r->rank, r->experts, y, out);
+    for (size_t e = 0; e < r->experts; e++) out[e] = r->facts[e].scale * out[e];
+}
+
+/* Q x is off by chain_roundings(cols) u |Q's row| |x| in each value, and O times it rounds `rank` times; |Q x| <= |Q|
+ * |x|. The f32 score itself, and the ends of the interval the caller makes (4), round beside the row. */
+void route_factor_bounds(const struct route *r, float x_norm, float *out)
+{
+    float by_factor = (chain_roundings(r->cols) + (float)r->rank + 2.0f) * UNIT;
+    float by_norm = (score_roundings(r->cols) + 4.0f) * UNIT, most = x_norm * (1.01f * ABOVE);
+    for (size_t e = 0; e < r->experts; e++) {
+        const struct route_fact *f = &r->facts[e];
+        out[e] = (f->second * by_factor + f->first + f->norm * by_norm) * most + 0x1p-120f;
+    }
 }

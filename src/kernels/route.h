@@ -6,7 +6,8 @@
  *   ROUTE_BF16    rows whose low 16 bits are all zero, stored as bf16: the same scores from half the bytes
  *   ROUTE_PLANES  per row and group of 64 a bf16 scale s, codes A (W ~ s A) and codes B (W ~ s (A + B / 256)), int8
  *   ROUTE_PLANES_BF16   A, and the rows as bf16: what A can not decide is read from them
- *   ROUTE_FACTOR  bf16 matrices: experts x rank times rank x cols, for routers that were trained as such a product
+ *   ROUTE_FACTOR  experts x rank times rank x cols in 16-bit integers, for routers that were trained as such a product:
+ *                 as many bytes as bf16 and 32 times nearer to it, near enough that bounds hardly ever leave a doubt
  *
  * The bound. Let R be the row less what its codes say, x the input, x' the input as 16-bit codes say it, u = 2^-24:
  *   W.x = codes.x' + R.x' + W.(x - x'), so with |R of group g| <= c s_g (c one number a row, measured when packed)
@@ -14,6 +15,8 @@
  * The f32 score itself is off from W.x by at most (ceil(cols / 16) + 5) u |W| |x| (16 chains and a tree), ours from
  * codes.x' by (groups + 8) u |codes| |x'| at most, where |codes| <= 1.05 |W| and |x'| <= 1.04 |x|. Norms are rounded
  * up.
+ * Of a factor, t O Q for a row, with R = W - t O Q and sums of at most c roundings: |W.x - t O (Q x)| <= |R| |x|, and
+ * our own roundings are at most (c + rank + 2) u |t O| |Q| |x| with Q's Frobenius norm.
  * Source of the idea: FEXIPRO (Li, Chan, Yiu, Mamoulis, SIGMOD 2017), section 4: integer bounds of inner products. */
 #ifndef HEARTH_KERNELS_ROUTE_H
 #define HEARTH_KERNELS_ROUTE_H
@@ -22,7 +25,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { ROUTE_GROUP = 64, ROUTE_ROWS_AT_ONCE = 4 };
+enum { ROUTE_GROUP = 64, ROUTE_ROWS_AT_ONCE = 4, ROUTE_CHAIN = 512 };
 
 /* The numbers are the image's. */
 enum route_form { ROUTE_NONE, ROUTE_BF16, ROUTE_PLANES, ROUTE_PLANES_BF16, ROUTE_FACTOR, ROUTE_FORMS };
@@ -34,8 +37,8 @@ enum route_form { ROUTE_NONE, ROUTE_BF16, ROUTE_PLANES, ROUTE_PLANES_BF16, ROUTE
 struct route_fact {
     float norm;    /* |W| */
     float first;   /* PLANES: c of A alone.       FACTOR: |W - product| */
-    float second;  /* PLANES: c of A and B.       FACTOR: |row of the outer factor| */
-    float whole;   /* FACTOR: the inner factor's Frobenius norm, the same in every row. Else 0 */
+    float second;  /* PLANES: c of A and B.       FACTOR: |t O| |Q| */
+    float scale;   /* FACTOR: t, exactly. Else 0 */
 };
 
 /* A router's second form, bound: pointers into an image. */
@@ -46,7 +49,7 @@ struct route {
     const uint16_t *rows;           /* BF16, PLANES_BF16: the rows, `cols` apart */
     const uint16_t *scales;         /* PLANES*: bf16, groups a row, scale_stride apart */
     const uint8_t *first, *second;  /* PLANES*: codes + 128, 64 * groups a row; `second` NULL where there is none */
-    const uint16_t *inner, *outer;  /* FACTOR: rank x cols, experts x rank */
+    const int16_t *inner, *outer;   /* FACTOR: Q, rank x cols; O turned, rank x experts */
 };
 
 static inline size_t route_groups(size_t cols)
@@ -79,14 +82,19 @@ struct route_kernels {
      * the integer q. r = fma(-scale, q, x). Three sums of 16 chains by index modulo 16 and the tree of vector.h, fused:
      * q q, r r, x x. norm = scale * sqrt(sum q q). Then, over the groups in order, sums of r r and x x. */
     bool (*input)(const float *x, struct route_input *in);
-    /* One row of codes: 16 chains; chain j takes, for each group g in order, acc = fma(scales[g] * in->scale[g],
-     * (float)sum, acc) with the exact sum over i < 4 of (codes[64 g + 4 j + i] - 128) * code of the same index. Then
-     * the tree. */
-    float (*codes)(const uint8_t *codes, const uint16_t *scales, const struct route_input *in);
+    /* `rows` rows of codes, 64 * groups apart, their scales scale_stride apart. A row has 16 chains; chain j takes, for
+     * each group g in order, acc = fma(scales[g] * in->scale[g], (float)sum, acc) with the exact sum over i < 4 of
+     * (codes[64 g + 4 j + i] - 128) * code of the same index. Then the tree, to out[row]. */
+    void (*codes)(const uint8_t *codes, const uint16_t *scales, size_t rows, const struct route_input *in, float *out);
     /* sum_g scales[g] * in->norm[g]: 16 chains by g modulo 16, fused, and the tree. */
     float (*reach)(const uint16_t *scales, const struct route_input *in);
     /* out[r] = dot (vector.h) of row r, widened exactly, and x: rows `cols` apart. */
     void (*bf16_rows)(const uint16_t *w, size_t rows, size_t cols, const float *x, float *out);
+    /* out[e] = sum over j < rank of w[j * experts + e] * y[j]: one fused chain an expert, in order of j. */
+    void (*int16_cols)(const int16_t *w, size_t rank, size_t experts, const float *y, float *out);
+    /* out[r] of integer rows `cols` apart: for each ROUTE_CHAIN columns 16 fused chains from 0, added to 16 sums in
+     * order; then the tree. Short chains: what a bound has to allow for is how often a sum was rounded. */
+    void (*int16_rows)(const int16_t *w, size_t rows, size_t cols, const float *x, float *out);
 };
 
 /* Scores of experts first..first + count - 1 in form PLANES or PLANES_BF16: by A (and, where `both`, by B), and what
@@ -98,12 +106,15 @@ void route_scores(const struct route_kernels *k, const struct route *r, const st
 float route_second(const struct route_kernels *k, const struct route *r, const struct route_input *in, size_t e);
 float route_refined(float by_first, float second);
 
-/* How far the f32 score of expert e can be from what route_scores or route_refine say. NaN where the image holds
- * nonsense: callers compare so that NaN means "read the row". */
-float route_bound(const struct route *r, const struct route_input *in, size_t e, float reach, bool both);
+/* How far the f32 scores of experts first..first + count - 1 can be from what route_scores or route_refined say, to
+ * out[i] of expert first + i, as reach. NaN where the image holds nonsense: callers compare so that NaN means "read the
+ * row". */
+void route_bounds(const struct route *r, const struct route_input *in, size_t first, size_t count, bool both,
+                  const float *reach, float *out);
 
-/* The same for form FACTOR, where y = inner * x, |y| <= y_norm, |x| <= x_norm. */
-float route_factor_bound(const struct route *r, size_t e, float x_norm, float y_norm);
+/* Form FACTOR: scores of all experts from y = Q x; and the bounds, where |x| <= x_norm. */
+void route_factor_scores(const struct route_kernels *k, const struct route *r, const float *y, float *out);
+void route_factor_bounds(const struct route *r, float x_norm, float *out);
 
 /* An upper bound of |x|: sqrt of a sum of squares by `dot`, rounded up. */
 float route_norm_above(float sum_of_squares);

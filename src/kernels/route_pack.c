@@ -22,6 +22,7 @@ enum {
 #define RANK_TOLERANCE 0x1p-14 /* of the largest row's norm: f32 products round at 2^-24 a step */
 #define ABOVE          (1.0 + 0x1p-20)
 #define SCALE_LEAST    0x1p-60f
+#define FACTOR_SCALE_LEAST 0x1p-100 /* rows of less are 0 in the factor; what is left of them is measured as ever */
 
 /* ---- sizes ---- */
 
@@ -70,8 +71,8 @@ struct route route_bind(const struct route_shape *s, const uint8_t *bytes)
     if (s->form == ROUTE_BF16 || s->form == ROUTE_PLANES_BF16)
         r.rows = (const uint16_t *)(const void *)(bytes + p.rows);
     if (s->form == ROUTE_FACTOR) {
-        r.inner = (const uint16_t *)(const void *)(bytes + p.inner);
-        r.outer = (const uint16_t *)(const void *)(bytes + p.outer);
+        r.inner = (const int16_t *)(const void *)(bytes + p.inner);
+        r.outer = (const int16_t *)(const void *)(bytes + p.outer);
     }
     return r;
 }
@@ -101,13 +102,6 @@ static uint16_t bf16_above(float x)
 {
     uint32_t bits = bits_of_f32(x);
     return (uint16_t)((bits >> 16) + ((bits & 0xffff) != 0));
-}
-
-/* The nearest bf16, ties to even. */
-static uint16_t bf16_near(double x)
-{
-    uint32_t bits = bits_of_f32((float)x);
-    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
 static double norm_of(const double *x, size_t n)
@@ -258,13 +252,24 @@ static bool columns_rank(const float *rows, size_t experts, size_t cols, size_t 
     return true;
 }
 
+/* A row of numbers as integers within +-32,767 times *scale, which is at least FACTOR_SCALE_LEAST. */
+static void to_int16(const double *x, size_t n, float *scale, int16_t *out)
+{
+    double most = 0.0;
+    for (size_t i = 0; i < n; i++) most = fabs(x[i]) > most ? fabs(x[i]) : most;
+    most = most / 32767.0;
+    *scale = f32_above(most > FACTOR_SCALE_LEAST ? most : FACTOR_SCALE_LEAST);
+    for (size_t i = 0; i < n; i++) out[i] = (int16_t)round_even(x[i] / (double)*scale);
+}
+
 static void outer_task(void *arg, size_t row, size_t thread)
 {
     const struct pack_job *job = arg;
     const struct route_shape *s = job->s;
     const float *w = job->rows + row * s->cols;
-    uint16_t *outer = (uint16_t *)(void *)(job->out + job->p.outer) + row * s->rank;
-    double outer_sum = 0.0, left = 0.0;
+    int16_t *outer = (int16_t *)(void *)(job->out + job->p.outer) + row, codes[RANK_MOST];
+    double weights[RANK_MOST] = { 0 }, outer_sum = 0.0, left = 0.0; /* route_shape_of gives no more */
+    float scale;
     (void)thread;
     for (size_t j = 0; j < s->rank; j++) {
         const double *u = job->basis + j * s->cols;
@@ -273,20 +278,26 @@ static void outer_task(void *arg, size_t row, size_t thread)
             dot += u[i] * (double)w[i];
             square += u[i] * u[i];
         }
-        outer[j] = square > 0.0 ? bf16_near(dot / square) : 0;
-        outer_sum += (double)bf16_value(outer[j]) * (double)bf16_value(outer[j]);
+        weights[j] = square > 0.0 ? dot / square : 0.0;
+    }
+    to_int16(weights, s->rank, &scale, codes);
+    for (size_t j = 0; j < s->rank; j++) {
+        outer[j * s->experts] = codes[j];
+        weights[j] = (double)scale * (double)codes[j];
+        outer_sum += weights[j] * weights[j];
     }
     for (size_t i = 0; i < s->cols; i++) {
         double product = 0.0;
-        for (size_t j = 0; j < s->rank; j++) product += (double)bf16_value(outer[j]) * job->basis[j * s->cols + i];
+        for (size_t j = 0; j < s->rank; j++) product += weights[j] * job->basis[j * s->cols + i];
         left += ((double)w[i] - product) * ((double)w[i] - product);
     }
     struct route_fact *fact = (struct route_fact *)(void *)(job->out + job->p.facts) + row;
     *fact = (struct route_fact){ .norm = f32_above(row_norm(w, s->cols) + ROUTE_NORM_SLACK),
-                                 .first = f32_above(sqrt(left)), .second = f32_above(sqrt(outer_sum)),
-                                 .whole = f32_above(job->inner_norm) };
+                                 .first = f32_above(sqrt(left)),
+                                 .second = f32_above(sqrt(outer_sum) * job->inner_norm), .scale = scale };
 }
 
+/* The rows of Q are the directions in units of their own: what the units are goes into O. */
 static bool pack_factor(struct pack_job *job, team *t, arena *a, err *e)
 {
     const struct route_shape *s = job->s;
@@ -295,10 +306,11 @@ static bool pack_factor(struct pack_job *job, team *t, arena *a, err *e)
     double *basis = ARENA_ARRAY(a, double, (s->rank + 1) * s->cols, "router", e);
     if (w == NULL || basis == NULL) return false;
     for (size_t i = 0; i < n; i++) w[i] = (double)job->rows[i];
-    size_t found = find_basis(w, s->experts, s->cols, s->rank, basis);
-    uint16_t *inner = (uint16_t *)(void *)(job->out + job->p.inner);
-    for (size_t i = 0; i < min_size(found, s->rank) * s->cols; i++) inner[i] = bf16_near(basis[i]);
-    for (size_t i = 0; i < s->rank * s->cols; i++) basis[i] = (double)bf16_value(inner[i]); /* as it will be read */
+    size_t found = min_size(find_basis(w, s->experts, s->cols, s->rank, basis), s->rank);
+    int16_t *inner = (int16_t *)(void *)(job->out + job->p.inner);
+    float unit;
+    for (size_t j = 0; j < found; j++) to_int16(basis + j * s->cols, s->cols, &unit, inner + j * s->cols);
+    for (size_t i = 0; i < s->rank * s->cols; i++) basis[i] = (double)inner[i]; /* as it will be read */
     job->basis = basis;
     job->inner_norm = norm_of(basis, s->rank * s->cols);
     team_run(t, s->experts, outer_task, job);
@@ -340,7 +352,7 @@ bool route_shape_of(const float *rows, size_t experts, size_t cols, struct route
 
 bool route_pack(const struct route_shape *s, const float *rows, uint8_t *out, team *t, arena *scratch, err *e)
 {
-    assert(s->form > ROUTE_NONE && s->form < ROUTE_FORMS);
+    assert(s->form > ROUTE_NONE && s->form < ROUTE_FORMS && s->rank <= RANK_MOST);
     struct pack_job job = { .s = s, .rows = rows, .out = out, .p = lay_parts(s) };
     if (s->form == ROUTE_FACTOR) return pack_factor(&job, t, scratch, e);
     if (s->form != ROUTE_BF16) team_run(t, s->experts, planes_task, &job);

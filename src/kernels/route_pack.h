@@ -4,7 +4,7 @@
  *   PLANES        facts (16 bytes a row) | scales | A | B           each part at the next multiple of 64
  *   PLANES_BF16   facts | scales | A | rows as bf16
  *   BF16          rows as bf16
- *   FACTOR        facts | inner | outer */
+ *   FACTOR        facts | Q | O */
 #ifndef HEARTH_KERNELS_ROUTE_PACK_H
 #define HEARTH_KERNELS_ROUTE_PACK_H
 

@@ -92,7 +92,7 @@ static void choose_all(graph *g, const struct layer *w)
     if (g->watch == NULL) return;
     const struct route_scratch *last = &g->experts.routes[0]; /* of many tokens: of one of them */
     struct expert_event event = { .layer = (size_t)(w - g->m->layers), .token_count = g->token_count,
-                                  .first_pos = g->positions[0], .choices = g->experts.choices,
+                                  .positions = g->positions, .choices = g->experts.choices,
                                   .tallies = g->experts.tallies, .inputs = g->normed,
                                   .shortlist = last->shortlist, .shortlist_count = last->shortlist_count };
     g->watch(g->watch_arg, &event);
@@ -164,12 +164,16 @@ static void gate_task(void *arg, size_t pair, size_t thread)
 
 /* ---- products ---- */
 
+/* Tasks go by expert, then matrix, then tiles: the order of memory, for an expert is one extent. Many rows: threads
+ * take tasks as they come, which evens out experts of unlike numbers of rows. Few: memory is the limit, and each thread
+ * has a stretch of neighbouring tasks, as in products.c, then helps with the others'. */
 struct expert_products_job {
-    const graph *g;
+    graph *g;
     const activations *input; /* FORMS of them */
     const struct expert_matrix *w[2];
     float *out[2];
-    size_t count, tasks_each; /* tasks of one expert */
+    size_t count, tiles, pieces; /* matrices; tiles of a task; tasks of one matrix */
+    const struct expert_matrix *next; /* what the same experts are multiplied with in the next stage, or NULL */
 };
 
 static void expert_products_task(void *arg, size_t task, size_t thread)
@@ -177,24 +181,67 @@ static void expert_products_task(void *arg, size_t task, size_t thread)
     const struct expert_products_job *job = arg;
     const graph *g = job->g;
     const struct expert_scratch *x = &g->experts;
-    size_t expert = x->active[task / job->tasks_each], begin = task % job->tasks_each * EXPERT_TILES;
+    size_t i = task / job->pieces % job->count, expert = x->active[task / job->pieces / job->count];
     size_t first = x->first_pair[expert], rows = x->first_pair[expert + 1] - first;
+    matrix w = expert_of(job->w[i], expert);
+    enum activation_form form = g->set.activations_f32 ? ACTIVATION_F32 : weight_kind(w.type)->activations;
+    activations in = activations_slice(&job->input[form], first, rows);
+    size_t begin = task % job->pieces * job->tiles, end = min_size(begin + job->tiles, tile_count(w.rows));
     (void)thread;
-    for (size_t i = 0; i < job->count; i++) {
-        matrix w = expert_of(job->w[i], expert);
-        enum activation_form form = g->set.activations_f32 ? ACTIVATION_F32 : weight_kind(w.type)->activations;
-        activations in = activations_slice(&job->input[form], first, rows);
-        size_t end = min_size(begin + EXPERT_TILES, tile_count(w.rows));
-        matmul(g->k, &w, &in, job->out[i] + first * w.rows, w.rows, begin, end);
+    matmul(g->k, &w, &in, job->out[i] + first * w.rows, w.rows, begin, end);
+}
+
+static size_t active_begin(size_t active, size_t threads, size_t thread)
+{
+    return active * thread / threads;
+}
+
+/* A stage of few rows lasts some 100 us: a thread that has nothing left to take asks for what it reads first in the
+ * next one. */
+static void ask_next(const struct expert_products_job *job, size_t thread)
+{
+    const struct expert_scratch *x = &job->g->experts;
+    size_t own = active_begin(x->active_count, team_threads(job->g->team), thread);
+    if (job->next == NULL) graph_ask_soon(job->g, thread);
+    else if (own < x->active_count) graph_ask(expert_of(job->next, x->active[own]).tiles, job->next->bytes);
+}
+
+static void expert_stretch_task(void *arg, size_t slot, size_t thread)
+{
+    struct expert_products_job *job = arg;
+    size_t threads = team_threads(job->g->team);
+    (void)slot;
+    for (size_t i = 0; i < threads; i++) {
+        struct stretch *s = &job->g->stretches[(thread + i) % threads];
+        for (size_t task; (task = atomic_fetch_add_explicit(&s->next, 1, memory_order_relaxed)) < s->end;)
+            expert_products_task(job, task, thread);
     }
+    ask_next(job, thread);
 }
 
 /* Products of every active expert with its pairs. The matrices have the same rows. */
 static void expert_products(graph *g, struct expert_products_job job)
 {
+    bool few = g->token_count <= EXPERTS_FEW_TOK;
+    size_t threads = team_threads(g->team), active = g->experts.active_count;
     job.g = g;
-    job.tasks_each = ceil_div(tile_count(job.w[0]->first.rows), EXPERT_TILES);
-    team_run(g->team, g->experts.active_count * job.tasks_each, expert_products_task, &job);
+    for (size_t i = 0; g->input_watch != NULL && i < job.count; i++)
+        for (size_t n = 0; n < active; n++) {
+            size_t expert = g->experts.active[n], first = g->experts.first_pair[expert];
+            graph_tell_inputs(g, job.input, &job.w[i]->first, expert, first, g->experts.first_pair[expert + 1] - first);
+        }
+    job.tiles = few ? EXPERT_TILES_FEW : EXPERT_TILES;
+    job.pieces = ceil_div(tile_count(job.w[0]->first.rows), job.tiles);
+    size_t tasks = active * job.count * job.pieces;
+    if (!few) {
+        team_run(g->team, tasks, expert_products_task, &job);
+        return;
+    }
+    for (size_t i = 0; i < threads; i++) {
+        atomic_store_explicit(&g->stretches[i].next, tasks * i / threads, memory_order_relaxed);
+        g->stretches[i].end = tasks * (i + 1) / threads;
+    }
+    team_run(g->team, threads, expert_stretch_task, &job); /* publishes the stretches */
 }
 
 /* ---- the sum ---- */
@@ -246,11 +293,14 @@ void experts_block(graph *g, const struct layer *w)
     lay_forms(g, x->in_form, x->in_room, pairs.forms, x->in, h->width);
     team_run(g->team, x->pairs, gather_task, &pairs);
     expert_products(g, (struct expert_products_job){ .input = x->in_form, .w = { &w->gate_exps, &w->up_exps },
-                                                     .out = { x->gate, x->up }, .count = 2 });
+                                                     .out = { x->gate, x->up }, .count = 2,
+                                                     .next = &w->down_exps });
     pairs.forms = graph_forms(g, outs, 1);
     lay_forms(g, x->mid_form, x->mid_room, pairs.forms, x->gate, h->experts.ffn_width);
     team_run(g->team, x->pairs, gate_task, &pairs);
+    g->soon = g->later;
     expert_products(g, (struct expert_products_job){ .input = x->mid_form, .w = { &w->down_exps }, .out = { x->out },
                                                      .count = 1 });
+    g->soon.count = 0;
     team_run(g->team, g->token_count, sum_task, &pairs);
 }

@@ -4,10 +4,11 @@
  *   x = embedding                                                       per token
  *   layer:  norm, quantize           -> q, k, v = products              tiles of 16 output rows
  *           bias, norms, rope, store                                    per token and key/value head
- *           attention                                                   per block of tokens and head (and span)
+ *           attention                                                   per block of tokens and head (and span); one
+ *                                                                       stage with the one before where it can be
  *           quantize                 -> o = product
  *           x = x + o (norm), norm, quantize -> gate, up = products     per token; tiles
- *           gate = act(gate) * up, quantize  -> down = product
+ *           gate = act(gate) * up, quantize  -> down = product          per token (and columns); tiles
  *           x = x + down (norm)
  *   rows that were asked for: norm, quantize -> logits = product
  */
@@ -78,17 +79,6 @@ size_t graph_scratch_bytes(const model *m, const struct graph_settings *s, size_
     return bytes;
 }
 
-static bool take_all(graph *g, size_t threads, err *e)
-{
-    struct need needs[NEEDS_MAX];
-    size_t count = list_needs(g, threads, needs);
-    for (size_t i = 0; i < count; i++) {
-        *needs[i].out = arena_take(&g->arena, needs[i].count, needs[i].each_bytes, NEED_ALIGN, "graph", e);
-        if (*needs[i].out == NULL) return false;
-    }
-    return true;
-}
-
 static bool settings_check(const model *m, const struct graph_settings *s, err *e)
 {
     assert(m->layers != NULL);
@@ -113,6 +103,18 @@ static bool take_ropes(graph *g, err *e)
     return !own || rope_table_new(&g->rope_local, &m->hyper.rope_local, NULL, g->set.ctx_tok, &g->arena, e);
 }
 
+static bool take_all(graph *g, size_t threads, err *e)
+{
+    struct need needs[NEEDS_MAX];
+    size_t count = list_needs(g, threads, needs);
+    for (size_t i = 0; i < count; i++) {
+        *needs[i].out = arena_take(&g->arena, needs[i].count, needs[i].each_bytes, NEED_ALIGN, "graph", e);
+        if (*needs[i].out == NULL) return false;
+    }
+    if (g->m->hyper.experts.count > 0) experts_start(g, threads);
+    return take_ropes(g, e);
+}
+
 /* Scratch and rope tables. */
 static size_t arena_bytes_of(const model *m, const struct graph_settings *s, size_t threads)
 {
@@ -129,11 +131,10 @@ bool graph_new(graph **out, const model *m, const struct kernels *k, team *t, co
     *g = (graph){ .m = m, .k = k, .team = t, .set = *s };
     bool good = arena_new(&g->arena, arena_bytes_of(m, s, team_threads(t)), e);
     if (good) arena_huge(&g->arena);
-    if (!good || !take_all(g, team_threads(t), e) || !take_ropes(g, e)) {
+    if (!good || !take_all(g, team_threads(t), e)) {
         graph_free(g);
         return false;
     }
-    if (m->hyper.experts.count > 0) experts_start(g, team_threads(t));
     *out = g;
     return true;
 }
@@ -148,7 +149,7 @@ bool graph_new_in(graph **out, const model *m, const struct kernels *k, team *t,
     if (g == NULL || base == NULL) return false;
     *g = (graph){ .m = m, .k = k, .team = t, .set = *s, .arena = { base, bytes, 0 } };
     *out = g;
-    return take_all(g, team_threads(t), e) && take_ropes(g, e);
+    return take_all(g, team_threads(t), e);
 }
 
 size_t graph_bad_token(const graph *g)
@@ -161,6 +162,12 @@ void graph_watch(graph *g, expert_watch *watch, void *arg)
 {
     g->watch = watch;
     g->watch_arg = arg;
+}
+
+void graph_watch_inputs(graph *g, input_watch *watch, void *arg)
+{
+    g->input_watch = watch;
+    g->input_watch_arg = arg;
 }
 
 void graph_free(graph *g)
@@ -340,23 +347,24 @@ struct attend_job {
     graph *g;
     size_t layer, window; /* window 0: none */
     size_t spans;         /* over 0: one task a span, parts kept; 0: one task goes through all spans */
+    size_t slices;        /* pieces of a block's rows, where spans are tasks */
 };
 
-/* The rows of block `b` and head `kv`: every query head of the group, token by token. Parts are `stride` floats apart.
- */
-static size_t fill_rows(const struct attend_job *job, const struct block *b, size_t kv, struct attention_row *row,
-                        float *part, size_t stride)
+/* The rows of block `b` and head `kv`, every query head of the group, token by token; of these up to `most` from number
+ * `first` on. Parts are `part_floats` apart. */
+static size_t fill_rows(const struct attend_job *job, const struct block *b, size_t kv, size_t first, size_t most,
+                        struct attention_row *row, float *part)
 {
     const graph *g = job->g;
     const struct hyper *h = &g->m->hyper;
-    size_t group = h->heads / h->kv_heads, n = 0;
-    for (size_t i = 0; i < b->count; i++) {
+    size_t group = h->heads / h->kv_heads, all = b->count * group, end = min_size(all, first + most);
+    for (size_t n = first; n < end; n++) {
+        size_t i = n / group, head = kv * group + n % group;
         size_t hi = b->pos + i + 1, lo = job->window > 0 && hi > job->window ? hi - job->window : 0;
-        for (size_t head = kv * group; head < (kv + 1) * group; head++, n++)
-            row[n] = (struct attention_row){ .q = g->q + ((b->first + i) * h->heads + head) * h->key_dim,
-                                             .lo = lo, .hi = hi, .part = part + n * stride };
+        row[n - first] = (struct attention_row){ .q = g->q + ((b->first + i) * h->heads + head) * h->key_dim,
+                                                 .lo = lo, .hi = hi, .part = part + n * g->part_floats };
     }
-    return n;
+    return end > first ? end - first : 0;
 }
 
 /* Spans of packed pages of a log block. */
@@ -432,7 +440,7 @@ static bool run_span(const struct attend_job *job, const struct block *b, size_t
     for (size_t r = 0; log && r < row_count; r++) row[r].hi = min_size(row[r].hi, hi);
     if (log) skip_set(m, first, pages, skip);
     span.k_pages = keys;
-    span.v_pages = values;
+    span.v_pages = b->seq->pool->shape.value_dim > 0 ? values : NULL;
     span.skip = log ? skip : NULL;
     span.first_page = first;
     span.pages = pages;
@@ -467,11 +475,11 @@ static void attend_task(void *arg, size_t task, size_t thread)
     size_t kv = task % h->kv_heads;
     struct attention_row *row = g->rows + thread * g->rows_max;
     float *whole = g->parts + thread * 2 * g->rows_max * g->part_floats, *part = whole + g->rows_max * g->part_floats;
-    size_t count = fill_rows(job, b, kv, row, part, g->part_floats);
+    size_t count = fill_rows(job, b, kv, 0, g->rows_max, row, part);
     for (size_t r = 0; r < count; r++) memset(whole + r * g->part_floats, 0, (h->value_dim + 2) * sizeof(float));
     bool log = kv_is_log(b->seq->pool->shape.type);
     for (size_t s = 0; s < b->spans; s++) {
-        if (log && s > 0) fill_rows(job, b, kv, row, part, g->part_floats); /* each span narrows what they see */
+        if (log && s > 0) fill_rows(job, b, kv, 0, g->rows_max, row, part); /* each span narrows what they see */
         for (size_t r = 0; log && s == packed_spans(b) && s > 0 && r < count; r++)
             coded_turn_back(whole + r * g->part_floats, h->value_dim);
         if (!run_span(job, b, kv, s, row, count)) continue;
@@ -499,11 +507,13 @@ static void attend_span_task(void *arg, size_t task, size_t thread)
     const struct attend_job *job = arg;
     graph *g = job->g;
     const struct hyper *h = &g->m->hyper;
-    size_t s = task % job->spans, head = task / job->spans;
+    size_t most = job->slices > 1 ? SLICE_ROWS : g->rows_max, first = task % job->slices * most;
+    size_t s = task / job->slices % job->spans;
+    size_t head = task / job->slices / job->spans, kv = head % h->kv_heads;
     const struct block *b = &g->blocks[head / h->kv_heads];
-    size_t kv = head % h->kv_heads;
     struct attention_row *row = g->rows + thread * g->rows_max;
-    size_t count = fill_rows(job, b, kv, row, span_part(g, b, kv, s), g->part_floats);
+    size_t count = fill_rows(job, b, kv, first, most, row, span_part(g, b, kv, s));
+    if (count == 0) return;
     if (!run_span(job, b, kv, s, row, count))
         for (size_t r = 0; r < count; r++) memset(row[r].part, 0, (h->value_dim + 2) * sizeof(float));
 }
@@ -535,9 +545,13 @@ void graph_attend(graph *g, size_t layer)
     size_t spans = 0;
     for (size_t b = 0; b < g->block_count; b++) spans = max_size(spans, g->blocks[b].spans);
     size_t heads = g->block_count * h->kv_heads;
-    if (g->token_count <= SPLIT_TOK && spans > 1) {
+    /* Few spans and many rows (latent attention): pieces of rows, so that no thread has nothing. */
+    job.slices = 1;
+    if (heads * spans < 2 * team_threads(g->team))
+        job.slices = ceil_div(min_size(g->token_count, BLOCK_TOK) * (h->heads / h->kv_heads), SLICE_ROWS);
+    if (g->token_count <= SPLIT_TOK && (spans > 1 || job.slices > 1)) {
         job.spans = spans;
-        team_run(g->team, heads * spans, attend_span_task, &job);
+        team_run(g->team, heads * spans * job.slices, attend_span_task, &job);
         team_run(g->team, heads, attend_join_task, &job);
     } else {
         team_run(g->team, heads, attend_task, &job);
@@ -611,6 +625,52 @@ void graph_store(graph *g, size_t layer, const float *keys, const float *values,
     if (settle) team_run(g->team, g->step_count * g->m->hyper.kv_heads, settle_task, &job);
 }
 
+struct place_attend_job {
+    struct heads_job place;
+    struct attend_job attend;
+};
+
+/* The page that a block's token is stored into, before its key is ready: the lines of one key are 128 apart, and with
+ * one token a step all of them have left the caches since the last step. */
+static void ask_page(const graph *g, size_t layer, const struct block *b, size_t kv)
+{
+    const struct hyper *h = &g->m->hyper;
+    size_t value_bytes = b->seq->pool->shape.type == KV_F32 ? 4 : 2, last = b->pos % PAGE_TOK;
+    const uint8_t *keys = kv_keys(b->seq, b->pos / PAGE_TOK, layer, kv);
+    const uint8_t *values = kv_values(b->seq, b->pos / PAGE_TOK, layer, kv);
+    for (size_t c = 0; c < h->key_dim; c++)
+        for (size_t at = 0; at <= last * value_bytes; at += 64)
+            __builtin_prefetch(keys + c * PAGE_TOK * value_bytes + at, 1, 2);
+    for (size_t at = 0; at < (last + 1) * h->value_dim * value_bytes; at += 64) __builtin_prefetch(values + at, 0, 2);
+}
+
+static void place_attend_task(void *arg, size_t task, size_t thread)
+{
+    const struct place_attend_job *job = arg;
+    const graph *g = job->place.g;
+    ask_page(g, job->place.layer, &g->blocks[task / g->m->hyper.kv_heads], task % g->m->hyper.kv_heads);
+    heads_task((void *)(uintptr_t)&job->place, task, thread);
+    attend_task((void *)(uintptr_t)&job->attend, task, thread);
+}
+
+/* Where no block reads what another one stores in this step, a head's key is stored and its queries go over the pages
+ * in one task: a stage less, and the page's lines stay in one core. */
+static bool place_and_attend(graph *g, size_t layer)
+{
+    const struct hyper *h = &g->m->hyper;
+    struct place_attend_job job = {
+        .place = { .g = g, .layer = layer, .w = &g->m->layers[layer] },
+        .attend = { .g = g, .layer = layer, .window = layer_has_window(h, layer) ? h->window : 0 },
+    };
+    if (h->arch->qk_norm == QK_NORM_FULL || g->block_count != g->step_count) return false;
+    for (size_t b = 0; b < g->block_count; b++)
+        if (kv_is_coded(g->blocks[b].seq->pool->shape.type) ||
+            (g->token_count <= SPLIT_TOK && g->blocks[b].spans > 1))
+            return false;
+    team_run(g->team, g->block_count * h->kv_heads, place_attend_task, &job);
+    return true;
+}
+
 static void place_heads(graph *g, size_t layer)
 {
     const struct hyper *h = &g->m->hyper;
@@ -626,7 +686,7 @@ struct between_job {
     graph *g;
     float *x, *up; /* up NULL: x is the input as it is */
     const float *gate_bias, *up_bias;
-    size_t cols;
+    size_t cols, part_cols; /* of one task */
     unsigned forms;
 };
 
@@ -642,22 +702,51 @@ void graph_gate(const graph *g, float *gate, float *up, const float *gate_bias, 
     }
 }
 
-static void between_task(void *arg, size_t t, size_t thread)
+static const float *bias_at(const float *bias, size_t begin)
+{
+    return bias != NULL ? bias + begin : NULL;
+}
+
+/* Columns begin..begin+count-1 of row `t`, as if they were a row: groups of 32 or 256 are quantized one by one. */
+static activations columns_of(const activations *a, size_t t, size_t begin, size_t count)
+{
+    size_t at = t * a->cols + begin, group = a->form == ACTIVATION_INT8_32 ? 32 : 256;
+    activations out = { .form = a->form, .cols = count, .tokens = 1, .f32 = a->f32 + t * a->f32_stride + begin };
+    if (a->form == ACTIVATION_F32) return out;
+    out.codes = a->codes + at;
+    out.scales = a->scales + at / group;
+    out.sums = a->sums + at / 16;
+    return out;
+}
+
+static void between_task(void *arg, size_t task, size_t thread)
 {
     const struct between_job *job = arg;
     graph *g = job->g;
-    float *x = job->x + t * job->cols;
+    size_t parts = ceil_div(job->cols, job->part_cols), t = task / parts, begin = task % parts * job->part_cols;
+    size_t count = min_size(job->part_cols, job->cols - begin), at = t * job->cols + begin;
     (void)thread;
-    if (job->up != NULL) graph_gate(g, x, job->up + t * job->cols, job->gate_bias, job->up_bias, job->cols);
-    graph_make_inputs(g, g->input, job->forms, t, t);
+    if (job->up != NULL)
+        graph_gate(g, job->x + at, job->up + at, bias_at(job->gate_bias, begin), bias_at(job->up_bias, begin), count);
+    for (size_t f = 0; f < FORMS; f++) {
+        if (!(job->forms >> f & 1)) continue;
+        activations part = columns_of(&g->input[f], t, begin, count);
+        if (!activations_make(g->k, &part, 0)) graph_mark_bad(g, t);
+    }
 }
 
+/* A token's columns are cut where tokens are few and a gate is to be computed: of one token it takes 8 us otherwise. */
 static void between(graph *g, struct between_job job, const matrix *next)
 {
+    enum { CUT = 256, LEAST = 1024 };
+    size_t threads = team_threads(g->team);
     job.g = g;
     job.forms = graph_forms(g, &next, 1);
+    job.part_cols = job.cols;
+    if (job.up != NULL && g->token_count < threads)
+        job.part_cols = min_size(max_size(round_up(ceil_div(job.cols, threads), CUT), LEAST), job.cols);
     lay_inputs(g, job.forms, job.x, job.cols, g->token_count);
-    team_run(g->team, g->token_count, between_task, &job);
+    team_run(g->team, g->token_count * ceil_div(job.cols, job.part_cols), between_task, &job);
 }
 
 /* ---- the step ---- */
@@ -681,9 +770,11 @@ static void attention_block(graph *g, const struct layer *w, size_t layer)
     } else {
         g->soon = (struct product_list){ { &w->o }, 1 };
         products(g, (const matrix *const[]){ &w->q, &w->k, &w->v }, (float *const[]){ g->q, g->key, g->value }, 3);
-        place_heads(g, layer);
-        graph_store(g, layer, g->key, g->value, h->value_dim);
-        graph_attend(g, layer);
+        if (!place_and_attend(g, layer)) {
+            place_heads(g, layer);
+            graph_store(g, layer, g->key, g->value, h->value_dim);
+            graph_attend(g, layer);
+        }
     }
     between(g, job, &w->o);
     if (w->router == NULL) g->soon = (struct product_list){ { &w->gate, &w->up }, 2 };
@@ -814,6 +905,7 @@ static bool logits_of_some(graph *g, err *e)
     g->logits_from = g->logits_end;
     g->logits_end += count;
     if (count == 0) return true;
+    g->soon.count = attention_inputs(&m->hyper, m->layers, g->soon.w); /* of the next step */
     products(g, &out, (float *const[]){ g->logits }, 1);
     team_run(g->team, count, logits_task, &job);
     return all_good(g, m->hyper.layers, e);

@@ -27,7 +27,8 @@ typedef struct graph graph;
 
 /* What a layer with experts decided for the tokens of a step: borrowed, for the length of the call. */
 struct expert_event {
-    size_t layer, token_count, first_pos; /* first_pos: of the step's first token in its sequence */
+    size_t layer, token_count;
+    const size_t *positions;              /* token_count: each in its sequence */
     const struct choice *choices;         /* token_count x top_k, by expert */
     const struct route_tally *tallies;    /* token_count: how each was decided */
     const float *inputs;                  /* token_count x width: what the router saw */
@@ -39,6 +40,17 @@ typedef void expert_watch(void *arg, const struct expert_event *e);
 /* From now on `watch` hears of every layer with experts, on the thread that called graph_step, before the experts are
  * computed. NULL: nobody. */
 void graph_watch(graph *g, expert_watch *watch, void *arg);
+
+/* Rows of inputs that are about to meet a matrix: borrowed, for the length of the call. */
+struct input_event {
+    const uint8_t *tiles; /* names the matrix; of experts and heads the first one's */
+    size_t index;         /* of the expert or head */
+    activations x;
+};
+typedef void input_watch(void *arg, const struct input_event *e);
+
+/* The same of every product. */
+void graph_watch_inputs(graph *g, input_watch *watch, void *arg);
 
 /* Bytes of scratch that graph_new will take. */
 size_t graph_scratch_bytes(const model *m, const struct graph_settings *s, size_t threads);

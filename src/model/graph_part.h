@@ -9,10 +9,13 @@
 
 enum {
     BLOCK_TOK = 16,   /* tokens of one sequence that share a reading of the keys */
-    SPLIT_TOK = 8,    /* up to so many tokens a step, spans of one head go to different threads */
+    SPLIT_TOK = 8,    /* up to so many tokens a step, spans of one head go to different threads, */
+    SLICE_ROWS = 48,  /* and so many rows of a block at a time, where heads share much: latent attention */
     PRODUCTS_MAX = 3, /* products that share an input: q, k, v */
     FORMS = 3,        /* ORDER activation_form */
-    EXPERT_TILES = 4  /* tiles of one expert's matrix that one task computes */
+    EXPERT_TILES = 4,     /* tiles of one expert's matrix that one task computes, */
+    EXPERT_TILES_FEW = 8, /* and with few tokens, up to */
+    EXPERTS_FEW_TOK = 4   /* so many */
 };
 
 /* Matrices that are multiplied with one input, in one stage. */
@@ -92,6 +95,8 @@ struct graph {
     size_t token_count;
     expert_watch *watch;         /* NULL: nobody */
     void *watch_arg;
+    input_watch *input_watch;    /* the same */
+    void *input_watch_arg;
     _Atomic size_t bad_token;    /* lowest token of the step with a value that is not finite, or SIZE_MAX */
 };
 
@@ -121,6 +126,14 @@ void graph_feed_forward(graph *g, const matrix *gate, const matrix *up, const ma
 
 /* out[i] = w[i] times `input` (in the form each asks for), `count` at most PRODUCTS_MAX. */
 void graph_products(graph *g, const activations *input, const matrix *const *w, float *const *out, size_t count);
+
+/* Asks for the begin of what thread `thread` reads first of g->soon; for the begin of `bytes` at an address. */
+void graph_ask_soon(const graph *g, size_t thread);
+void graph_ask(const uint8_t *at, size_t bytes);
+
+/* Tells the watcher, if there is one, which rows of `input` are about to meet w, number `index` of its kind. */
+void graph_tell_inputs(const graph *g, const activations *input, const matrix *w, size_t index, size_t first,
+                       size_t count);
 
 /* Attention of the step's queries g->q over the cache of a layer, into g->attended. */
 void graph_attend(graph *g, size_t layer);

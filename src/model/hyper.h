@@ -7,6 +7,7 @@
 #define HEARTH_MODEL_HYPER_H
 
 #include "format/gguf.h"
+#include "kernels/attention.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -111,6 +112,12 @@ static inline bool layer_has_experts(const struct hyper *h, size_t layer)
 static inline bool layer_has_rope(const struct hyper *h, size_t layer)
 {
     return h->arch->no_rope_period == 0 || (layer + 1) % h->arch->no_rope_period != 0;
+}
+
+/* Channels of a value that the cache keeps beside the key: none where it is the key's begin. */
+static inline size_t cached_value_dim(const struct hyper *h, enum kv_type type)
+{
+    return h->latent.kv_rank > 0 && !kv_is_coded(type) ? 0 : h->value_dim;
 }
 
 #endif

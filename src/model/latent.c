@@ -2,7 +2,7 @@
  * last paragraph): keys and values of all heads are one low-rank vector a position, and the matrices that would expand
  * it are applied to the query before and to the result after. One form for prompts and single tokens, so bits agree.
  *
- *   c = norm(kv_a x)[kv_rank], k_pe = rope(rest)            cached: key c | k_pe, value c
+ *   c = norm(kv_a x)[kv_rank], k_pe = rope(rest)            cached: key c | k_pe, of which the value c is the begin
  *   q = q_b norm(q_a x), or q x                             per head: q_nope | q_pe
  *   query of head h = k_b[h] q_nope | rope(q_pe)
  *   result of head h = v_b[h] attention(query)
@@ -64,9 +64,9 @@ static void key_task(void *arg, size_t t, size_t thread)
     (void)thread;
     g->k->vector.rms_norm(key, job->w->kv_a_norm, c->kv_rank, h->eps, key);
     graph_turn(g, job->layer, key + c->kv_rank, t);
-    if (page.keys != NULL)
-        g->k->attention.store(type, key, key, h->key_dim, c->kv_rank, g->positions[t] % PAGE_TOK, page.keys,
-                              page.values);
+    if (page.keys != NULL) /* value_dim: 0 where the key is all there is */
+        g->k->attention.store(type, key, key, h->key_dim, g->tokens[t].seq->pool->shape.value_dim,
+                              g->positions[t] % PAGE_TOK, page.keys, page.values);
     if (c->q_rank == 0) return;
     float *low = g->latent.q_low + t * c->q_rank;
     g->k->vector.rms_norm(low, job->w->q_a_norm, c->q_rank, h->eps, low);
@@ -120,6 +120,13 @@ static void heads_product_task(void *arg, size_t head, size_t thread)
     matmul(g->k, &w, &in, job->out + head * job->head_floats, job->stride, 0, tile_count(w.rows));
 }
 
+static void heads_product(graph *g, struct heads_product_job *job)
+{
+    for (size_t head = 0; g->input_watch != NULL && head < g->m->hyper.heads; head++)
+        graph_tell_inputs(g, job->input, &job->w->first, head, head * g->token_count, g->token_count);
+    team_run(g->team, g->m->hyper.heads, heads_product_task, job);
+}
+
 /* All heads' queries, low-rank or not, and the cached key. */
 static void project(graph *g, const struct layer *w, struct latent_job *job)
 {
@@ -150,7 +157,7 @@ float *latent_attention(graph *g, const struct layer *w, size_t layer)
     team_run(g->team, rows, query_task, &job);
     struct heads_product_job product = { .g = g, .w = &w->k_b, .input = x->nope_form, .out = g->q,
                                          .head_floats = h->key_dim, .stride = h->heads * h->key_dim };
-    team_run(g->team, h->heads, heads_product_task, &product);
+    heads_product(g, &product);
     graph_store(g, layer, x->kv, x->kv, h->key_dim); /* one head: its value is the key's beginning */
     graph_attend(g, layer);
 
@@ -159,6 +166,6 @@ float *latent_attention(graph *g, const struct layer *w, size_t layer)
     team_run(g->team, rows, result_task, &job);
     product = (struct heads_product_job){ .g = g, .w = &w->v_b, .input = x->result_form, .out = x->out,
                                           .head_floats = c->value_dim, .stride = h->heads * c->value_dim };
-    team_run(g->team, h->heads, heads_product_task, &product);
+    heads_product(g, &product);
     return x->out;
 }

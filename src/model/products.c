@@ -5,8 +5,8 @@
  * what is fetched ahead is its own; then it helps with the others'. A thread that the system has taken away holds
  * nobody up.
  *
- * With one token a stage lasts some 50 us, and memory rests between two of them: a thread that has nothing left to take
- * asks for the first bytes of its stretch of the next stage. */
+ * With one token a stage lasts some 50 us, and memory would rest between two of them: the caller asks for the first
+ * bytes of its stretch of the next stage, and the others go on asking for theirs as long as they wait. */
 #include "model/graph_part.h"
 
 #include "base/checked.h"
@@ -17,7 +17,8 @@ enum {
     TASK_BYTES = 16 * 1024,   /* of weights, least, with few tokens: what a shared counter costs disappears in it */
     WIDER_BYTES = 32 * 1024,  /* with 3 to 8: each call of a product has more to begin and to end */
     STRETCH_TASKS = 8,        /* of each thread, with many tokens */
-    SOON_BYTES = 24 * 1024,   /* asked for before the next stage */
+    SOON_BYTES = 24 * 1024,   /* asked for before the next stage: by the caller, */
+    AHEAD_BYTES = 256 * 1024, /* and by a thread that waits for it, into a cache of at least so much */
     FEW_TOKENS = 8            /* memory is the limit */
 };
 
@@ -50,16 +51,19 @@ static size_t stretch_begin(size_t tasks, size_t threads, size_t thread)
     return tasks * thread / threads;
 }
 
+static enum activation_form form_of(const graph *g, const matrix *w)
+{
+    return g->set.activations_f32 ? ACTIVATION_F32 : weight_kind(w->type)->activations;
+}
+
 static void one_task(const struct products_job *job, size_t task)
 {
     size_t i = 0;
     while (task >= job->first_task[i + 1]) i++;
     const matrix *w = job->list.w[i];
-    enum activation_form form =
-        job->g->set.activations_f32 ? ACTIVATION_F32 : weight_kind(w->type)->activations;
     size_t begin = (task - job->first_task[i]) * job->task_tiles;
     size_t end = min_size(begin + job->task_tiles, tile_count(w->rows));
-    matmul(job->g->k, w, &job->input[form], job->out[i], w->rows, begin, end);
+    matmul(job->g->k, w, &job->input[form_of(job->g, w)], job->out[i], w->rows, begin, end);
 }
 
 static void ask(const uint8_t *at, size_t bytes)
@@ -67,24 +71,49 @@ static void ask(const uint8_t *at, size_t bytes)
     for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(at + i, 0, 2);
 }
 
-/* The first two tiles of the thread's stretch of the next stage: what a kernel begins with before its own asking ahead
- * reaches it. */
-static void ask_soon(const graph *g, size_t threads, size_t thread)
+void graph_ask(const uint8_t *at, size_t bytes)
+{
+    ask(at, min_size(bytes, SOON_BYTES));
+}
+
+/* Where the thread's stretch of the next stage begins, and what is left of its matrix; NULL: nothing is known of it. */
+static const uint8_t *soon_at(const graph *g, size_t threads, size_t thread, size_t *tile_bytes, size_t *left)
 {
     size_t first_task[PRODUCTS_MAX + 1], i = 0;
-    if (g->soon.count == 0) return;
+    *left = 0;
+    if (g->soon.count == 0) return NULL;
     size_t tiles = cut(&g->soon, threads, g->token_count, first_task);
     size_t task = stretch_begin(first_task[g->soon.count], threads, thread);
-    if (task >= first_task[g->soon.count]) return;
+    if (task >= first_task[g->soon.count]) return NULL;
     while (task >= first_task[i + 1]) i++;
     const matrix *w = g->soon.w[i];
     const uint8_t *at = w->tiles + (task - first_task[i]) * tiles * w->tile_bytes;
-    size_t left = (size_t)(w->tiles + tile_count(w->rows) * w->tile_bytes - at);
-    if (w->tile_bytes >= SOON_BYTES / 2 && left >= 2 * w->tile_bytes) {
+    *left = (size_t)(w->tiles + tile_count(w->rows) * w->tile_bytes - at);
+    *tile_bytes = w->tile_bytes;
+    return at;
+}
+
+/* The first two tiles of the thread's stretch: what a kernel begins with before its own asking ahead reaches it. */
+void graph_ask_soon(const graph *g, size_t thread)
+{
+    size_t tile_bytes, left;
+    const uint8_t *at = soon_at(g, team_threads(g->team), thread, &tile_bytes, &left);
+    if (at == NULL) return;
+    if (tile_bytes >= SOON_BYTES / 2 && left >= 2 * tile_bytes) {
         ask(at, SOON_BYTES / 2);
-        ask(at + w->tile_bytes, SOON_BYTES / 2);
+        ask(at + tile_bytes, SOON_BYTES / 2);
     } else {
         ask(at, min_size(SOON_BYTES, left));
+    }
+}
+
+/* The others': they have nothing to do while the caller is alone, so memory rests for nobody. */
+static void tell_ahead(const graph *g, size_t threads)
+{
+    for (size_t i = 1; i < threads; i++) {
+        size_t tile_bytes, left;
+        const uint8_t *at = soon_at(g, threads, i, &tile_bytes, &left);
+        team_ahead(g->team, i, at, min_size(left, AHEAD_BYTES));
     }
 }
 
@@ -97,7 +126,15 @@ static void stretch_task(void *arg, size_t slot, size_t thread)
         for (size_t task; (task = atomic_fetch_add_explicit(&s->next, 1, memory_order_relaxed)) < s->end;)
             one_task(job, task);
     }
-    if (job->g->token_count <= FEW_TOKENS) ask_soon(job->g, job->threads, thread);
+    if (thread == 0 && job->g->token_count <= FEW_TOKENS) graph_ask_soon(job->g, thread);
+}
+
+void graph_tell_inputs(const graph *g, const activations *input, const matrix *w, size_t index, size_t first,
+                       size_t count)
+{
+    if (g->input_watch == NULL) return;
+    struct input_event event = { w->tiles, index, activations_slice(&input[form_of(g, w)], first, count) };
+    g->input_watch(g->input_watch_arg, &event);
 }
 
 void graph_products(graph *g, const activations *input, const matrix *const *w, float *const *out, size_t count)
@@ -107,6 +144,7 @@ void graph_products(graph *g, const activations *input, const matrix *const *w, 
     for (size_t i = 0; i < count; i++) {
         job.list.w[i] = w[i];
         job.out[i] = out[i];
+        graph_tell_inputs(g, input, w[i], 0, 0, input[form_of(g, w[i])].tokens);
     }
     job.task_tiles = cut(&job.list, job.threads, g->token_count, job.first_task);
     for (size_t i = 0; i < job.threads; i++) {
@@ -114,6 +152,7 @@ void graph_products(graph *g, const activations *input, const matrix *const *w, 
         atomic_store_explicit(&s->next, stretch_begin(job.first_task[count], job.threads, i), memory_order_relaxed);
         s->end = stretch_begin(job.first_task[count], job.threads, i + 1);
     }
+    if (g->token_count <= FEW_TOKENS) tell_ahead(g, job.threads);
     team_run(g->team, job.threads, stretch_task, &job); /* publishes the stretches */
     g->soon.count = 0;
 }

@@ -19,7 +19,7 @@ enum {
 
 size_t route_room_bytes(size_t experts, size_t width)
 {
-    return route_input_bytes(width) + 5 * round_up(experts * sizeof(float), 64) + 3 * round_up(experts * 2, 64) +
+    return route_input_bytes(width) + 5 * round_up(experts * sizeof(float), 64) + 3 * round_up((experts + 1) * 2, 64) +
            2 * round_up(experts * sizeof(bool), 64) + round_up((experts + FOUND_MORE) * sizeof(float), 64);
 }
 
@@ -38,7 +38,7 @@ void route_scratch_lay(struct route_scratch *s, size_t experts, size_t width, vo
     float **floats[] = { &s->score, &s->reach, &s->low, &s->high, &s->inner };
     for (size_t i = 0; i < 5; i++) *floats[i] = take(&at, experts * sizeof(float));
     s->found = take(&at, (experts + FOUND_MORE) * sizeof(float));
-    s->list = take(&at, experts * 2);
+    s->list = take(&at, (experts + 1) * 2); /* one more is written, not counted */
     s->unread = take(&at, experts * 2);
     s->shortlist = take(&at, experts * 2);
     s->exact = take(&at, experts * sizeof(bool));
@@ -107,7 +107,7 @@ static void read_rows(const struct reading_job *job, size_t first, size_t count,
         const struct route_input *in = own_input(job, thread);
         route_scores(k, f, in, first, count, job->reading == READ_BOTH, s->score + first, s->reach + first);
     } else if (job->reading == READ_INNER) {
-        k->bf16_rows(f->inner + first * f->cols, count, f->cols, job->x, s->inner + first);
+        k->int16_rows(f->inner + first * f->cols, count, f->cols, job->x, s->inner + first);
     } else {
         if (f->rows != NULL) k->bf16_rows(f->rows + first * r->width, count, r->width, job->x, s->score + first);
         for (size_t e = first; e < first + count; e++)
@@ -319,24 +319,32 @@ static bool choose_by_all(const struct route_gate *r, const float *in, struct ro
 /* The sigmoid as computed is off from the true one, which is monotone, by less than 4 units of 2^-24; so is this. */
 #define SIGMOID_SLACK 0x1p-20f
 
-/* Ends of a rank from ends of a score, in place: the same f32 operations as on a score, of which additions are
- * monotone and the sigmoid nearly so. */
-static void rank_ends(const struct route_gate *r, size_t e, float *low, float *high)
+/* Ends of ranks from ends of scores, in place, of experts begin..end-1: the same f32 operations as on a score, of which
+ * additions are monotone and the sigmoid nearly so. False where one is no interval of finite numbers: the rest of this
+ * file counts on it. */
+static bool rank_ends(const struct route_gate *r, struct route_scratch *s, size_t begin, size_t end)
 {
-    if (r->layer->router_bias != NULL) {
-        *low = *low + r->layer->router_bias[e];
-        *high = *high + r->layer->router_bias[e];
+    const float *bias = r->layer->router_bias, *choice = r->layer->choice_bias;
+    bool good = true;
+    for (size_t e = begin; bias != NULL && e < end; e++) {
+        s->low[e] = s->low[e] + bias[e];
+        s->high[e] = s->high[e] + bias[e];
     }
     if (r->config->router == ROUTER_SIGMOID) {
-        float ends[2] = { *low, *high };
-        r->k->vector.sigmoid(ends, 2);
-        *low = ends[0] * (1.0f - SIGMOID_SLACK) - 0x1p-126f; /* where it underflows, slack is absolute */
-        *high = ends[1] * (1.0f + SIGMOID_SLACK) + 0x1p-126f;
+        r->k->vector.sigmoid(s->low + begin, end - begin);
+        r->k->vector.sigmoid(s->high + begin, end - begin);
+        for (size_t e = begin; e < end; e++) { /* where it underflows, slack is absolute */
+            s->low[e] = s->low[e] * (1.0f - SIGMOID_SLACK) - 0x1p-126f;
+            s->high[e] = s->high[e] * (1.0f + SIGMOID_SLACK) + 0x1p-126f;
+        }
     }
-    if (r->layer->choice_bias != NULL) {
-        *low = *low + r->layer->choice_bias[e];
-        *high = *high + r->layer->choice_bias[e];
+    for (size_t e = begin; choice != NULL && e < end; e++) {
+        s->low[e] = s->low[e] + choice[e];
+        s->high[e] = s->high[e] + choice[e];
     }
+    for (size_t e = begin; e < end; e++)
+        good = (s->low[e] >= -0x1p120f) & (s->low[e] <= s->high[e]) & (s->high[e] <= 0x1p120f) & good;
+    return good;
 }
 
 /* An expert whose row was read: no interval is left. */
@@ -347,15 +355,15 @@ static void set_exact(const struct route_gate *r, struct route_scratch *s, size_
     s->exact[e] = true;
 }
 
-/* False where the ends are no interval of finite numbers: the rest of this file counts on it. */
-static bool set_interval(const struct route_gate *r, struct route_scratch *s, size_t e, float bound)
+/* The intervals of the scores of experts begin..end-1, whose bounds stand in `high`. */
+static void set_ends(struct route_scratch *s, size_t begin, size_t end)
 {
-    float low = s->score[e] - bound, high = s->score[e] + bound;
-    rank_ends(r, e, &low, &high);
-    s->low[e] = low;
-    s->high[e] = high;
-    s->exact[e] = false;
-    return low >= -0x1p120f && low <= high && high <= 0x1p120f;
+    for (size_t e = begin; e < end; e++) {
+        float bound = s->high[e];
+        s->low[e] = s->score[e] - bound;
+        s->high[e] = s->score[e] + bound;
+        s->exact[e] = false;
+    }
 }
 
 /* Intervals of all experts; false where the input or a bound is not finite. */
@@ -364,31 +372,31 @@ static bool first_look(const struct route_gate *r, const float *in, struct route
     const struct route *f = form_of(r);
     const struct reading_job job = { .r = r, .x = in, .s = s };
     size_t n = r->config->count;
-    bool good = true;
     fetch((const uint8_t *)f->facts, n * sizeof *f->facts);
     if (f->form == ROUTE_FACTOR) {
         float x_norm = route_norm_above(r->k->vector.dot(in, in, r->width));
         if (!(x_norm < 0x1p60f)) return false;
         fetch((const uint8_t *)f->outer, n * f->rank * 2);
         read_all(r, in, s, READ_INNER, f->rank, t);
-        float y_norm = route_norm_above(r->k->vector.dot(s->inner, s->inner, f->rank));
-        r->k->route.bf16_rows(f->outer, n, f->rank, s->inner, s->score);
+        route_factor_scores(&r->k->route, f, s->inner, s->score);
         s->tally.bytes += n * f->rank * 2;
-        for (size_t e = 0; e < n; e++) good &= set_interval(r, s, e, route_factor_bound(f, e, x_norm, y_norm));
-        return good;
+        route_factor_bounds(f, x_norm, s->high);
+        set_ends(s, 0, n);
+        return rank_ends(r, s, 0, n);
     }
     for (size_t i = 0; i < (t != NULL ? team_threads(t) : 1); i++) s[i].input_made = false;
     read_all(r, in, s, both ? READ_BOTH : READ_FIRST, n, t);
     const struct route_input *input = own_input(&job, 0); /* made above, but for a thread that came too late */
     if (!s->input_good) return false;
-    for (size_t e = 0; e < n; e++) good &= set_interval(r, s, e, route_bound(f, input, e, s->reach[e], both));
-    return good;
+    route_bounds(f, input, 0, n, both, s->reach, s->high);
+    set_ends(s, 0, n);
+    return rank_ends(r, s, 0, n);
 }
 
 /* The k-th largest of the allowed experts' lows; k of them exist. */
 static float threshold(const struct expert_config *x, const float *low, const bool *allowed)
 {
-    float top[EXPERTS_USED_MAX];
+    float top[EXPERTS_USED_MAX] = { 0 };
     size_t held = 0;
     for (size_t i = 0; i < x->count; i++) {
         if (!allowed[i] || (held == x->top_k && !(low[i] > top[held - 1]))) continue;
@@ -402,10 +410,12 @@ static float threshold(const struct expert_config *x, const float *low, const bo
 /* Experts that may still be among the top_k, in order. */
 static void list_candidates(const struct expert_config *x, struct route_scratch *s)
 {
-    float least = threshold(x, s->low, s->allowed);
+    s->least = threshold(x, s->low, s->allowed);
     s->list_count = 0;
-    for (size_t i = 0; i < x->count; i++)
-        if (s->allowed[i] && s->high[i] >= least) s->list[s->list_count++] = (uint16_t)i;
+    for (size_t i = 0; i < x->count; i++) { /* without a branch: who is in can not be foreseen */
+        s->list[s->list_count] = (uint16_t)i;
+        s->list_count += s->allowed[i] & (s->high[i] >= s->least);
+    }
 }
 
 /* Reads the rows of those on the list that are not exact yet. */
@@ -419,14 +429,13 @@ static void make_exact(const struct route_gate *r, const float *in, struct route
     for (size_t i = 0; i < exact.count; i++) set_exact(r, s, s->unread[i]);
 }
 
-/* Orders `unread` as the list with its top_k by lows first: these will be chosen, most likely. */
+/* Orders `unread` as the list that was just made, with its top_k by lows first: these will be chosen, most likely. */
 static void likely_first(const struct expert_config *x, struct route_scratch *s)
 {
-    float least = threshold(x, s->low, s->allowed);
     size_t likely = 0, rest = x->top_k;
     for (size_t i = 0; i < s->list_count; i++) {
         size_t e = s->list[i];
-        if (s->low[e] >= least && likely < x->top_k) s->unread[likely++] = (uint16_t)e;
+        if (s->low[e] >= s->least && likely < x->top_k) s->unread[likely++] = (uint16_t)e;
         else s->unread[rest++] = (uint16_t)e;
     }
 }
@@ -457,7 +466,9 @@ static bool narrow(const struct route_gate *r, const float *in, struct route_scr
     s->tally.refined += second.count;
     for (size_t i = 0; i < second.count; i++) {
         size_t e = second.rows[i];
-        if (!set_interval(r, s, e, route_bound(form_of(r), &s->input, e, s->reach[e], true))) return false;
+        route_bounds(form_of(r), &s->input, e, 1, true, s->reach + e, s->high + e);
+        set_ends(s, e, e + 1);
+        if (!rank_ends(r, s, e, e + 1)) return false;
     }
     list_candidates(x, s);
     return s->list_count >= x->top_k;

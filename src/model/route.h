@@ -44,6 +44,7 @@ struct route_scratch {
     float *found;                      /* what this thread's part of a list came to */
     uint16_t *list, *unread, *shortlist; /* experts each */
     size_t list_count, shortlist_count;
+    float least; /* what the list's highs reach */
     bool *exact, *allowed;
     struct route_tally tally;
 };

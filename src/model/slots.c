@@ -418,3 +418,36 @@ bool slots_bind(model *m, const struct image *i, err *e)
     return own_factors(m, &m->rope_factors, "rope factors", e) &&
            own_factors(m, &m->rope_factors_long, "rope_factors_long.weight", e);
 }
+
+/* ---- from a bound model ---- */
+
+struct lister {
+    const model *m;
+    slot_matrix_fn *each;
+    void *arg;
+};
+
+static bool list_slot(void *arg, const struct slot *s, uint32_t layer, size_t number, bool required, err *e)
+{
+    const struct lister *l = arg;
+    const model *m = l->m;
+    char name[NAME_BYTES];
+    const uint8_t *base = layer == IMAGE_OUTSIDE ? (const uint8_t *)m : (const uint8_t *)&m->layers[layer];
+    struct slot_matrix out = { .count = slot_count(&m->hyper, s) };
+    (void)number;
+    (void)required;
+    if (s->to == TO_MATRIX) out.first = *(const matrix *)(const void *)(base + s->offset);
+    else if (s->to == TO_EXPERTS || s->to == TO_HEADS)
+        out.first = ((const struct expert_matrix *)(const void *)(base + s->offset))->first;
+    bool tied = m->tied && layer == IMAGE_OUTSIDE && s->offset == offsetof(model, output);
+    if (out.first.rows == 0 || tied) return true;
+    slot_name(&m->hyper, s, layer, name);
+    out.name = view_of(name);
+    return l->each(l->arg, &out, e);
+}
+
+bool slots_each_matrix(const model *m, slot_matrix_fn *each, void *arg, err *e)
+{
+    struct lister l = { m, each, arg };
+    return each_slot(&m->hyper, list_slot, &l, e);
+}

@@ -21,4 +21,14 @@ bool slots_resolve(const struct hyper *h, const gguf_files *files, struct image_
  * not over 0. Those are copied before they are looked at. */
 bool slots_bind(model *m, const struct image *i, err *e);
 
+/* The matrices that products are made with, under the name that their tensor has in a model file: a fused tensor's
+ * parts under the same name, a tied output matrix as the embedding. Stops where `each` returns false. */
+struct slot_matrix {
+    view name;    /* borrowed, for the length of the call */
+    matrix first; /* of expert or head 0 */
+    size_t count; /* 1, experts, heads */
+};
+typedef bool slot_matrix_fn(void *arg, const struct slot_matrix *s, err *e);
+bool slots_each_matrix(const model *m, slot_matrix_fn *each, void *arg, err *e);
+
 #endif

@@ -7,13 +7,42 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool usage_new(struct usage *u, const struct hyper *h, arena *a, err *e)
+bool usage_new(struct usage *u, size_t layers, size_t experts, size_t top_k, arena *a, err *e)
 {
-    *u = (struct usage){ .layers = h->layers, .experts = h->experts.count, .top_k = h->experts.top_k };
+    *u = (struct usage){ .layers = layers, .experts = experts, .top_k = top_k };
     u->used = ARENA_ARRAY(a, uint64_t, u->layers * u->experts, "expert counts", e);
     u->last = ARENA_ARRAY(a, uint64_t, u->layers * u->experts, "expert counts", e);
     u->tokens = ARENA_ARRAY(a, uint64_t, u->layers, "expert counts", e);
     return u->used != NULL && u->last != NULL && u->tokens != NULL;
+}
+
+bool usage_seen_new(struct usage_seen *s, size_t room, size_t top_k, arena *a, err *e)
+{
+    *s = (struct usage_seen){ .positions = ARENA_ARRAY(a, uint32_t, room, "experts seen", e),
+                              .experts = ARENA_ARRAY(a, uint16_t, room * top_k, "experts seen", e) };
+    return s->positions != NULL && s->experts != NULL;
+}
+
+size_t usage_seen_bytes(size_t room, size_t top_k)
+{
+    return room * (sizeof(uint32_t) + top_k * sizeof(uint16_t)) + 128; /* and what aligns them */
+}
+
+void usage_read(struct usage_seen *s, size_t top_k, const struct expert_event *e)
+{
+    uint32_t *positions = (uint32_t *)(uintptr_t)s->positions; /* usage_seen_new's own */
+    uint16_t *experts = (uint16_t *)(uintptr_t)s->experts;
+    *s = (struct usage_seen){ .layer = e->layer, .count = e->token_count, .positions = positions, .experts = experts };
+    for (size_t t = 0; t < e->token_count; t++) {
+        const struct route_tally *tally = &e->tallies[t];
+        positions[t] = (uint32_t)e->positions[t];
+        for (size_t k = 0; k < top_k; k++) experts[t * top_k + k] = (uint16_t)e->choices[t * top_k + k].expert;
+        s->alone += tally->rescored == top_k;
+        s->shortlist += tally->shortlist;
+        s->refined += tally->refined;
+        s->rescored += tally->rescored;
+        s->bytes += tally->bytes;
+    }
 }
 
 static void count_use(struct usage *u, size_t layer, size_t expert)
@@ -26,21 +55,19 @@ static void count_use(struct usage *u, size_t layer, size_t expert)
     u->last[at] = now;
 }
 
-void usage_watch(void *arg, const struct expert_event *e)
+void usage_take(struct usage *u, const struct usage_seen *s)
 {
-    struct usage *u = arg;
-    assert(e->layer < u->layers);
-    for (size_t t = 0; t < e->token_count; t++) {
-        const struct route_tally *tally = &e->tallies[t];
-        u->tokens[e->layer]++;
-        for (size_t k = 0; k < u->top_k; k++) count_use(u, e->layer, e->choices[t * u->top_k + k].expert);
-        u->decisions++;
-        u->alone += tally->rescored == u->top_k;
-        u->shortlist += tally->shortlist;
-        u->refined += tally->refined;
-        u->rescored += tally->rescored;
-        u->bytes += (double)tally->bytes;
+    assert(s->layer < u->layers);
+    for (size_t t = 0; t < s->count; t++) {
+        u->tokens[s->layer]++;
+        for (size_t k = 0; k < u->top_k; k++) count_use(u, s->layer, s->experts[t * u->top_k + k]);
     }
+    u->decisions += s->count;
+    u->alone += s->alone;
+    u->shortlist += s->shortlist;
+    u->refined += s->refined;
+    u->rescored += s->rescored;
+    u->bytes += (double)s->bytes;
 }
 
 static int falling(const void *a, const void *b)

@@ -1,5 +1,6 @@
 /* Which experts a run used: how often, in which layer, and how long after their last use. What streaming, pruning and
- * curiosity ask of a sparse model. Filled by graph_watch; numbers only, no text. */
+ * curiosity ask of a sparse model. Filled from what graph_watch tells, here or in the engine's process; numbers only,
+ * no text. */
 #ifndef HEARTH_MODEL_USAGE_H
 #define HEARTH_MODEL_USAGE_H
 
@@ -19,10 +20,25 @@ struct usage {
     double bytes; /* of routers and their second forms that were read */
 };
 
-bool usage_new(struct usage *u, const struct hyper *h, arena *a, err *e);
+/* What one layer chose for the tokens of a step, as it crosses a border between processes too. */
+struct usage_seen {
+    size_t layer, count;       /* tokens */
+    const uint32_t *positions; /* count */
+    const uint16_t *experts;   /* count x top_k, a token's in order of their numbers */
+    uint64_t alone, shortlist, refined, rescored, bytes; /* sums over the tokens */
+};
 
-/* An expert_watch whose arg is a struct usage. */
-void usage_watch(void *arg, const struct expert_event *e);
+/* Arrays of `room` tokens for usage_read, from `a`. */
+bool usage_seen_new(struct usage_seen *s, size_t room, size_t top_k, arena *a, err *e);
+size_t usage_seen_bytes(size_t room, size_t top_k);
+
+/* What the graph's watcher hears, into arrays of at least its token_count. */
+void usage_read(struct usage_seen *s, size_t top_k, const struct expert_event *e);
+
+bool usage_new(struct usage *u, size_t layers, size_t experts, size_t top_k, arena *a, err *e);
+
+/* Counts it. The layer and the experts are in range: who hears of them from elsewhere has looked. */
+void usage_take(struct usage *u, const struct usage_seen *s);
 
 /* The share of a layer's uses that its most used `part` of experts have, part in 0..1: 1/4 for even use at 1/4. */
 double usage_share(const struct usage *u, size_t layer, double part, uint64_t *room);

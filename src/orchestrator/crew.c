@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -21,6 +22,7 @@ enum {
     TO_BYTES = 1 << 25,   /* rings to a peer hold two of its largest messages */
     FROM_BYTES = 1 << 24, /* and from it */
     NOTICE_BYTES = 1 << 12,
+    SILENT_LOOKS = 2,     /* looks at a silent worker that find it computed nothing in between: it hangs */
     SHORT_LIVES_MAX = 3,  /* ends soon after their start, one after the other, before the crew gives up */
     CTX_KEPT_TOK = 1 << 17
 };
@@ -36,11 +38,15 @@ struct crew {
     struct jail_process process[SERVICE_PEERS];
     double started[SERVICE_PEERS];
     unsigned short_lives[SERVICE_PEERS];
+    double computed_s[SERVICE_PEERS]; /* of a silent worker, at the last look */
+    unsigned silent[SERVICE_PEERS];   /* looks in a row without computing */
+    unsigned busy[SERVICE_PEERS];     /* looks in a row with */
     struct engine_worker engine_job;
     struct text_job text_job;
 };
 
 #define SHORT_LIFE_S 0.2
+#define COMPUTES_S   0.001 /* between two looks; a process that sleeps for good uses none */
 
 static const char *const NAMES[] = { [SERVICE_TEXT] = "text worker", [SERVICE_ENGINE] = "engine" };
 
@@ -77,7 +83,7 @@ static bool open_image(crew *c, err *e)
     struct pack_settings set = { .require = c->set.no_jail ? 0 : c->set.require,
                                  .skip = c->set.no_jail ? JAIL_ALL & ~jail_bit(JAIL_DESCRIPTORS) : jail_unfit(),
                                  .threads = max_size(1, c->set.engine.threads), .progress = c->set.progress,
-                                 .arg = c->set.arg };
+                                 .log = c->set.log, .arg = c->set.arg };
     c->in_memory = true;
     return pack_model(c->path, &set, &c->image_fd, &c->image_bytes, e);
 }
@@ -114,6 +120,8 @@ static bool spawn(crew *c, enum service_peer peer, err *e)
                               .fds = &c->image_fd, .fd_count = 1, .rings = ends, .ring_count = 2 };
     struct jail_job job = job_of(c, peer);
     c->started[peer] = now_s();
+    c->silent[peer] = c->busy[peer] = 0;
+    c->computed_s[peer] = 0;
     return jail_spawn(profiles[peer], &o, &job, &c->process[peer], e);
 }
 
@@ -157,7 +165,7 @@ static bool start(crew *c, err *e)
     if (c->set.engine.memory_bytes == 0 && left > 0)
         c->set.engine.memory_bytes = c->image_bytes + (left - left / 16) / (c->set.shares > 0 ? c->set.shares : 1);
     uint32_t ctx = c->set.engine.ctx_tok != 0 ? c->set.engine.ctx_tok : CTX_KEPT_TOK;
-    c->engine_job = (struct engine_worker){ .set = c->set.engine, .image_bytes = c->image_bytes,
+    c->engine_job = (struct engine_worker){ .set = c->set.engine, .cpus = c->set.cpus, .image_bytes = c->image_bytes,
                                             .ends = { &c->rings.to[SERVICE_ENGINE], &c->rings.from[SERVICE_ENGINE] },
                                             .populate = c->in_memory, .room_bytes = room_bytes(&c->set.engine) };
     c->text_job = (struct text_job){ .ends = { &c->rings.to[SERVICE_TEXT], &c->rings.from[SERVICE_TEXT] },
@@ -261,7 +269,30 @@ static bool tend_one(crew *c, enum service_peer peer, err *e)
     return replace(c, peer, e);
 }
 
-/* A peer that the client calls broken is ended; the next look finds it so. */
+/* Processor time of all its threads, as the kernel counts it. */
+static double computed_s(pid_t pid)
+{
+    clockid_t clock;
+    struct timespec t = { 0 };
+    if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &t) != 0) return 0;
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* The client has heard nothing for a while though there is work. A long prompt on a slow machine looks the same from
+ * there, but it computes: a worker that does not, twice in a row, hangs; one that computes for ever without a word has
+ * lost its way. */
+static const char *look_at_silent(crew *c, enum service_peer peer)
+{
+    double now = computed_s(c->process[peer].pid);
+    bool computes = now - c->computed_s[peer] > COMPUTES_S;
+    c->computed_s[peer] = now;
+    c->silent[peer] = computes ? 0 : c->silent[peer] + 1;
+    c->busy[peer] = computes ? c->busy[peer] + 1 : 0;
+    if (c->silent[peer] >= SILENT_LOOKS) return "is silent and does not compute, ended";
+    return c->busy[peer] >= CREW_BUSY_LOOKS_MAX ? "computes without a word, ended" : NULL;
+}
+
+/* A peer that the client calls broken is ended, and one that hangs; the next look finds it so. */
 static void hear_notices(crew *c)
 {
     uint32_t kind, peer;
@@ -271,11 +302,14 @@ static void hear_notices(crew *c)
         enum ring_status status = ring_receive(&c->notices, &kind, message, &len);
         if (status == RING_RESTARTED) continue;
         if (status != RING_OK) return;
-        if (kind != SERVICE_PEER_BROKEN || len != sizeof peer) continue;
+        if ((kind != SERVICE_PEER_BROKEN && kind != SERVICE_PEER_SILENT) || len != sizeof peer) continue;
         memcpy(&peer, message, sizeof peer);
         if (peer >= SERVICE_PEERS || c->process[peer].pid <= 0) continue;
-        char line[64];
-        snprintf(line, sizeof line, "%s: broke the protocol, ended", NAMES[peer]);
+        const char *why = kind == SERVICE_PEER_BROKEN ? "broke the protocol, ended"
+                                                      : look_at_silent(c, (enum service_peer)peer);
+        if (why == NULL) continue;
+        char line[80];
+        snprintf(line, sizeof line, "%s: %s", NAMES[peer], why);
         log_line(c, line);
         kill(c->process[peer].pid, SIGKILL);
     }
@@ -289,9 +323,30 @@ bool crew_tend(crew *c, err *e)
     return true;
 }
 
+void crew_require(crew *c, uint32_t walls)
+{
+    c->set.require = walls;
+}
+
 void crew_watch(const crew *c, int fds[static SERVICE_PEERS])
 {
     for (int peer = 0; peer < SERVICE_PEERS; peer++) fds[peer] = c->process[peer].pidfd;
+}
+
+bool crew_image(const crew *c, view *out, err *e)
+{
+    /* MAP_PRIVATE: see engine_worker_prepare */
+    void *base = mmap(NULL, c->image_bytes, PROT_READ, MAP_PRIVATE, c->image_fd, 0);
+    if (base == MAP_FAILED)
+        return fail(e, ERR_MEMORY, ERR_NO_OFFSET, "%s: cannot map %zu bytes: %s", c->path, c->image_bytes,
+                    strerror(errno));
+    *out = (view){ base, c->image_bytes };
+    return true;
+}
+
+void crew_image_done(view mapped)
+{
+    munmap((void *)(uintptr_t)mapped.ptr, mapped.len_bytes);
 }
 
 pid_t crew_pid(const crew *c, enum service_peer peer)

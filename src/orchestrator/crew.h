@@ -3,6 +3,7 @@
 #ifndef HEARTH_ORCHESTRATOR_CREW_H
 #define HEARTH_ORCHESTRATOR_CREW_H
 
+#include "base/team.h"
 #include "jail/jail.h"
 #include "orchestrator/service.h"
 
@@ -17,6 +18,7 @@ struct crew_settings {
     const char *path;              /* a model file, or an image that `hearth pack` wrote */
     struct hearth_settings engine;
     uint32_t shares;               /* models that plan within what is free, each in an equal part; 0: this one alone */
+    struct team_cpus cpus;         /* of the engine's threads */
     view template_source;          /* takes the place of the model's own template; empty: that. Outlives the crew */
     uint32_t require;              /* walls without which nothing starts: JAIL_REQUIRED, or policy's */
     bool no_jail;                  /* none but closed descriptors: --no-jail */
@@ -49,8 +51,15 @@ bool crew_client_gone(crew *c, err *e);
  * told. False where one can not be started, or ended three times, each soon after its start: `e` has why. */
 bool crew_tend(crew *c, err *e);
 
+/* Other walls are required from the next start of a worker on. */
+void crew_require(crew *c, uint32_t walls);
+
 /* Descriptors that become readable when a worker ends, for poll; they change with crew_tend. */
 void crew_watch(const crew *c, int fds[static SERVICE_PEERS]);
+
+/* The packed model, mapped to be read: its bytes are hashed where it has no identity of its own. Never looked into. */
+bool crew_image(const crew *c, view *out, err *e);
+void crew_image_done(view mapped);
 
 pid_t crew_pid(const crew *c, enum service_peer peer);
 const struct jail_report *crew_report(const crew *c, enum service_peer peer);

@@ -33,7 +33,7 @@ bool engine_worker_prepare(void *arg, err *e)
         (w->message = arena_take(&w->own, 1, HEARTH_REQUEST_BYTES_MAX, 64, "message", e)) == NULL)
         return false;
     madvise(w->pages.base, w->pages.size_bytes, MADV_HUGEPAGE); /* advice: nothing is lost where there are none */
-    return team_new(&w->team, w->set.threads > 0 ? w->set.threads : 1, NULL, 0, e);
+    return team_new(&w->team, w->set.threads > 0 ? w->set.threads : 1, w->cpus.cpus, w->cpus.count, e);
 }
 
 static void send_event(void *arg, uint32_t kind, view event)

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -19,7 +20,8 @@ enum {
     SHARDS_MAX = JAIL_FDS_MAX - 2, /* of a model that is packed in a jail; more: hearth pack writes a file first */
     RING_BYTES = 1 << 14,
     MEMFD_NOEXEC = 0x8, /* MFD_NOEXEC_SEAL, newer than the headers of Debian 12 */
-    LOOK_MS = 20
+    LOOK_MS = 20,
+    TRIES_MAX = 3 /* of a packer that somebody ends from outside: an operator, the kernel short of memory */
 };
 
 #define ARENA_BYTES ((size_t)1 << 33) /* addresses: a file's head and a vocabulary at their limits */
@@ -144,7 +146,7 @@ static int image_memfd(void)
 
 /* Listens until the process ends. */
 static bool listen(struct jail_process *p, ring *from, const char *path, const struct pack_settings *set,
-                   size_t *bytes, err *e)
+                   size_t *bytes, bool *killed, err *e)
 {
     uint8_t message[sizeof(err)];
     bool done = false, ended = false;
@@ -167,6 +169,7 @@ static bool listen(struct jail_process *p, ring *from, const char *path, const s
             if (set->progress != NULL) set->progress(set->arg, (size_t)counts.done_bytes, (size_t)counts.all_bytes);
         } else if (ended) {
             if (done && end.code == 0) return true;
+            *killed = end.signal == SIGKILL && !end.crashed; /* what a file did to it ends it in another way */
             return fail(e, ERR_STATE, ERR_NO_OFFSET, "%s: the packer ended before it was done: %s", path, end.text);
         } else {
             ended = jail_wait(p, LOOK_MS, &end);
@@ -175,7 +178,7 @@ static bool listen(struct jail_process *p, ring *from, const char *path, const s
 }
 
 static bool spawn(struct pack_job *job, const char *path, const int *fds, const struct pack_settings *set,
-                  size_t *bytes, err *e)
+                  size_t *bytes, bool *killed, err *e)
 {
     ring owner, from = { 0 };
     if (!ring_new(&owner, RING_BYTES, sizeof(err), e)) return false;
@@ -186,7 +189,7 @@ static bool spawn(struct pack_job *job, const char *path, const int *fds, const 
     struct jail_process p = { .pidfd = -1 };
     job->out = &owner;
     bool good = ring_attach(&owner, RING_READER, &from, e) && jail_spawn(&JAIL_PACKER, &o, &jail_job, &p, e) &&
-                listen(&p, &from, path, set, bytes, e);
+                listen(&p, &from, path, set, bytes, killed, e);
     jail_free(&p);
     ring_free(&from);
     ring_free(&owner);
@@ -205,7 +208,7 @@ static bool seal(int fd, size_t bytes, const char *path, err *e)
     return true;
 }
 
-bool pack_model(const char *path, const struct pack_settings *set, int *fd, size_t *bytes, err *e)
+static bool pack_once(const char *path, const struct pack_settings *set, int *fd, size_t *bytes, bool *killed, err *e)
 {
     struct pack_job job = { .threads = set->threads };
     int files[SHARDS_MAX], fds[SHARDS_MAX + 1];
@@ -220,7 +223,7 @@ bool pack_model(const char *path, const struct pack_settings *set, int *fd, size
         fds[0] = files[0];
         fds[1] = *fd;
         for (size_t i = 1; i < job.count; i++) fds[i + 1] = files[i];
-        good = spawn(&job, path, fds, set, bytes, e) && seal(*fd, *bytes, path, e);
+        good = spawn(&job, path, fds, set, bytes, killed, e) && seal(*fd, *bytes, path, e);
     }
     for (size_t i = 0; i < job.count; i++) close(files[i]);
     if (!good && *fd >= 0) {
@@ -228,4 +231,18 @@ bool pack_model(const char *path, const struct pack_settings *set, int *fd, size
         *fd = -1;
     }
     return good;
+}
+
+bool pack_model(const char *path, const struct pack_settings *set, int *fd, size_t *bytes, err *e)
+{
+    for (int tried = 1;; tried++) {
+        bool killed = false;
+        err why = { 0 };
+        if (pack_once(path, set, fd, bytes, &killed, &why)) return true;
+        if (!killed || tried == TRIES_MAX) {
+            *e = e->code == ERR_NONE ? why : *e;
+            return false;
+        }
+        if (set->log != NULL) set->log(set->arg, "packer: it was killed; started again");
+    }
 }

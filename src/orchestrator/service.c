@@ -3,6 +3,7 @@
 #include "orchestrator/service_part.h"
 
 #include "base/checked.h"
+#include "base/futex.h"
 #include "base/limits.h"
 
 #include <assert.h>
@@ -297,6 +298,18 @@ void service_cancel(service *s, uint64_t id)
         service_send(s, SERVICE_ENGINE, HEARTH_CANCEL, &head, sizeof head, NULL, 0);
 }
 
+/* No ask's number, and no table's: those are counted from 1. */
+uint64_t service_keep(service *s)
+{
+    return s->kept = UINT64_MAX / 2 + ++s->kept_count;
+}
+
+bool service_kept(service *s, uint32_t kind, view message, view tail, view more)
+{
+    const view both[] = { tail, more };
+    return service_send(s, SERVICE_ENGINE, kind, message.ptr, message.len_bytes, both, 2);
+}
+
 void service_mask_drop(service *s, uint64_t mask)
 {
     struct hearth_head head = { .id = mask };
@@ -316,6 +329,8 @@ const char *service_finish_name(enum service_finish f)
 static void *bell_thread(void *arg)
 {
     struct bell *bell = arg;
+    atomic_store(&bell->awake, 1);
+    futex_wake(&bell->awake, 1);
     while (!atomic_load(&bell->stop)) {
         ring_sleep(bell->from, bell->seen);
         uint32_t now = ring_bell(bell->from);
@@ -338,6 +353,7 @@ bool service_bells(service *s, int event_fd, err *e)
         bell->runs = pthread_attr_init(&small) == 0 && pthread_attr_setstacksize(&small, 1 << 16) == 0 &&
                      pthread_create(&bell->thread, &small, bell_thread, bell) == 0;
         if (!bell->runs) return fail(e, ERR_MEMORY, ERR_NO_OFFSET, "service: no thread for a bell");
+        while (atomic_load(&bell->awake) == 0) futex_wait(&bell->awake, 0); /* team.c, await_members says why */
     }
     return true;
 }

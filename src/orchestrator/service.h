@@ -37,7 +37,8 @@ struct service_rings {
 };
 
 enum service_notice {
-    SERVICE_PEER_BROKEN = 1 /* 4 bytes: enum service_peer. It sent nonsense: end it and start another */
+    SERVICE_PEER_BROKEN = 1, /* 4 bytes: enum service_peer. It sent nonsense: end it and start another */
+    SERVICE_PEER_SILENT = 2  /* 4 bytes: enum service_peer. It has work and says nothing: look whether it computes */
 };
 
 typedef struct service service;
@@ -45,6 +46,7 @@ typedef struct service service;
 struct service_settings {
     uint32_t asks;    /* at once: 1..SERVICE_ASKS_MAX */
     uint32_t ctx_tok; /* ids kept for each, so that an answer can go on behind a new engine */
+    uint32_t silent_ms; /* see service_watch; 0: SERVICE_SILENT_MS (base/limits.h) */
 };
 
 /* Takes all memory there will be. `rings` belong to the caller, outlive the service, and are taken (ring_take) or
@@ -55,6 +57,10 @@ void service_free(service *s); /* its bells' threads end first; NULL is fine */
 /* Facts of both peers, once both have told them; false before, and while one of them is being started again. A server
  * is healthy while this is true. Either may be NULL. */
 bool service_ready(const service *s, const struct text_facts **text, const struct hearth_facts **engine);
+
+/* Tells the service the time, as it reads no clock: now and then, from the client's loop. A peer that was asked for
+ * something and has said nothing for silent_ms is told to the orchestrator, and again after as long. */
+void service_watch(service *s, uint64_t now_ms);
 
 /* ---- asking ---- */
 
@@ -104,6 +110,12 @@ void service_cancel(service *s, uint64_t id);
 /* Lets a compiled table go. */
 void service_mask_drop(service *s, uint64_t mask);
 
+/* Sequences of the engine, saved and restored (include/hearth.h, HEARTH_KV ..), one at a time. service_keep gives a
+ * number for the next one; service_kept sends one message with that head.id, and false where the ring is full: hear
+ * events and try again. The engine being started again ends it without a word: service_ready tells. */
+uint64_t service_keep(service *s);
+bool service_kept(service *s, uint32_t kind, view message, view tail, view more);
+
 /* ---- hearing ---- */
 
 enum service_event_kind {
@@ -117,7 +129,9 @@ enum service_event_kind {
     SERVICE_EVENT_EMBEDDING, /* values; FINISHED follows */
     SERVICE_EVENT_BYTES,     /* text, lengths: the last of its ask */
     SERVICE_EVENT_MASK,      /* mask: the last of its ask */
-    SERVICE_EVENT_CHANGED    /* id 0: service_ready has changed */
+    SERVICE_EVENT_KEPT,      /* kept_kind ..: of what service_kept sent; SERVICE_EVENT_ERROR with its id: refused */
+    SERVICE_EVENT_CHANGED,   /* id 0: service_ready has changed */
+    SERVICE_EVENT_EXPERTS    /* id 0: experts and their arrays; only where the engine was asked to tell */
 };
 
 /* How an answer ended, in the order of service_finish_name. */
@@ -145,12 +159,18 @@ struct service_event {
     view name, call_id, text;
     const uint32_t *lengths;            /* of the tokens that `text` joins */
     size_t length_count;
+    uint32_t kept_kind;                 /* enum hearth_event_kind: HEARTH_KV_OPEN kept_tok, kept_bytes; HEARTH_KV_PIECE
+                                           kept_at, text; HEARTH_KV_DONE */
+    uint64_t kept_tok, kept_bytes, kept_at;
     enum service_finish finish;
     uint32_t stop;                      /* SERVICE_STOP: which stop text */
     uint32_t prompt_tok, cached_tok, made_tok; /* tokens behind the one that completed a stop text are not counted */
     const float *values;
     size_t value_count;
     uint64_t mask;
+    struct hearth_experts experts;
+    const uint32_t *positions;          /* experts.count_tok */
+    const uint16_t *chosen;             /* experts.count_tok * experts.top_k, each below the facts' experts */
     enum err_code code;                 /* text has the line */
 };
 

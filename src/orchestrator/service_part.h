@@ -53,6 +53,7 @@ struct bell {
     uint32_t seen;
     bool runs;
     _Atomic bool stop;
+    _Atomic uint32_t awake;
     pthread_t thread;
 };
 
@@ -65,6 +66,9 @@ struct service {
     size_t failed;        /* asks in ASK_FAILED */
     uint64_t serial, engine_serial;
     bool up[SERVICE_PEERS], broken[SERVICE_PEERS], changed; /* broken: nothing it says counts until it is replaced */
+    bool heard[SERVICE_PEERS];      /* since the last service_watch */
+    uint64_t watched_ms;            /* the last time service_watch looked */
+    uint64_t quiet_ms[SERVICE_PEERS]; /* since when it has work and says nothing */
     struct text_facts text;
     struct hearth_facts engine;
     uint8_t *in[SERVICE_PEERS], *out;
@@ -73,6 +77,7 @@ struct service {
     struct service_event next; /* told by the next poll; kind NONE: nothing */
     struct ask *flushed;  /* cancelled before it ran: its choices end one by one */
     uint32_t flush_choice;
+    uint64_t kept, kept_count; /* the sequence that is saved or restored, 0: none; how many there were */
 };
 
 /* ---- service.c ---- */

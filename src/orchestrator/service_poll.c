@@ -7,6 +7,7 @@
 #include "orchestrator/service_part.h"
 
 #include "base/checked.h"
+#include "base/limits.h"
 
 #include <assert.h>
 
@@ -359,6 +360,64 @@ static int take_progress(struct ask *a, view message, struct service_event *out)
     return 1;
 }
 
+/* What sparse layers chose: told as it is, once every number is in the range that the facts gave. */
+static int take_experts(const service *s, view message, struct service_event *out)
+{
+    struct hearth_experts f;
+    if (message.len_bytes < sizeof f) return -1;
+    memcpy(&f, message.ptr, sizeof f);
+    view tail = view_after(message, sizeof f);
+    if (f.layer >= s->engine.layers || f.count_tok > s->engine.chunk_tok || f.top_k != s->engine.top_k ||
+        s->engine.experts > EXPERTS_MAX || f.top_k > EXPERTS_USED_MAX || f.alone > f.count_tok)
+        return -1;
+    size_t positions = f.count_tok * sizeof(uint32_t), chosen = (size_t)f.count_tok * f.top_k;
+    if (tail.len_bytes != positions + chosen * sizeof(uint16_t)) return -1;
+    tell(out, SERVICE_EVENT_EXPERTS, 0, 0);
+    out->experts = f;
+    out->positions = (const uint32_t *)(const void *)tail.ptr; /* the buffer is aligned, the head a multiple of 8 */
+    out->chosen = (const uint16_t *)(const void *)(tail.ptr + positions);
+    for (size_t i = 0; i < chosen; i++)
+        if (out->chosen[i] >= s->engine.experts) return -1;
+    return 1;
+}
+
+static int take_kept_error(view message, struct service_event *out)
+{
+    struct hearth_error f;
+    if (message.len_bytes != sizeof f) return -1;
+    memcpy(&f, message.ptr, sizeof f);
+    if (f.code > ERR_CANCELLED || memchr(f.text, '\0', sizeof f.text) == NULL) return -1;
+    tell(out, SERVICE_EVENT_ERROR, f.head.id, 0);
+    out->code = (enum err_code)f.code;
+    out->text = (view){ message.ptr + offsetof(struct hearth_error, text), strlen(f.text) };
+    return 1;
+}
+
+/* A message about the sequence that is saved or restored: the caller knows what it asked for. */
+static int take_kept(const service *s, uint32_t kind, view message, struct service_event *out)
+{
+    struct hearth_kv_open open;
+    struct hearth_kv_piece piece;
+    struct hearth_head head;
+    memcpy(&head, message.ptr, sizeof head);
+    if (s->kept == 0 || head.id != s->kept) return 0;
+    tell(out, SERVICE_EVENT_KEPT, head.id, 0);
+    out->kept_kind = kind;
+    if (kind == HEARTH_KV_DONE) return message.len_bytes == sizeof head ? 1 : -1;
+    if (kind == HEARTH_KV_OPEN) {
+        if (message.len_bytes != sizeof open) return -1;
+        memcpy(&open, message.ptr, sizeof open);
+        out->kept_tok = open.count;
+        out->kept_bytes = open.bytes;
+        return 1;
+    }
+    if (message.len_bytes < sizeof piece) return -1;
+    memcpy(&piece, message.ptr, sizeof piece);
+    out->kept_at = piece.at;
+    out->text = view_after(message, sizeof piece);
+    return piece.bytes == out->text.len_bytes ? 1 : -1;
+}
+
 static int take_engine(service *s, uint32_t kind, view message, struct service_event *out)
 {
     struct hearth_head head;
@@ -366,6 +425,7 @@ static int take_engine(service *s, uint32_t kind, view message, struct service_e
     memcpy(&head, message.ptr, sizeof head);
     struct ask *a = kind == HEARTH_MASK_READY ? ask_find(s, head.id) : ask_of_engine(s, head.id);
     if (kind == HEARTH_ERROR && a == NULL) a = ask_find(s, head.id); /* a table's number is the ask's own */
+    if (kind == HEARTH_ERROR && s->kept != 0 && head.id == s->kept) return take_kept_error(message, out);
     switch ((enum hearth_event_kind)kind) {
     case HEARTH_LOADED:
         if (message.len_bytes != sizeof s->engine) return -1;
@@ -378,6 +438,7 @@ static int take_engine(service *s, uint32_t kind, view message, struct service_e
     case HEARTH_FINISHED: return take_finished(s, a, message, out);
     case HEARTH_ERROR: return take_error(s, a, message, out);
     case HEARTH_EMBEDDING: return take_embedding(a, message, out);
+    case HEARTH_EXPERTS: return take_experts(s, message, out);
     case HEARTH_MASK_READY:
         if (message.len_bytes != sizeof head) return -1;
         if (a == NULL || a->state != ASK_MASK) return 0;
@@ -385,8 +446,9 @@ static int take_engine(service *s, uint32_t kind, view message, struct service_e
         out->mask = a->id;
         ask_free(s, a);
         return 1;
-    case HEARTH_KV_EVENT_FIRST:
-    case HEARTH_KV_EVENT_LAST: break;
+    case HEARTH_KV_OPEN:
+    case HEARTH_KV_PIECE:
+    case HEARTH_KV_DONE: return take_kept(s, kind, message, out);
     }
     return -1;
 }
@@ -407,6 +469,7 @@ static int hear(service *s, enum service_peer peer, take_fn *take, struct servic
     }
     if (status == RING_EMPTY || (status == RING_BROKEN && s->broken[peer])) return -1;
     if (s->broken[peer]) return 0;
+    s->heard[peer] = true;
     int told = status == RING_OK ? take(s, kind, (view){ s->in[peer], bytes }, out) : -1;
     if (told >= 0) return told;
     peer_broken(s, peer);
@@ -444,5 +507,44 @@ bool service_poll(service *s, struct service_event *out)
         int engine = s->fifo_count < SERVICE_FIFO ? hear(s, SERVICE_ENGINE, take_engine, out) : -1;
         if (engine > 0) return true;
         if (text < 0 && engine < 0) return false;
+    }
+}
+
+/* ---- silence ---- */
+
+static bool engine_works_on(const struct ask *a)
+{
+    bool works = a->state == ASK_MASK;
+    for (size_t i = 0; a->state == ASK_RUNS && a->engine_id != 0 && i < a->r.n; i++)
+        works = works || !a->choices[i].engine_ended;
+    return works;
+}
+
+/* Whether something is asked of a peer that it has not answered. While the fifo is full nobody hears the engine. */
+static bool has_work(const service *s, enum service_peer peer)
+{
+    if (peer == SERVICE_TEXT && s->fifo_count > 0) return true;
+    if (peer == SERVICE_ENGINE && s->fifo_count == SERVICE_FIFO) return false;
+    for (size_t i = 0; i < s->set.asks; i++) {
+        const struct ask *a = &s->asks[i];
+        bool text = a->state == ASK_IDS || a->state == ASK_BYTES || a->state == ASK_TABLE;
+        if (peer == SERVICE_TEXT ? text : engine_works_on(a)) return true;
+    }
+    return false;
+}
+
+void service_watch(service *s, uint64_t now_ms)
+{
+    uint64_t limit_ms = s->set.silent_ms != 0 ? s->set.silent_ms : SERVICE_SILENT_MS;
+    if (now_ms - s->watched_ms < limit_ms / 8) return; /* it looks at every ask: not with each token */
+    s->watched_ms = now_ms;
+    for (int peer = 0; peer < SERVICE_PEERS; peer++) {
+        uint32_t which = (uint32_t)peer;
+        bool waits = s->up[peer] && !s->heard[peer] && has_work(s, (enum service_peer)peer);
+        s->heard[peer] = false;
+        if (!waits || s->quiet_ms[peer] == 0) s->quiet_ms[peer] = waits ? now_ms : 0;
+        if (!waits || now_ms - s->quiet_ms[peer] < limit_ms) continue;
+        s->quiet_ms[peer] = now_ms;
+        (void)ring_send(&s->rings->notices, SERVICE_PEER_SILENT, (view){ (const uint8_t *)&which, sizeof which });
     }
 }

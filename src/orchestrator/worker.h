@@ -19,6 +19,7 @@ struct worker_ends {
 
 struct engine_worker {
     struct hearth_settings set;
+    struct team_cpus cpus;
     struct worker_ends ends;
     size_t image_bytes;   /* of the first descriptor */
     bool populate;        /* the image is memory and not a file on a disk: map all of it at once */

@@ -733,6 +733,10 @@ static bool poll(void *self, struct ask_event *out)
         quiet = 0;
         if (translate(s, (uint32_t)s->at, &event, out)) return true;
     }
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    uint64_t now_ms = (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+    for (size_t i = 0; i < s->count; i++) service_watch(s->models[i].svc, now_ms);
     return fill(s, out);
 }
 

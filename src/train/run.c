@@ -22,6 +22,7 @@ bool run_open_config(struct run *r, const char *config_path, err *e)
     char path[PATH_BYTES];
     /* Addresses only, memory comes when it is touched: 256 GiB hold any model that one machine trains. */
     if (!arena_new(&r->arena, (size_t)1 << 38, e)) return false;
+    arena_huge(&r->arena); /* weights, moments and activations are walked end to end */
     if (!file_read(config_path, CONFIG_BYTES_MAX, &r->arena, &r->config_text, e)) return false;
     if (!settings_read(r->config_text, &r->arena, &r->settings, e)) {
         err_prefix(e, config_path);

@@ -103,12 +103,18 @@ refuse "an id of 30 digits" 1 'token id 1: 99999999999999999999' ids '9999999999
 refuse "no file of ids" 1 'nowhere' "$hearth" logits "$tmp/good.gguf" --tokens "$tmp/nowhere" --out "$tmp/written"
 refuse "more ids than the context" 1 '3 token ids, --ctx allows 2' "$hearth" logits "$tmp/good.gguf" --tokens "$tmp/ids" --ctx 2 --out "$tmp/written"
 refuse "an output folder that is not there" 1 'cannot create' "$hearth" logits "$tmp/good.gguf" --tokens "$tmp/ids" --out "$tmp/no/where"
-refuse "a prompt longer than the context" 1 'prompt: [0-9]+ tokens, the context holds 4' "$hearth" run "$tmp/good.gguf" "a long prompt" --ctx 4
-refuse "memory too small for the weights" 1 '(memory|weights)' "$hearth" run "$tmp/good.gguf" hello --memory 1M --ctx 100000
 refuse "decoding an id outside" 1 'token id 1: 300' "$hearth" tokens "$tmp/good.gguf" --decode 300
 jsonl() { printf '%s\n' "$1" > "$tmp/lines"; bash -c '"$0" tokens "$1" --jsonl < "$2"' "$hearth" "$tmp/good.gguf" "$tmp/lines"; }
 refuse "a line that is no JSON" 1 'line 1: ' jsonl 'hello'
 refuse "a line that is no string" 1 'line 1: .*string' jsonl '12'
+
+# ---- what the processes of a model refuse ----
+if walls "what hearth run refuses"; then
+    refuse "a prompt longer than the context" 1 'prompt: [0-9]+ tokens, the context holds 4' "$hearth" run "$tmp/good.gguf" "a long prompt" --ctx 4
+    refuse "memory too small for the weights" 1 '(memory|weights)' "$hearth" run "$tmp/good.gguf" hello --memory 1M --ctx 100000
+    refuse "a bias that is none" 1 '--logit-bias: 5, expected' "$hearth" run "$tmp/good.gguf" x --logit-bias 5
+    refuse "a bias outside the vocabulary" 1 '--logit-bias: token 300, allowed 0\.\.299' "$hearth" run "$tmp/good.gguf" x --logit-bias 300=1
+fi
 
 # ---- the command line ----
 refuse "a command that is none" 2 'nonsense; the nearest is' "$hearth" nonsense
@@ -129,8 +135,6 @@ refuse "too many words" 2 '3 words given' "$hearth" run "$tmp/good.gguf" x y
 refuse "two prompts" 2 'give one of them' "$hearth" run "$tmp/good.gguf" x -p y
 refuse "logits without ids" 2 '--tokens: no file' "$hearth" logits "$tmp/good.gguf"
 refuse "eval without a text" 2 '--text: no file' "$hearth" eval "$tmp/good.gguf"
-refuse "a bias that is none" 1 '--logit-bias: 5, expected' "$hearth" run "$tmp/good.gguf" x --logit-bias 5
-refuse "a bias outside the vocabulary" 1 '--logit-bias: token 300, allowed 0\.\.299' "$hearth" run "$tmp/good.gguf" x --logit-bias 300=1
 refuse "a tier that this processor lacks" 1 'neon|avx512' "$hearth" run "$tmp/good.gguf" x --cpu "$([ "$(uname -m)" = aarch64 ] && echo avx512 || echo neon)"
 # A line end in a name must not become a second line, an escape no colour.
 refuse "a name that steers the terminal" 1 'a\?b\?\[31m' "$hearth" run "$tmp/a

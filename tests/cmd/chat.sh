@@ -5,6 +5,7 @@
 model=$shared/reference/models/stories260K.gguf
 command -v tmux > /dev/null || { skip "chat.sh: no tmux"; finish; exit; }
 [ -e "$model" ] || { skip "chat.sh: no $model"; finish; exit; }
+walls "chat.sh" || { finish; exit; }
 export LC_ALL=C.UTF-8 HOME=$tmp XDG_STATE_HOME=$tmp/state
 servers=0
 t() { tmux -S "$tmp/tmux$servers" "$@" 2> /dev/null; }

@@ -50,7 +50,9 @@ ratio=$(awk '{ sum += log($1 / $2) } END { print exp(sum / NR) }' "$tmp/ratios")
 if at_most "$ratio" 1.03; then pass; else fail "all types: $ratio times the peer's KL, allowed 1.03"; fi
 echo "int8 inputs: $ratio times the peer's KL over $(wc -l < "$tmp/ratios") types"
 
-"$hearth" run "$models/stories260K.gguf" -p "" -n 200 --temp 0 --json > "$tmp/greedy" 2> "$tmp/err"
-got=$(sed 's/.*"tokens": \[\([^]]*\)\].*/\1/; s/,//g' "$tmp/greedy")
-same "stories260K, greedy, 200 tokens" "$got" "$(cat "$models/stories260K.greedy.tokens" | tr -s ' \n' ' ' | sed 's/ $//')"
+if walls "stories260K by hearth run"; then
+    "$hearth" run "$models/stories260K.gguf" -p "" -n 200 --temp 0 --json > "$tmp/greedy" 2> "$tmp/err"
+    got=$(sed 's/.*"tokens": \[\([^]]*\)\].*/\1/; s/,//g' "$tmp/greedy")
+    same "stories260K, greedy, 200 tokens" "$got" "$(cat "$models/stories260K.greedy.tokens" | tr -s ' \n' ' ' | sed 's/ $//')"
+fi
 finish

@@ -133,8 +133,9 @@ static void routes_wrong(const uint8_t *bytes, size_t len)
         { "planes: what no row reads", 10, 50, 0x01, false },
         { "factor: the row's distance left out", 11, 7, 0x00, true },
         { "factor: the outer row's norm left out", 11, 11, 0x00, true },
-        { "factor: the inner norm left out", 11, 15, 0x00, true },
+        { "factor: another scale", 11, 15, 0x00, true },
         { "factor: another inner value", 11, 64 + 1, 0x44, true },
+        { "factor: another outer value", 11, 64 + 320 + 1, 0x44, true },
         { "bf16: another value", 13, 9, 0x01, true },
         { "plane before bf16: another value of a row", 14, 64 + 4 * 64 + 4 * 128 + 5, 0x01, true },
     };

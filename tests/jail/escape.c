@@ -55,6 +55,7 @@ static const struct { enum jail_wall wall; size_t alone, behind_filter; bool roo
     { JAIL_PID_NS, 0, 1, true, true, "numbers of processes" },
     { JAIL_IPC_NS, 0, 1, true, true, "the spawner's segment" },
     { JAIL_UTS_NS, 0, 1, true, true, "the machine's name" },
+    { JAIL_CGROUP_NS, 0, 1, true, true, "the machine's name for its group" },
     { JAIL_ROOT, 0, 1, true, true, "paths" },
     { JAIL_IDENTITY, 0, 1, true, false, "root is exempt from the limit on processes" },
     { JAIL_CAPABILITIES, 0, 1, true, true, "mounts in its own namespace" },
@@ -64,6 +65,20 @@ static const struct { enum jail_wall wall; size_t alone, behind_filter; bool roo
     { JAIL_CLOCK, 1, 1, true, true, "an instruction no filter sees" },
     { JAIL_LANDLOCK, 0, 1, true, true, "the empty root itself" },
 };
+
+/* Whether this machine has put us in a group that has a name: in none there is nothing to hide. */
+static bool in_a_group(void)
+{
+    char line[512];
+    bool named = false;
+    FILE *in = fopen("/proc/self/cgroup", "re");
+    while (in != NULL && fgets(line, sizeof line, in) != NULL) {
+        const char *path = strstr(line, ":/");
+        named = named || (path != NULL && path[2] != '\n' && path[2] != '\0');
+    }
+    if (in != NULL) fclose(in);
+    return named;
+}
 
 static void walls(const char *who, bool root)
 {
@@ -75,6 +90,10 @@ static void walls(const char *who, bool root)
         printf("%s, without %s: %zu; behind the filter %zu (%s)\n", who, jail_wall_text(w)->name, alone[w], behind[w],
                BITES[i].says);
         if (root ? !BITES[i].root : !BITES[i].user) continue;
+        if (w == JAIL_CGROUP_NS && !in_a_group()) {
+            check_skip("this machine has put us in no group with a name: a cgroup namespace has nothing to hide");
+            continue;
+        }
         CHECK(alone[w] >= BITES[i].alone && behind[w] >= BITES[i].behind_filter,
               "%s: taking %s away changes too little: %zu, %zu", who, jail_wall_text(w)->name, alone[w], behind[w]);
     }

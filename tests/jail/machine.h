@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,8 +29,8 @@ static inline int machine_try(void)
     if (!mapped) return errno;
     close(fd);
     if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) return errno;
-    if (mount("none", "/tmp", "tmpfs", 0, NULL) != 0) return errno;
-    return 0;
+    if (mount("none", "/tmp", "tmpfs", 0, NULL) != 0 || chdir("/tmp") != 0) return errno;
+    return syscall(SYS_pivot_root, ".", ".") == 0 ? 0 : errno;
 }
 
 /* NULL where a jail can be made, else why not (one string, valid until the next call). */

@@ -17,6 +17,7 @@ struct scene {
     enum kv_type type;
     size_t key_dim, value_dim, positions, row_count;
     float scale, soft_cap, *keys, *values; /* [position][channel] as stored: rounded to f16 where the pages are */
+    bool in_keys; /* values are read from the keys' pages */
     void *k_pages[PAGES_MAX], *v_pages[PAGES_MAX];
     float q[ROWS_MAX][DIM_MAX];
     size_t lo[ROWS_MAX], hi[ROWS_MAX];
@@ -89,10 +90,10 @@ static void run_span(const struct attention_kernels *k, size_t first_page, size_
     }
     for (size_t r = begin; r < end; r++)
         rows[r - begin] = (struct attention_row){ scene.q[r], scene.lo[r], scene.hi[r], out[r] };
-    k->span(&(struct attention_span){ .k_pages = k_pages, .v_pages = v_pages, .first_page = first_page, .pages = pages,
-                                      .type = scene.type, .key_dim = scene.key_dim, .value_dim = scene.value_dim,
-                                      .scale = scene.scale, .soft_cap = scene.soft_cap, .rows = rows,
-                                      .row_count = end - begin });
+    k->span(&(struct attention_span){ .k_pages = k_pages, .v_pages = scene.in_keys ? NULL : v_pages,
+                                      .first_page = first_page, .pages = pages, .type = scene.type,
+                                      .key_dim = scene.key_dim, .value_dim = scene.value_dim, .scale = scene.scale,
+                                      .soft_cap = scene.soft_cap, .rows = rows, .row_count = end - begin });
 }
 
 struct spans {
@@ -291,6 +292,33 @@ static void tier_equals(const struct tier *ref, const struct tier *tier)
         }
 }
 
+/* Values that are their keys' begin: the bits are those of values with pages of their own. */
+static void values_in_keys(const struct attention_kernels *k, const char *name)
+{
+    static const size_t row_counts[] = { 1, 2, 5, 6, 7, 13, ROWS_MAX };
+    for (size_t c = 0; c < CONFIGS; c++)
+        for (int type = KV_F32; type <= KV_F16 && configs[c].value_dim <= configs[c].key_dim; type++) {
+            make_config(k, &configs[c], (enum kv_type)type, c + 70);
+            for (size_t i = 0; i < scene.positions; i++) {
+                const float *key = scene.keys + i * scene.key_dim;
+                k->store(scene.type, key, key, scene.key_dim, scene.value_dim, i % PAGE_TOK,
+                         scene.k_pages[i / PAGE_TOK], scene.v_pages[i / PAGE_TOK]);
+            }
+            for (size_t shape = 0; shape < SHAPES; shape++)
+                for (size_t i = 0; i < sizeof row_counts / sizeof *row_counts; i++) {
+                    if (configs[c].positions > 1000 && (i + shape + c) % 4 != 0) continue;
+                    see((enum shape)shape, row_counts[i], 80 + i);
+                    scene.in_keys = false;
+                    run_all(k, ROWS_MAX, parts);
+                    scene.in_keys = true;
+                    run_all(k, ROWS_MAX, other_parts);
+                    CHECK(same_parts(parts, other_parts), "%s, values in keys, %s, %s, type %d, %zu rows", name,
+                          configs[c].says, shape_names[shape], type, row_counts[i]);
+                }
+            scene_free();
+        }
+}
+
 /* combine, finish and store of a tier. Parts of any kind: empty, equal maxima, far apart. */
 static void tier_pieces(const struct tier *ref, const struct tier *tier)
 {
@@ -372,6 +400,7 @@ int main(void)
     for (size_t t = 0; t < count; t++) {
         cuts_do_not_matter(&tiers[t].attention, tiers[t].name);
         not_finite(&tiers[t].attention, tiers[t].name);
+        values_in_keys(&tiers[t].attention, tiers[t].name);
         if (t == 0) continue;
         tier_equals(&tiers[0], &tiers[t]);
         tier_pieces(&tiers[0], &tiers[t]);

@@ -76,16 +76,17 @@ static double test_bound(const struct tier *tier, const struct packed *p, const 
 {
     size_t cols = p->shape.cols;
     struct route_input in;
-    float score[EXPERTS], reach[EXPERTS];
+    float score[EXPERTS], reach[EXPERTS], bounds[EXPERTS];
     double most = 0;
     route_input_lay(&in, cols, room);
     if (!tier->route.input(x, &in)) return 0;
     for (size_t both = 0; both < 2; both++) {
         route_scores(&tier->route, &p->r, &in, 0, EXPERTS, both == 1, score, reach);
+        route_bounds(&p->r, &in, 0, EXPERTS, both == 1, reach, bounds);
         for (size_t e = 0; e < EXPERTS; e++) {
             float exact = tier->vector.dot(p->rows + e * cols, x, cols);
             double off = fabs((double)exact - (double)score[e]);
-            double bound = (double)route_bound(&p->r, &in, e, reach[e], both == 1);
+            double bound = (double)bounds[e];
             if (!(off <= bound))
                 CHECK(false, "expert %zu of %zu columns: off by %g, bound %g (planes %zu)", e, cols, off, bound, both);
             if (both == 0 && off / bound > most) most = off / bound;
@@ -117,6 +118,37 @@ static void test_planes(const struct tier *tiers, size_t tier_count, team *t, ar
         }
     }
     CHECK(most > 0.05 && most <= 1.0, "the bound is neither wrong nor useless: %g of it is used", most);
+}
+
+static void test_int16_rows(const struct tier *tiers, size_t tier_count)
+{
+    enum { ROWS = 7 };
+    static float x[COLS_MAX];
+    static int16_t w[ROWS * COLS_MAX];
+    for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
+        size_t n = widths[i];
+        float want[ROWS], out[ROWS];
+        fill(x, n < ROWS ? ROWS : n, OUTLIERS, i);
+        for (size_t at = 0; at < ROWS * n; at++) w[at] = (int16_t)((int32_t)(prng_u32(3, i, at) & 0xffff) - 32768);
+        tiers[0].route.int16_rows(w, ROWS, n, x, want);
+        for (size_t r = 0; r < ROWS; r++) {
+            double sum = 0, size = 0;
+            for (size_t c = 0; c < n; c++) {
+                sum += (double)w[r * n + c] * (double)x[c];
+                size += fabs((double)w[r * n + c] * (double)x[c]);
+            }
+            CHECK(fabs(sum - (double)want[r]) <= size * 50 * 0x1p-24, "int16 row %zu of %zu: %g, in f64 %g", r, n,
+                  (double)want[r], sum);
+        }
+        for (size_t tier = 1; tier < tier_count; tier++) {
+            static float cols[2][COLS_MAX]; /* the same integers as ROWS of n, y their first inputs */
+            tiers[0].route.int16_cols(w, ROWS, n, x, cols[0]);
+            tiers[tier].route.int16_cols(w, ROWS, n, x, cols[1]);
+            CHECK(memcmp(cols[0], cols[1], n * sizeof **cols) == 0, "%s: int16 columns, %zu", tiers[tier].name, n);
+            tiers[tier].route.int16_rows(w, ROWS, n, x, out);
+            CHECK(memcmp(out, want, sizeof out) == 0, "%s: int16 rows of %zu", tiers[tier].name, n);
+        }
+    }
 }
 
 static void test_bf16_rows(const struct tier *tiers, size_t tier_count)
@@ -193,14 +225,13 @@ static void test_forms(team *t, arena *a)
             for (size_t row = 0; row < s.experts; row += 17) {
                 double left = 0, norm = 0;
                 for (size_t c = 0; c < s.cols; c++) {
-                    double product = 0, value = (double)w[row * s.cols + c];
+                    double product = 0, value = (double)w[row * s.cols + c], scale = (double)p.r.facts[row].scale;
                     for (size_t j = 0; j < s.rank; j++)
-                        product += (double)f32_of_bits((uint32_t)p.r.outer[row * s.rank + j] << 16) *
-                                   (double)f32_of_bits((uint32_t)p.r.inner[j * s.cols + c] << 16);
+                        product += scale * (double)p.r.outer[j * s.experts + row] * (double)p.r.inner[j * s.cols + c];
                     left += (value - product) * (value - product);
                     norm += value * value;
                 }
-                CHECK(sqrt(left) <= (double)p.r.facts[row].first && left < norm * 0x1p-16,
+                CHECK(sqrt(left) <= (double)p.r.facts[row].first && left < norm * 0x1p-26,
                       "row %zu: off by %g, said %g, of %g", row, sqrt(left), (double)p.r.facts[row].first, sqrt(norm));
             }
         }
@@ -219,6 +250,7 @@ int main(void)
     void *room = arena_take(&a, route_input_bytes(COLS_MAX), 1, 64, "input", &e);
     test_planes(tiers, tier_count, t, &a);
     test_bf16_rows(tiers, tier_count);
+    test_int16_rows(tiers, tier_count);
     test_refused(tiers, tier_count, room);
     test_forms(t, &a);
     team_free(t);

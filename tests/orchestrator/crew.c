@@ -55,6 +55,7 @@ static bool next(struct world *w, int wait_ms, struct service_event *out, err *e
         int workers[SERVICE_PEERS];
         uint64_t rings;
         if (service_poll(w->service, out)) return true;
+        service_watch(w->service, (uint64_t)(now_s() * 1e3));
         if (now_s() > until) return false;
         crew_watch(w->crew, workers);
         struct pollfd fds[] = { { .fd = w->event_fd, .events = POLLIN },
@@ -93,7 +94,7 @@ static bool begin(struct world *w, const struct crew_engine *played, const char 
     struct crew_settings set = { .path = path, .engine = { .ctx_tok = CTX, .sequences = 4, .kv = KV_F16, .threads = 2 },
                                  .template_source = view_of(template), .require = JAIL_REQUIRED, .log = keep_log,
                                  .arg = w, .engine_played = played };
-    struct service_settings asks = { .asks = 16, .ctx_tok = CTX };
+    struct service_settings asks = { .asks = 16, .ctx_tok = CTX, .silent_ms = played != NULL ? 700 : 0 };
     *w = (struct world){ .event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) };
     bool good = crew_start(&w->crew, &set, e) && crew_attach(w->crew, &w->rings, e) &&
                 service_new(&w->service, &w->rings, &asks, e) && service_bells(w->service, w->event_fd, e) &&
@@ -258,8 +259,8 @@ static void real(void)
 /* ---- kills ---- */
 
 /* Ends a worker at a random moment of an answer: the answer comes whole with the same bits, or with an error; and the
- * model is ready again within two seconds. */
-static void kills(size_t count)
+ * model is ready again within `limit_s`. */
+static void kills(size_t count, double limit_s)
 {
     struct world w;
     static struct heard h, want;
@@ -306,7 +307,7 @@ static void kills(size_t count)
     }
     printf("%zu kills, %zu of them inside an answer: %zu answers whole, %zu errors, ready again in %.0f ms on average, "
            "%.0f at worst\n", count, early, whole, errors, sum / (double)count * 1e3, worst * 1e3);
-    CHECK(worst < 2.0, "ready again in %.2f s, at most 2", worst);
+    CHECK(worst < limit_s, "ready again in %.2f s, at most %.0f", worst, limit_s);
     end(&w);
 }
 
@@ -332,6 +333,8 @@ static const struct script_row {
     { "a memory fault", "answer once\nfault\nanswer\ntext \"ab\"", NULL, NULL, SERVICE_END, "memory fault" },
     { "a system call", "answer once\ncall\nanswer\ntext \"ab\"", NULL, NULL, SERVICE_END,
       "system call outside its profile" },
+    { "a hang", "answer once\nhang\nanswer\ntext \"ab\"", NULL, NULL, SERVICE_END, "silent and does not compute" },
+    { "a long prompt is no hang", "answer\nwait 2200000\ntext \"slow\"", " slow", NULL, SERVICE_END, NULL },
     { "nonsense", "answer once\ngarbage\nanswer\ntext \"ab\"", NULL, NULL, SERVICE_END, "broke the protocol" },
 };
 
@@ -351,10 +354,10 @@ static void scripts(void)
         bool asked = service_ask(w.service, &ask, &id, &e);
         /* A crash is told, the engine started again, and what was asked goes on there: a script has one life a process,
          * so the crash comes again and the crew gives up. */
-        bool heard = asked && hear(&w, id, row->log != NULL ? 3000 : 10000, &h, &e);
+        bool heard = asked && hear(&w, id, row->log != NULL ? 3000 : 60000, &h, &e);
         if (row->log != NULL) {
             CHECK(strstr(w.log, row->log) != NULL, "%s: the log says '%s'", row->says, w.log);
-        } else if (CHECK(heard, "%s: no end: %s", row->says, e.text)) {
+        } else if (CHECK(heard, "%s: no end: %s; log: %s", row->says, e.text, w.log)) {
             if (row->text != NULL) CHECK(strcmp(h.text, row->text) == 0, "%s: '%s'", row->says, h.text);
             if (row->error != NULL) CHECK(strcmp(h.error, row->error) == 0, "%s: error '%s'", row->says, h.error);
             else CHECK(h.last.kind == SERVICE_EVENT_FINISHED && h.last.finish == row->finish, "%s: end %d '%s'",
@@ -468,6 +471,7 @@ int main(void)
     cancels();
     chats();
     real();
-    kills(count != NULL ? (size_t)atoll(count) : 6);
+    if (count != NULL) kills((size_t)atoll(count), 2);
+    else kills(6, 10); /* beside other tests, on a machine of any load */
     return check_done();
 }

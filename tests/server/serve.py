@@ -87,10 +87,6 @@ def text_of(answer):
 
 # ---- one server: answers, bits, limits, leaving ----
 s = Server()
-if s.p.poll() is not None and "wall" in s.said():
-    print("skipped: no walls on this machine: " + s.said()[-200:])
-    print("0 passed, 0 failed, 1 skipped")
-    sys.exit(0)
 check(s.ask("GET", "/health")[0] == 200, "the server is healthy", s.said())
 alone = text_of(s.complete())
 check(isinstance(alone, str) and len(alone) > 10, "an answer", alone)

@@ -143,11 +143,12 @@ static inline shorts shorts_max(shorts x, shorts y)
     return x;
 }
 
-static inline ints shorts_pairs(shorts x, shorts y)
+static inline ints shorts_add_pairs(ints sum, shorts x, shorts y)
 {
-    ints sum;
-    NEON_EACH sum.v[q] = vpaddq_s32(vmull_s16(vget_low_s16(x.v[q]), vget_low_s16(y.v[q])),
-                                    vmull_high_s16(x.v[q], y.v[q]));
+    NEON_EACH {
+        sum.v[q] = vmlal_s16(sum.v[q], vget_low_s16(x.v[q]), vget_low_s16(y.v[q]));
+        sum.v[q] = vmlal_high_s16(sum.v[q], x.v[q], y.v[q]);
+    }
     return sum;
 }
 
@@ -159,6 +160,11 @@ static inline int shorts_largest(shorts x)
 static inline void shorts_store8(int8_t *p, shorts x)
 {
     NEON_EACH vst1_s8(p + 8 * q, vmovn_s16(x.v[q]));
+}
+
+static inline void shorts_largests(const shorts x[static 4], int32_t out[static 4])
+{
+    for (size_t i = 0; i < 4; i++) out[i] = shorts_largest(x[i]);
 }
 
 static inline void ints_sums(const ints x[static 4], int32_t out[static 4])
@@ -224,6 +230,11 @@ static inline void lanes_store_bytes(uint8_t *p, lanes x)
 {
     vst1q_u8(p, vcombine_u8(vmovn_u16(vreinterpretq_u16_s16(two_shorts(x.a, x.b))),
                             vmovn_u16(vreinterpretq_u16_s16(two_shorts(x.c, x.d)))));
+}
+
+static inline void lanes_store_page(uint8_t *to, const float *p, lanes by)
+{
+    for (size_t i = 0; i < 64; i += 16) lanes_store_bytes(to + i, lanes_mul(lanes_load(p + i), by));
 }
 
 static inline lanes lanes_scales(const uint8_t *p, uint32_t base, int shift)

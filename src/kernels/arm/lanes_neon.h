@@ -189,4 +189,23 @@ static inline void lanes_load_pairs(const float *p, lanes *first, lanes *second)
     *second = (lanes){ a.val[1], b.val[1], c.val[1], d.val[1] };
 }
 
+/* 4 x 4 floats turned. */
+static inline void turn_4(float *to, size_t to_stride, const float *from, size_t from_stride)
+{
+    float32x4_t a = vld1q_f32(from), b = vld1q_f32(from + from_stride), c = vld1q_f32(from + 2 * from_stride);
+    float32x4_t d = vld1q_f32(from + 3 * from_stride);
+    float32x4x2_t ab = vtrnq_f32(a, b), cd = vtrnq_f32(c, d);
+    vst1q_f32(to, vcombine_f32(vget_low_f32(ab.val[0]), vget_low_f32(cd.val[0])));
+    vst1q_f32(to + to_stride, vcombine_f32(vget_low_f32(ab.val[1]), vget_low_f32(cd.val[1])));
+    vst1q_f32(to + 2 * to_stride, vcombine_f32(vget_high_f32(ab.val[0]), vget_high_f32(cd.val[0])));
+    vst1q_f32(to + 3 * to_stride, vcombine_f32(vget_high_f32(ab.val[1]), vget_high_f32(cd.val[1])));
+}
+
+static inline void lanes_turn(float *to, size_t to_stride, const float *from, size_t from_stride)
+{
+    for (size_t i = 0; i < 16; i += 4)
+        for (size_t j = 0; j < 16; j += 4) turn_4(to + i * to_stride + j, to_stride, from + j * from_stride + i,
+                                                  from_stride);
+}
+
 #endif

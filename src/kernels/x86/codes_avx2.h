@@ -118,9 +118,10 @@ static inline shorts shorts_max(shorts x, shorts y)
     return (shorts){ _mm256_max_epi16(x.a, y.a), _mm256_max_epi16(x.b, y.b) };
 }
 
-static inline ints shorts_pairs(shorts x, shorts y)
+static inline ints shorts_add_pairs(ints sum, shorts x, shorts y)
 {
-    return (ints){ _mm256_madd_epi16(x.a, y.a), _mm256_madd_epi16(x.b, y.b) };
+    return (ints){ _mm256_add_epi32(sum.a, _mm256_madd_epi16(x.a, y.a)),
+                   _mm256_add_epi32(sum.b, _mm256_madd_epi16(x.b, y.b)) };
 }
 
 static inline int shorts_largest(shorts x)
@@ -134,6 +135,11 @@ static inline void shorts_store8(int8_t *p, shorts x) /* values fit */
 {
     __m256i packed = _mm256_permute4x64_epi64(_mm256_packs_epi16(x.a, x.b), 0xd8);
     _mm256_storeu_si256((__m256i *)p, packed);
+}
+
+static inline void shorts_largests(const shorts x[static 4], int32_t out[static 4])
+{
+    for (size_t i = 0; i < 4; i++) out[i] = shorts_largest(x[i]);
 }
 
 static inline void ints_sums(const ints x[static 4], int32_t out[static 4])
@@ -196,6 +202,11 @@ static inline void lanes_store_bytes(uint8_t *p, lanes x)
 {
     __m256i s = lanes_shorts(x);
     _mm_storeu_si128((__m128i *)p, _mm_packus_epi16(_mm256_castsi256_si128(s), _mm256_extracti128_si256(s, 1)));
+}
+
+static inline void lanes_store_page(uint8_t *to, const float *p, lanes by)
+{
+    for (size_t i = 0; i < 64; i += 16) lanes_store_bytes(to + i, lanes_mul(lanes_load(p + i), by));
 }
 
 static inline lanes lanes_scales(const uint8_t *p, uint32_t base, int shift)

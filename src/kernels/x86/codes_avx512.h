@@ -57,14 +57,22 @@ static inline void shorts_store(int16_t *p, shorts x) { _mm512_storeu_si512(p, x
 static inline shorts shorts_times_q15(shorts a, shorts b) { return _mm512_mulhrs_epi16(a, b); }
 static inline shorts shorts_abs(shorts a) { return _mm512_abs_epi16(a); }
 static inline shorts shorts_max(shorts a, shorts b) { return _mm512_max_epi16(a, b); }
-static inline ints shorts_pairs(shorts a, shorts b) { return _mm512_madd_epi16(a, b); }
 
-static inline int shorts_largest(shorts x)
+static inline ints shorts_add_pairs(ints sum, shorts a, shorts b)
 {
-    __m256i a = _mm256_max_epi16(_mm512_castsi512_si256(x), _mm512_extracti64x4_epi64(x, 1));
-    __m128i b = _mm_max_epi16(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
-    /* the smallest of 32,767 - x, which are not negative */
-    return 32767 - (_mm_cvtsi128_si32(_mm_minpos_epu16(_mm_sub_epi16(_mm_set1_epi16(32767), b))) & 0xffff);
+    __asm__("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+    return sum;
+}
+
+/* Neighbours of a pair hold two vectors' lanes, then four vectors'; then halves meet. */
+static inline void shorts_largests(const shorts x[static 4], int32_t out[static 4])
+{
+    __m512i a = _mm512_max_epi16(_mm512_unpacklo_epi16(x[0], x[1]), _mm512_unpackhi_epi16(x[0], x[1]));
+    __m512i b = _mm512_max_epi16(_mm512_unpacklo_epi16(x[2], x[3]), _mm512_unpackhi_epi16(x[2], x[3]));
+    __m512i c = _mm512_max_epi16(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+    __m256i d = _mm256_max_epi16(_mm512_castsi512_si256(c), _mm512_extracti64x4_epi64(c, 1));
+    __m128i e = _mm_max_epi16(_mm256_castsi256_si128(d), _mm256_extracti128_si256(d, 1));
+    _mm_storeu_si128((__m128i *)out, _mm_cvtepi16_epi32(_mm_max_epi16(e, _mm_unpackhi_epi64(e, e))));
 }
 
 static inline void shorts_store8(int8_t *p, shorts x)
@@ -126,6 +134,18 @@ static inline void lanes_store_shorts(int16_t *p, lanes x)
 static inline void lanes_store_bytes(uint8_t *p, lanes x)
 {
     _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x)));
+}
+
+/* Packing goes by quarters of a register: dwords 4k, 4k + 1, .. of the result are quarter k of each vector. */
+static inline void lanes_store_page(uint8_t *to, const float *p, lanes by)
+{
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    __m512i a = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(p), by));
+    __m512i b = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(p + 16), by));
+    __m512i c = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(p + 32), by));
+    __m512i d = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(p + 48), by));
+    __m512i all = _mm512_packus_epi16(_mm512_packus_epi32(a, b), _mm512_packus_epi32(c, d));
+    _mm512_storeu_si512(to, _mm512_permutexvar_epi32(order, all));
 }
 
 static inline lanes lanes_scales(const uint8_t *p, uint32_t base, int shift)

@@ -2,6 +2,8 @@
 #ifndef HEARTH_KERNELS_LANES_AVX2_H
 #define HEARTH_KERNELS_LANES_AVX2_H
 
+#include "kernels/x86/transpose.h"
+
 #include <immintrin.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -149,6 +151,14 @@ static inline void lanes_load_pairs(const float *p, lanes *first, lanes *second)
 {
     *first = (lanes){ half_of_pairs(p, 0), half_of_pairs(p + 16, 0) };
     *second = (lanes){ half_of_pairs(p, 1), half_of_pairs(p + 16, 1) };
+}
+
+static inline void lanes_turn(float *to, size_t to_stride, const float *from, size_t from_stride)
+{
+    transpose_8(to, to_stride, from, from_stride);
+    transpose_8(to + 8, to_stride, from + 8 * from_stride, from_stride);
+    transpose_8(to + 8 * to_stride, to_stride, from + 8, from_stride);
+    transpose_8(to + 8 * to_stride + 8, to_stride, from + 8 * from_stride + 8, from_stride);
 }
 
 #endif

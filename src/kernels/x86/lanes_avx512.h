@@ -2,6 +2,8 @@
 #ifndef HEARTH_KERNELS_LANES_AVX512_H
 #define HEARTH_KERNELS_LANES_AVX512_H
 
+#include "kernels/x86/transpose.h"
+
 #include <immintrin.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -99,6 +101,14 @@ static inline void lanes_load_pairs(const float *p, lanes *first, lanes *second)
     __m512 a = _mm512_loadu_ps(p), b = _mm512_loadu_ps(p + 16);
     *first = _mm512_permutex2var_ps(a, even, b);
     *second = _mm512_permutex2var_ps(a, _mm512_add_epi32(even, _mm512_set1_epi32(1)), b);
+}
+
+static inline void lanes_turn(float *to, size_t to_stride, const float *from, size_t from_stride)
+{
+    transpose_8(to, to_stride, from, from_stride);
+    transpose_8(to + 8, to_stride, from + 8 * from_stride, from_stride);
+    transpose_8(to + 8 * to_stride, to_stride, from + 8, from_stride);
+    transpose_8(to + 8 * to_stride + 8, to_stride, from + 8 * from_stride + 8, from_stride);
 }
 
 #endif

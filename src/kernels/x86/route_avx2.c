@@ -22,17 +22,25 @@ static inline lanes lanes_from_bf16_n(const uint16_t *p, size_t n)
     return lanes_from_bf16(t);
 }
 
+static inline __m256 int16_8(const int16_t *p)
+{
+    return _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)));
+}
+
+static inline lanes lanes_from_int16(const int16_t *p)
+{
+    return (lanes){ int16_8(p), int16_8(p + 8) };
+}
+
 /* Eight codes of 32 bits each in a and b: 16 of 16 bits, in order. They fit, so nothing saturates. */
 static inline __m256i pack_16(__m256i a, __m256i b)
 {
     return _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xd8);
 }
 
-static inline void route_put_codes(lanes shifted, struct route_input *in, size_t at)
+/* 16 codes of 16 bits to their places. */
+static inline void put_16(__m256i code, struct route_input *in, size_t at)
 {
-    __m256i magic = _mm256_castps_si256(_mm256_set1_ps(0x1.8p23f));
-    __m256i code = pack_16(_mm256_sub_epi32(_mm256_castps_si256(shifted.a), magic),
-                           _mm256_sub_epi32(_mm256_castps_si256(shifted.b), magic));
     __m256i low = _mm256_srai_epi16(_mm256_slli_epi16(code, 8), 8);
     __m256i high = _mm256_srai_epi16(_mm256_add_epi16(code, _mm256_set1_epi16(128)), 8);
     __m256i both = _mm256_permute4x64_epi64(_mm256_packs_epi16(low, high), 0xd8);
@@ -46,6 +54,20 @@ static inline __m256i quads(__m256i pairs0, __m256i pairs1)
     return _mm256_permute4x64_epi64(_mm256_hadd_epi32(pairs0, pairs1), 0xd8);
 }
 
+static inline void route_put_codes(const lanes *shifted, struct route_input *in, size_t g)
+{
+    const __m256i magic = _mm256_castps_si256(_mm256_set1_ps(0x1.8p23f)), less = _mm256_set1_epi16(-128);
+    __m256i pairs[4];
+    for (size_t i = 0; i < 4; i++) {
+        __m256i code = pack_16(_mm256_sub_epi32(_mm256_castps_si256(shifted[i].a), magic),
+                               _mm256_sub_epi32(_mm256_castps_si256(shifted[i].b), magic));
+        put_16(code, in, g * ROUTE_GROUP + 16 * i);
+        pairs[i] = _mm256_madd_epi16(less, code);
+    }
+    _mm256_storeu_si256((__m256i *)(void *)(in->lift + g * 16), quads(pairs[0], pairs[1]));
+    _mm256_storeu_si256((__m256i *)(void *)(in->lift + g * 16 + 8), quads(pairs[2], pairs[3]));
+}
+
 static inline __m256i code_16(const struct route_input *in, size_t at)
 {
     __m256i high = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)(in->high + at)));
@@ -53,28 +75,28 @@ static inline __m256i code_16(const struct route_input *in, size_t at)
     return _mm256_add_epi16(_mm256_slli_epi16(high, 8), low);
 }
 
-static inline void route_lift(struct route_input *in, size_t g)
-{
-    const __m256i less = _mm256_set1_epi16(-128);
-    for (size_t half = 0; half < 2; half++) {
-        size_t at = g * ROUTE_GROUP + half * 32;
-        __m256i sums = quads(_mm256_madd_epi16(less, code_16(in, at)), _mm256_madd_epi16(less, code_16(in, at + 16)));
-        _mm256_storeu_si256((__m256i *)(void *)(in->lift + g * 16 + half * 8), sums);
-    }
-}
+struct route_group_codes {
+    __m256i code[4];
+};
 
-static inline __m256i products(const uint8_t *codes, const struct route_input *in, size_t at)
-{
-    __m256i w = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(const void *)codes));
-    return _mm256_madd_epi16(_mm256_sub_epi16(w, _mm256_set1_epi16(128)), code_16(in, at));
-}
-
-static inline lanes route_sums(const uint8_t *codes, const struct route_input *in, size_t g)
+static inline struct route_group_codes route_group_load(const struct route_input *in, size_t g)
 {
     size_t at = g * ROUTE_GROUP;
+    return (struct route_group_codes){ { code_16(in, at), code_16(in, at + 16), code_16(in, at + 32),
+                                         code_16(in, at + 48) } };
+}
+
+static inline __m256i products(const uint8_t *codes, __m256i code)
+{
+    __m256i w = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(const void *)codes));
+    return _mm256_madd_epi16(_mm256_sub_epi16(w, _mm256_set1_epi16(128)), code);
+}
+
+static inline lanes route_sums(const uint8_t *codes, const struct route_group_codes *group)
+{
     return (lanes){
-        _mm256_cvtepi32_ps(quads(products(codes, in, at), products(codes + 16, in, at + 16))),
-        _mm256_cvtepi32_ps(quads(products(codes + 32, in, at + 32), products(codes + 48, in, at + 48))),
+        _mm256_cvtepi32_ps(quads(products(codes, group->code[0]), products(codes + 16, group->code[1]))),
+        _mm256_cvtepi32_ps(quads(products(codes + 32, group->code[2]), products(codes + 48, group->code[3]))),
     };
 }
 
