@@ -33,8 +33,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     s->first = s->last = &c;
     route_request(s, &c, &head, (view){ data + 1, size - 1 });
     for (int i = 0; i < 200 && c.x != NULL && s->b.poll(s->b.self, &event); i++) exchange_take_event(s, &event);
-    if (c.x != NULL) exchange_leave(s, c.x);
-    assert(s->ask_count == 0 && s->local.inside == 0 && (c.doomed || buffer_view(&c.out).len_bytes > 0));
+    bool left = c.x != NULL; /* the script has answers that never end */
+    if (left) exchange_leave(s, c.x);
+    assert(s->ask_count == 0 && s->local.inside == 0 && (left || c.doomed || buffer_view(&c.out).len_bytes > 0));
     buffer_free(&c.out);
     s->first = s->last = NULL;
     s->dirty = NULL;

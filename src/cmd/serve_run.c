@@ -76,6 +76,7 @@ static bool front_prepare(void *arg, err *e)
     struct server_options *o = &v->set->server;
     signal(SIGPIPE, SIG_IGN);
     if (!served_new(&v->backend, v->settings, v->count, v->bell_fd, o->zone_s, e)) return false;
+    served_log(v->backend, o->log, o->log_arg);
     o->backend = served_backend(v->backend);
     return server_new(&v->server, o, e);
 }
@@ -147,6 +148,7 @@ static bool start_crew(struct serving *v, struct model_run *m, const char *word,
         !compute_settings(&set->compute, &how.engine, &how.cpus, e))
         return false;
     name_of(m->path, m->name, sizeof m->name);
+    how.shares = (uint32_t)v->count;
     how.engine.sequences = (uint32_t)set->parallel;
     how.engine.mask_bytes = set->jail.mask_bytes;
     if (!crew_start(&m->crew, &how, e)) {

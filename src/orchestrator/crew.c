@@ -163,7 +163,7 @@ static bool start(crew *c, err *e)
     if (!open_image(c, e) || !make_rings(c, e)) return false;
     uint64_t left = free_bytes(); /* the weights are in memory by now, or will be pages of a file */
     if (c->set.engine.memory_bytes == 0 && left > 0)
-        c->set.engine.memory_bytes = c->image_bytes + (left - left / 16);
+        c->set.engine.memory_bytes = c->image_bytes + (left - left / 16) / (c->set.shares > 0 ? c->set.shares : 1);
     uint32_t ctx = c->set.engine.ctx_tok != 0 ? c->set.engine.ctx_tok : CTX_KEPT_TOK;
     c->engine_job = (struct engine_worker){ .set = c->set.engine, .cpus = c->set.cpus, .image_bytes = c->image_bytes,
                                             .ends = { &c->rings.to[SERVICE_ENGINE], &c->rings.from[SERVICE_ENGINE] },

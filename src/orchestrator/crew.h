@@ -17,6 +17,7 @@ struct crew_engine {
 struct crew_settings {
     const char *path;              /* a model file, or an image that `hearth pack` wrote */
     struct hearth_settings engine;
+    uint32_t shares;               /* models that plan within what is free, each in an equal part; 0: this one alone */
     struct team_cpus cpus;         /* of the engine's threads */
     view template_source;          /* takes the place of the model's own template; empty: that. Outlives the crew */
     uint32_t require;              /* walls without which nothing starts: JAIL_REQUIRED, or policy's */

@@ -72,6 +72,8 @@ struct served {
     size_t count, at;
     int bell_fd;
     int64_t zone_s;
+    void (*log)(void *arg, view line);
+    void *log_arg;
     arena scratch;
     struct record *records;    /* ASKS_MAX, by ticket modulo that */
     uint32_t *by_id;           /* heads of chains: record + 1, 0 for none */
@@ -644,11 +646,26 @@ static bool keep_vector(struct record *r, const struct service_event *event)
     return false;
 }
 
+/* What a peer says of itself is an error of no ask. */
+static void log_own(const served *s, uint32_t model, const struct service_event *event)
+{
+    char line[ERR_TEXT_BYTES + ASK_NAME_BYTES_MAX + 8];
+    view name = s->models[model].set->name;
+    int len = snprintf(line, sizeof line, "%.*s: %.*s\n", (int)name.len_bytes, (const char *)name.ptr,
+                       (int)event->text.len_bytes, (const char *)event->text.ptr);
+    view text = { (const uint8_t *)line, len > 0 ? min_size((size_t)len, sizeof line) : 0 };
+    if (s->log != NULL) s->log(s->log_arg, text);
+}
+
 /* One event of a service as one of ours; false where it is nobody's business outside. */
 static bool translate(served *s, uint32_t model, const struct service_event *event, struct ask_event *out)
 {
     if (event->kind == SERVICE_EVENT_CHANGED) {
         read_facts(&s->models[model]);
+        return false;
+    }
+    if (event->kind == SERVICE_EVENT_ERROR && event->id == 0) {
+        log_own(s, model, event);
         return false;
     }
     struct record *r = by_id(s, model, event->id);
@@ -756,6 +773,12 @@ bool served_new(served **out, const struct served_setting *settings, size_t coun
     served_free(s);
     *out = NULL;
     return false;
+}
+
+void served_log(served *s, void (*log)(void *arg, view line), void *arg)
+{
+    s->log = log;
+    s->log_arg = arg;
 }
 
 void served_free(served *s)

@@ -21,6 +21,9 @@ typedef struct served served;
 
 /* Takes the ends of all rings; `settings` and what they point to outlive it. `bell_fd` is rung for events. */
 bool served_new(served **out, const struct served_setting *settings, size_t count, int bell_fd, int64_t zone_s, err *e);
+
+/* Hears what a model's processes say of themselves: why one could not start. Without it nobody hears. */
+void served_log(served *s, void (*log)(void *arg, view line), void *arg);
 void served_free(served *s); /* NULL is fine */
 
 struct backend served_backend(served *s);

@@ -150,8 +150,17 @@ static bool reads(const char *text, view *out)
     return true;
 }
 
+/* Walks for another validator (tests/clients/walks.mjs): "schema JSON" on a line, then each text in hex. */
+static void write_text(FILE *out, const char *text, size_t len)
+{
+    if (out == NULL) return;
+    for (size_t i = 0; i < len; i++) fprintf(out, "%02x", (unsigned char)text[i]);
+    fputc('\n', out);
+}
+
 /* A walk by chance, budget `left`; ends whole. `text` collects it. */
-static void walk(const char *says, grammar_walker *w, const grammar *g, const view *texts, uint64_t seed, bool exact)
+static void walk(const char *says, grammar_walker *w, const grammar *g, const view *texts, uint64_t seed, bool exact,
+                 FILE *out)
 {
     static grammar_state s;
     static char text[1 << 14];
@@ -182,6 +191,7 @@ static void walk(const char *says, grammar_walker *w, const grammar *g, const vi
               grammar_least(w, g, &s), left - 1);
     }
     CHECK(grammar_complete(g, &s), "%s, seed %llu: not whole: %.*s", says, (unsigned long long)seed, (int)len, text);
+    write_text(out, text, len);
 }
 
 static bool takes(grammar_walker *w, const grammar *g, view text)
@@ -222,7 +232,7 @@ static void check_answer(const char *says, grammar_walker *w, const grammar *g, 
 }
 
 static void check_table(const char *says, view table, grammar_walker *w, const view *texts, const char *answer,
-                        int walks)
+                        int walks, FILE *out)
 {
     grammar g;
     err e = { 0 };
@@ -230,7 +240,7 @@ static void check_table(const char *says, view table, grammar_walker *w, const v
     if (!CHECK(grammar_check(table, &g, &e), "%s: %s", says, e.text) || !reads(answer, &text)) return;
     grammar_walker_forget(w);
     check_answer(says, w, &g, texts, text);
-    for (int i = 0; i < walks; i++) walk(says, w, &g, texts, (uint64_t)i, i % 8 == 0);
+    for (int i = 0; i < walks; i++) walk(says, w, &g, texts, (uint64_t)i, i < 200 && i % 8 == 0, out);
 }
 
 static void check_tools(grammar_walker *w, const view *texts, arena *a, int walks)
@@ -252,16 +262,18 @@ static void check_tools(grammar_walker *w, const view *texts, arena *a, int walk
                                       .end_token = -1 };
     static const char CALL_TEXT[] = "<tool_call>\n{\"name\": \"get_\", \"arguments\": [1, 2]}\n</tool_call>";
     bool good = grammar_from_tools(tools, 3, &form, &set, a, &table, NULL, &e);
-    if (CHECK(good, "tools: %s", e.text)) check_table("tools, required", table, w, texts, CALL_TEXT, walks);
+    if (CHECK(good, "tools: %s", e.text)) check_table("tools, required", table, w, texts, CALL_TEXT, walks, NULL);
     form.text_before = form.parallel = true;
     good = grammar_from_tools(tools, 3, &form, &set, a, &table, NULL, &e);
     if (CHECK(good, "tools: %s", e.text))
         check_table("tools, auto", table, w, texts,
-                    "I call <tool_cal <tool_call>\n{\"name\": \"noop\", \"arguments\": {}}\n</tool_call>", walks);
+                    "I call <tool_cal <tool_call>\n{\"name\": \"noop\", \"arguments\": {}}\n</tool_call>", walks,
+                    NULL);
     form.begin_token = CALL;
     form.begin = view_of("{\"name\": \"");
     good = grammar_from_tools(tools, 3, &form, &set, a, &table, NULL, &e);
-    if (CHECK(good, "tools: %s", e.text)) check_table("tools, a control token", table, w, texts, "just text", walks);
+    if (CHECK(good, "tools: %s", e.text))
+        check_table("tools, a control token", table, w, texts, "just text", walks, NULL);
 }
 
 int main(int argc, char **argv)
@@ -271,6 +283,7 @@ int main(int argc, char **argv)
     err e = { 0 };
     static view texts[TOKENS];
     int walks = argc > 1 ? (int)strtol(argv[1], NULL, 10) : 100;
+    FILE *out = argc > 2 ? fopen(argv[2], "w") : NULL;
     if (!arena_new(&a, (size_t)1 << 34, &e) || !grammar_walker_new(&w, made_vocab(&a, texts), &a, &e)) return 1;
     for (int order = 0; order < 2; order++)
         for (size_t i = 0; i < CORPUS_ROWS; i++) {
@@ -280,16 +293,18 @@ int main(int argc, char **argv)
             e = (err){ 0 };
             bool good = json_parse(view_of(CORPUS[i].schema), &a, &schema, &e) &&
                         grammar_from_schema(schema, &set, &a, &table, NULL, &e);
-            if (CHECK(good, "%s: %s", CORPUS[i].says, e.text))
-                check_table(CORPUS[i].says, table, w, texts, CORPUS[i].answer, walks);
+            if (!CHECK(good, "%s: %s", CORPUS[i].says, e.text)) continue;
+            if (out != NULL) fprintf(out, "schema %s\n", CORPUS[i].schema);
+            check_table(CORPUS[i].says, table, w, texts, CORPUS[i].answer, walks, out);
         }
     for (size_t i = 0; i < GRAMMAR_ROWS; i++) {
         view table;
         e = (err){ 0 };
         if (CHECK(grammar_from_gbnf(view_of(GRAMMARS[i].schema), NULL, &a, &table, NULL, &e), "%s: %s",
                   GRAMMARS[i].says, e.text))
-            check_table(GRAMMARS[i].says, table, w, texts, GRAMMARS[i].answer, walks);
+            check_table(GRAMMARS[i].says, table, w, texts, GRAMMARS[i].answer, walks, NULL);
     }
     check_tools(w, texts, &a, walks);
+    if (out != NULL) fclose(out);
     return check_done();
 }

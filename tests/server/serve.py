@@ -161,6 +161,19 @@ check(not os.path.exists(s.path), "its socket is taken away")
 s = Server("--threads", "1", "--parallel", "2", "--chunk", "7")
 check(text_of(s.complete()) == alone, "the same text after a restart, with one thread and other chunks")
 check(s.stop() == 0, "SIGTERM ends it with 0", s.said()[-300:])
+second = tmp + "/second.gguf"
+os.symlink(os.path.abspath(model), second)
+s = Server(second)
+names = [m["id"] for m in s.ask("GET", "/v1/models")[1]["data"]]
+each = [text_of(s.complete(model=n)) for n in names]
+check(each == [alone, alone], "two models, the same text of each", (names, each))
+no = s.complete(model="nobody")
+check(no[0] == 404 and all(n in str(no[1]) for n in names), "an unknown model: 404 with the list", no)
+check(s.stop() == 0, "and it ends", s.said()[-300:])
+tight = subprocess.run([hearth, "serve", model, "--port", str(free_port()), "--socket", "none", "--memory",
+                        "2M", "--ctx", "512"], capture_output=True, text=True, timeout=60)
+check(tight.returncode == 1 and len(re.findall(r"\d{4,}", tight.stderr)) >= 2,
+      "a plan that does not fit: refused, with the numbers", tight.stderr)
 
 # ---- a chat: forms, tools, streams; the same bits as `hearth run` with the same cache ----
 chat = tmp + "/chat.gguf"
