@@ -3,7 +3,7 @@
  * errors are to be weighted with, were errors of one block independent (the diagonal of LeCun, Denker and Solla,
  * "Optimal Brain Damage", 1989). They are not: a scale that serves the few largest columns cuts the
  * others off, all to the same side. With roots the KL divergence of stories260K in Q4_K_M fell by 3 % (mean of three
- * texts, 1,440 positions), with mean squares it rose by 2 %; Q4_0 gained from neither.
+ * texts, on which the root was chosen), with mean squares it rose by 2 %; that of Q4_0 rose with both.
  *
  * Sums are f64 and in order of tokens, one column after the other: the same for any threads and chunks. Filled by
  * graph_watch_inputs; numbers only, no text. */
