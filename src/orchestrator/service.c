@@ -72,6 +72,7 @@ void ask_free(service *s, struct ask *a)
     if (a->state == ASK_FAILED) s->failed--;
     a->state = ASK_FREE;
     a->id = a->engine_id = 0;
+    a->losses = 0;
 }
 
 /* Told by a later poll: as many asks as there are can fail at once. */

@@ -29,6 +29,7 @@ struct ask {
     bool cancelled;
     uint32_t open;          /* choices that have not been told their end */
     struct hearth_request r;
+    uint32_t losses;        /* engines that ended with it since its last token */
     int32_t *ids;           /* ctx_tok: the prompt, behind it what one answer made so far */
     size_t id_count;
     struct hearth_bias *biases;

@@ -23,6 +23,9 @@ static void peer_broken(service *s, enum service_peer peer)
     (void)ring_send(&s->rings->notices, SERVICE_PEER_BROKEN, (view){ (const uint8_t *)&which, sizeof which });
 }
 
+/* A request that ends its engine would end the next one too, and everybody waits meanwhile. */
+enum { LOSSES_MAX = 3 };
+
 /* What was asked of the process that is gone. An answer whose engine is gone goes on behind the next one; what the text
  * worker knew is lost. */
 static void peer_gone(service *s, enum service_peer peer)
@@ -33,9 +36,12 @@ static void peer_gone(service *s, enum service_peer peer)
         struct ask *a = &s->asks[i];
         if (a->state == ASK_FREE || a->state == ASK_FAILED) continue;
         if (peer == SERVICE_ENGINE) {
+            if (a->state == ASK_RUNS && a->engine_id != 0) a->losses++;
             a->engine_id = 0;
             bool goes_on = a->state != ASK_MASK && (a->state != ASK_RUNS || a->r.n == 1);
             if (!goes_on) ask_fail(s, a, ERR_STATE, "engine: it ended and was started again; this was lost with it");
+            else if (a->losses >= LOSSES_MAX)
+                ask_fail(s, a, ERR_STATE, "engine: it ended each time it computed this; this is not tried again");
         } else if (a->state != ASK_MASK && !(a->state == ASK_RUNS && a->kind == SERVICE_EMBED)) {
             ask_fail(s, a, ERR_STATE, "text worker: it ended and was started again; this was lost with it");
         }
@@ -305,6 +311,7 @@ static int take_token(service *s, struct ask *a, view message)
     if (fed.token.index != c->made) return -1; /* lost or crossed: never shorter in silence */
     if (c->ended) return 0;
     c->made++;
+    a->losses = 0;
     if (a->r.n == 1) {
         if (a->id_count >= s->set.ctx_tok) return -1;
         a->ids[a->id_count++] = fed.token.token;

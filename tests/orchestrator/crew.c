@@ -330,6 +330,8 @@ static const struct script_row {
       NULL, SERVICE_END, NULL },
     { "an assertion", "answer once\ntext \"ab\"\ncrash\nanswer\ntext \"ab\"", NULL, NULL, SERVICE_END,
       "the script says so" },
+    { "a request that ends every engine", "answer\nwait 400000\ncrash", NULL,
+      "engine: it ended each time it computed this; this is not tried again", SERVICE_END, NULL },
     { "a memory fault", "answer once\nfault\nanswer\ntext \"ab\"", NULL, NULL, SERVICE_END, "memory fault" },
     { "a system call", "answer once\ncall\nanswer\ntext \"ab\"", NULL, NULL, SERVICE_END,
       "system call outside its profile" },
