@@ -65,9 +65,9 @@ done
 refused "a byte too many" 'long: image: says it has' logits "$tmp/long"
 # patch OFFSET BYTES: a copy with bytes replaced (octal escapes of printf)
 patch() { cp "$tmp/one" "$tmp/bad"; printf "$2" | dd of="$tmp/bad" bs=1 seek="$1" conv=notrunc 2> /dev/null; }
-patch 8 '\003'
-refused "another layout" 'layout version 3, this program reads 2' logits "$tmp/bad"
-refused "another layout, its vocabulary" 'layout version 3' "$hearth" tokens "$tmp/bad" x
+patch 8 '\143'
+refused "another layout" 'layout version 99, this program reads' logits "$tmp/bad"
+refused "another layout, its vocabulary" 'layout version 99' "$hearth" tokens "$tmp/bad" x
 patch 256 'rnn99\000'
 refused "another architecture" 'architecture "rnn99' logits "$tmp/bad"
 refused "a packed image packed again" 'GGUF|magic' "$hearth" pack "$tmp/one" "$tmp/again"
