@@ -42,20 +42,23 @@ holds "the same trace with one thread and the definitions" cmp "$tmp/trace" "$tm
 holds "eval --stats: how routers were read" grep -q 'routing: .* decided without one too many' "$tmp/said"
 
 # ---- the same behind walls: the engine tells, run writes ----
-"$hearth" run "$tmp/planes.gguf" "some words" --raw -n 5 --temp 0 --stats --trace "$tmp/trace2" --heat "$tmp/heat2.svg" > "$tmp/text2" 2> "$tmp/said2"
-holds "run --stats: how many of how many" grep -q 'experts: 8 of 128 in each of 3 layers' "$tmp/said2"
-holds "run --heat: a picture" grep -q '</svg>' "$tmp/heat2.svg"
-holds "run --trace: position, layer, top_k experts in order" \
-    awk 'NF != 10 || $2 > 2 { bad = 1 } { for (i = 4; i <= NF; i++) if ($i <= $(i - 1) || $i > 127) bad = 1 } END { exit bad || NR == 0 }' "$tmp/trace2"
-holds "run --trace: each position once in the first layer" \
-    sh -c "awk '\$2 == 0 { print \$1 }' '$tmp/trace2' | sort -n | uniq -d | wc -l | grep -qx 0"
-"$hearth" run "$tmp/planes.gguf" "some words" --raw -n 5 --temp 0 > "$tmp/text3" 2> "$tmp/said3"
-holds "and the same answer without them" cmp "$tmp/text2" "$tmp/text3"
-"$hearth" run "$tmp/planes.gguf" "some words" --raw -n 5 --temp 0 --trace "$tmp/trace3" --threads 1 --cpu ref > "$tmp/out" 2>&1
-holds "the same trace with one thread and the definitions" cmp "$tmp/trace2" "$tmp/trace3"
-"$hearth" run "$tmp/planes.gguf" "some words" --raw -n 5 --temp 0 --trace "$tmp/trace4" --chunk 2 > "$tmp/out" 2>&1
-holds "and in other chunks, but for the order of lines and the last layer's prompt" \
-    sh -c "awk '\$2 < 2' '$tmp/trace2' | sort > '$tmp/a'; awk '\$2 < 2' '$tmp/trace4' | sort | cmp - '$tmp/a'"
+runs() {
+    "$hearth" run "$tmp/planes.gguf" "some words" --raw -n 5 --temp 0 --stats --trace "$tmp/trace2" --heat "$tmp/heat2.svg" > "$tmp/text2" 2> "$tmp/said2"
+    holds "run --stats: how many of how many" grep -q 'experts: 8 of 128 in each of 3 layers' "$tmp/said2"
+    holds "run --heat: a picture" grep -q '</svg>' "$tmp/heat2.svg"
+    holds "run --trace: position, layer, top_k experts in order" \
+        awk 'NF != 10 || $2 > 2 { bad = 1 } { for (i = 4; i <= NF; i++) if ($i <= $(i - 1) || $i > 127) bad = 1 } END { exit bad || NR == 0 }' "$tmp/trace2"
+    holds "run --trace: each position once in the first layer" \
+        sh -c "awk '\$2 == 0 { print \$1 }' '$tmp/trace2' | sort -n | uniq -d | wc -l | grep -qx 0"
+    "$hearth" run "$tmp/planes.gguf" "some words" --raw -n 5 --temp 0 > "$tmp/text3" 2> "$tmp/said3"
+    holds "and the same answer without them" cmp "$tmp/text2" "$tmp/text3"
+    "$hearth" run "$tmp/planes.gguf" "some words" --raw -n 5 --temp 0 --trace "$tmp/trace3" --threads 1 --cpu ref > "$tmp/out" 2>&1
+    holds "the same trace with one thread and the definitions" cmp "$tmp/trace2" "$tmp/trace3"
+    "$hearth" run "$tmp/planes.gguf" "some words" --raw -n 5 --temp 0 --trace "$tmp/trace4" --chunk 2 > "$tmp/out" 2>&1
+    holds "and in other chunks, but for the order of lines and the last layer's prompt" \
+        sh -c "awk '\$2 < 2' '$tmp/trace2' | sort > '$tmp/a'; awk '\$2 < 2' '$tmp/trace4' | sort | cmp - '$tmp/a'"
+}
+if walls "experts of hearth run"; then runs; fi
 
 # ---- what is refused ----
 # refused SAYS PATTERN COMMAND...
@@ -68,7 +71,9 @@ refused() {
 }
 refused "a dense model has no routers" 'dense' "$hearth" route "$tmp/dense.gguf"
 refused "nor a trace" '--trace' "$hearth" eval "$tmp/dense.gguf" --text "$tmp/text" --trace "$tmp/none"
-refused "nor one of run" '--trace' "$hearth" run "$tmp/dense.gguf" x -n 1 --trace "$tmp/none"
-refused "a trace to nowhere" 'no/where' "$hearth" run "$tmp/planes.gguf" x -n 1 --trace "$tmp/no/where"
+if walls "what hearth run refuses"; then
+    refused "nor one of run" '--trace' "$hearth" run "$tmp/dense.gguf" x -n 1 --trace "$tmp/none"
+    refused "a trace to nowhere" 'no/where' "$hearth" run "$tmp/planes.gguf" x -n 1 --trace "$tmp/no/where"
+fi
 refused "too short a text" 'at least 8' sh -c "printf x > '$tmp/x'; '$hearth' route '$tmp/planes.gguf' --text '$tmp/x'"
 finish

@@ -10,6 +10,7 @@ if [ ! -r "$model" ]; then
     finish
     exit
 fi
+walls "session.sh" || { finish; exit; }
 d=$tmp
 tiers="f32 f16 q8 q4 log:k2v2 log:k3v2 log:k4v3"
 [ -z "$quick" ] || tiers="f16 log:k2v2"
