@@ -77,8 +77,8 @@ CODED_INLINE ints quad_at(const void *p)
     return ints_set(quad);
 }
 
-/* Fetches a line of a page that comes soon. Small pages into the level-1 cache, those of the token tiers into the second:
- * a group of them is larger than the first (measured on Zen 4 with q8: 4.4 ms by way of the first, 2.9). */
+/* Fetches a line of a page that comes soon. Small pages into the level-1 cache, those of the token tiers into the
+ * second: a group of them is larger than the first (measured on Zen 4 with q8: 4.4 ms by way of the first, 2.9). */
 CODED_INLINE void fetch_line(enum form form, const uint8_t *at)
 {
     if (form >= FORM_T4) __builtin_prefetch(at, 0, 2);
