@@ -1,11 +1,11 @@
 /* What the walls cost: the engine's process in its jail against the same process without walls, on the same image.
  *
- *   decode   tokens a second, in turn, the ratio of each round and its median (11 rounds)
+ *   decode   tokens a second, in turn, the ratio of each round and its median (11 rounds, processes of their own each)
  *   start    from the call that makes the process until it tells what it has loaded, in turn; the median of the
  *            differences is what the walls take beyond mapping, checking and binding
  *
  *      make build/release/bench/jail && build/release/hearth pack MODEL IMAGE
- *      build/release/bench/jail IMAGE [tokens] */
+ *      build/release/bench/jail IMAGE [tokens] [control]      control: no walls on either side, what chance does */
 #include "kernels/attention.h"
 #include "orchestrator/worker.h"
 
@@ -106,6 +106,14 @@ static double decode(struct side *s, uint32_t tokens)
     return (double)(made - 1) / (now_s() - first);
 }
 
+/* Where a process's memory lies, and in pages of what size, is worth some percent for as long as it lives: so each round
+ * has processes of its own, warm. */
+static void renew(struct side *s, uint32_t tokens)
+{
+    restart(s);
+    decode(s, tokens);
+}
+
 static int by_size(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
@@ -125,12 +133,13 @@ int main(int argc, char **argv)
     double ratio[ROUNDS], with[ROUNDS], without[ROUNDS], more[ROUNDS];
     uint32_t tokens = argc > 2 ? (uint32_t)atoi(argv[2]) : 40;
     if (argc < 2 || (image_fd = open(argv[1], O_RDONLY | O_CLOEXEC)) < 0 || fstat(image_fd, &st) != 0) return 2;
-    open_side(&walls, (size_t)st.st_size, true);
+    bool control = argc > 3 && strcmp(argv[3], "control") == 0;
+    open_side(&walls, (size_t)st.st_size, !control);
     open_side(&open_air, (size_t)st.st_size, false);
-    decode(&walls, tokens);
-    decode(&open_air, tokens);
     for (int i = 0; i < ROUNDS; i++) {
         bool first = i % 2 == 0;
+        renew(first ? &walls : &open_air, tokens);
+        renew(first ? &open_air : &walls, tokens);
         double a = decode(first ? &walls : &open_air, tokens), b = decode(first ? &open_air : &walls, tokens);
         ratio[i] = first ? a / b : b / a;
         printf("round %2d: %.1f tok/s with walls, %.1f without, %.4f\n", i + 1, first ? a : b, first ? b : a, ratio[i]);
