@@ -51,6 +51,10 @@ static const struct config_key KEYS[] = {
       true },
     { "server", "origin", CONFIG_TEXT, 0, 0, NULL, "a web page's origin that may ask; * is any", NULL, true },
     { "server", "alias", CONFIG_TEXT, 0, 0, NULL, "NAME MODEL: another name of a model", NULL, true },
+    { "server", "preload", CONFIG_BOOL, 0, 1, "yes",
+      "load models at the start, in order, as far as they fit; no: the first request for one loads it", NULL, false },
+    { "server", "keep", CONFIG_INT, -1, 86400 * 365, "-1",
+      "seconds a model stays without a request; -1: until another needs its room", NULL, false },
     { "server", "parallel", CONFIG_INT, 1, 1024, "4", "answers computed at once, a model", NULL, false },
     { "server", "requests", CONFIG_INT, 1, 4096, "1024", "requests that may wait, a model; more get 503", NULL, false },
     { "server", "max-tokens", CONFIG_INT, 0, CTX_TOK_MAX, "0", "of an answer that does not say; 0: the context", NULL,
@@ -64,7 +68,7 @@ static const struct config_key KEYS[] = {
       "drop system lines that begin with x-anthropic-billing-header: they change with each request", NULL, false },
 };
 enum serve_key { KEY_MODEL, KEY_HOST, KEY_PORT, KEY_OLLAMA, KEY_SOCKET, KEY_USER_SOCKET, KEY_KEYS, KEY_NAME, KEY_ORIGIN,
-                 KEY_ALIAS, KEY_PARALLEL, KEY_REQUESTS, KEY_MAX_TOKENS, KEY_DRAIN, KEY_HEAD, KEY_IDLE, KEY_UNREAD,
+                 KEY_ALIAS, KEY_PRELOAD, KEY_KEEP, KEY_PARALLEL, KEY_REQUESTS, KEY_MAX_TOKENS, KEY_DRAIN, KEY_HEAD, KEY_IDLE, KEY_UNREAD,
                  KEY_PING, KEY_BILLING, KEY_COUNT };
 _Static_assert(sizeof KEYS / sizeof *KEYS == KEY_COUNT, "a row for each");
 
@@ -131,8 +135,8 @@ static bool read_users(const struct config_value *v, arena *a, struct serve_sett
 static bool read_models(const struct config_value *v, arena *a, struct serve_settings *set, err *e)
 {
     for (; v != NULL; v = v->next) {
-        if (set->model_count == WORDS_MAX)
-            return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "model: over %d", WORDS_MAX);
+        if (set->model_count == SERVER_MODELS_MAX)
+            return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "model: over %d", SERVER_MODELS_MAX);
         set->models[set->model_count] = text_of(v, a, e);
         if (set->models[set->model_count++] == NULL) return false;
     }
@@ -155,6 +159,9 @@ static void read_numbers(const struct config *c, struct serve_settings *set)
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         *sizes[i].value = (size_t)c->values[sizes[i].key]->integer;
     o->drop_billing = c->values[KEY_BILLING]->integer != 0;
+    set->preload = c->values[KEY_PRELOAD]->integer != 0;
+    int64_t keep_s = c->values[KEY_KEEP]->integer;
+    set->keep_ms = keep_s < 0 ? UINT64_MAX : (uint64_t)keep_s * 1000;
 }
 
 static bool read_config(const char *path, arena *a, struct serve_settings *set, err *e)

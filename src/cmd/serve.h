@@ -8,13 +8,16 @@
 
 enum {
     SERVE_USERS_MAX = 24,
+    SERVE_GUESTS_MAX = 64,     /* users that may come to one Unix socket */
     SERVE_MASK_BYTES = 1 << 26 /* for tables of schemas and grammars, a model; memory as they are loaded */
 };
 
 /* Values of the configuration, docs/config.md; options of the command line go before them. */
 struct serve_settings {
-    const char *models[WORDS_MAX];
+    const char *models[SERVER_MODELS_MAX];
     size_t model_count;
+    bool preload;             /* the models are loaded at the start, as far as they fit; no: when they are asked for */
+    uint64_t keep_ms;         /* how long a model stays without a request; UINT64_MAX: until another needs its room */
     const char *host;         /* address to listen on */
     size_t port, ollama_port; /* 0: none */
     const char *socket;       /* path of the Unix socket; "none" */

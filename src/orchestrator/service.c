@@ -311,6 +311,14 @@ bool service_kept(service *s, uint32_t kind, view message, view tail, view more)
     return service_send(s, SERVICE_ENGINE, kind, message.ptr, message.len_bytes, both, 2);
 }
 
+bool service_want(service *s, bool wanted)
+{
+    const uint32_t none = 0;
+    view message = { (const uint8_t *)&none, sizeof none };
+    enum ring_status sent = ring_send(&s->rings->notices, wanted ? SERVICE_WANTED : SERVICE_UNWANTED, message);
+    return sent != RING_FULL;
+}
+
 void service_mask_drop(service *s, uint64_t mask)
 {
     struct hearth_head head = { .id = mask };

@@ -495,6 +495,25 @@ static bool flush(service *s, struct service_event *out)
     return true;
 }
 
+/* The orchestrator is who started this process: its messages are well formed, or it is another version's. */
+static bool hear_news(service *s, struct service_event *out)
+{
+    uint32_t kind;
+    size_t len;
+    struct service_news_message m;
+    enum ring_status status;
+    while ((status = ring_receive(&s->rings->news, &kind, s->in[SERVICE_TEXT], &len)) == RING_RESTARTED) {}
+    if (status != RING_OK || len != sizeof m) return false;
+    memcpy(&m, s->in[SERVICE_TEXT], sizeof m);
+    if (m.code > ERR_CANCELLED || memchr(m.text, '\0', sizeof m.text) == NULL) return false;
+    memcpy(s->news_text, m.text, sizeof s->news_text);
+    tell(out, SERVICE_EVENT_NEWS, 0, 0);
+    out->news = kind;
+    out->code = (enum err_code)m.code;
+    out->text = view_of(s->news_text);
+    return true;
+}
+
 bool service_poll(service *s, struct service_event *out)
 {
     if (s->next.kind != SERVICE_EVENT_NONE) {
@@ -509,6 +528,7 @@ bool service_poll(service *s, struct service_event *out)
             s->changed = false;
             return tell(out, SERVICE_EVENT_CHANGED, 0, 0);
         }
+        if (hear_news(s, out)) return true;
         int text = hear(s, SERVICE_TEXT, take_text, out);
         if (text > 0) return true;
         int engine = s->fifo_count < SERVICE_FIFO ? hear(s, SERVICE_ENGINE, take_engine, out) : -1;

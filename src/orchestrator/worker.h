@@ -21,6 +21,7 @@ struct engine_worker {
     struct hearth_settings set;
     struct team_cpus cpus;
     struct worker_ends ends;
+    ring *told;           /* to who started it: HEARTH_LOADED once more, for the plan's bytes; NULL: nobody asks */
     size_t image_bytes;   /* of the first descriptor */
     bool populate;        /* the image is memory and not a file on a disk: map all of it at once */
     uint64_t room_bytes;  /* addresses for the plan: what the machine has */

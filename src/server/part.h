@@ -87,6 +87,7 @@ struct exchange {
     const struct api *api;
     struct principal *who;
     uint64_t ticket;
+    enum ask_kind kind;        /* of its ask: an API can mean more than one */
     bool keep_alive, chunked;  /* how the answer is framed */
     bool stream, usage, head_sent, base64, counted;
     int64_t created_s;

@@ -6,7 +6,15 @@
  *
  * An engine is given what it can compute and a little more; the rest waits here, where it costs nothing. Who comes
  * next: the principal that has the fewest asks inside, and of its asks the oldest. So one that asks a thousand times at
- * once does not keep another from its first answer. Arrival alone decides, never a clock. */
+ * once does not keep another from its first answer. Arrival alone decides, never a clock.
+ *
+ * A model that is asked for and not in memory:
+ *
+ *   DOWN --want--> WANTED --its facts--> UP --nobody asks--> LEAVING --> DOWN
+ *
+ * One at a time is wished for, the one whose oldest ask came first. Where there is no room beside the others, the one
+ * that is idle longest goes; while none is idle, asks that came after the wish's oldest one wait, so that one of them
+ * becomes idle: two models that have no room beside each other take turns in the order of arrival. */
 #include "server/served.h"
 
 #include "base/checked.h"
@@ -24,7 +32,11 @@ enum {
     PIECES_A_TIME = 1 << 16        /* ids of one PIECES ask: their text stays under the largest message */
 };
 
-enum step { STEP_FREE, STEP_WAITS, STEP_COMPILE, STEP_PIECES, STEP_ASKED };
+enum step { STEP_FREE, STEP_WAITS, STEP_COMPILE, STEP_PIECES, STEP_ASKED, STEP_DONE, STEP_REFUSED };
+
+enum place { MODEL_DOWN, MODEL_WANTED, MODEL_UP, MODEL_LEAVING };
+
+#define NO_MODEL UINT32_MAX
 
 /* One ask, from submit to its last event. */
 struct record {
@@ -62,8 +74,16 @@ struct one {
     struct model_facts facts;
     struct pieces pieces;
     char identity[HEX_BYTES], architecture[32];
-    bool ready;
+    bool ready;                /* both workers have told their facts */
+    enum place place;
+    bool counted;              /* the orchestrator has seen its plan: it stays */
+    bool no_room;              /* it was wished for and did not fit beside the others */
+    uint64_t held_for;         /* the wish's ticket for which all that wait here were found held back */
+    uint64_t used_ms, keep_ms; /* when its last ask ended; how long it stays then */
+    uint32_t asks;             /* records of it */
     uint32_t inside, waiting;  /* places taken in the engine; asks that wait for one */
+    enum ask_error refused;    /* of records in STEP_REFUSED, with the text */
+    char refusal[ERR_TEXT_BYTES];
 };
 
 struct served {
@@ -79,6 +99,10 @@ struct served {
     uint32_t *by_id;           /* heads of chains: record + 1, 0 for none */
     struct share *shares;      /* ASKS_MAX */
     uint32_t share_count;
+    uint32_t told;             /* records in STEP_DONE and STEP_REFUSED */
+    uint32_t wish;             /* the model that is waited for; NO_MODEL */
+    uint64_t wish_ticket;      /* of its oldest ask */
+    uint64_t now_ms;
     struct ask_token tokens[HEARTH_TOP_MAX + 1];
     uint8_t held_text[STOP_BYTES_MAX]; /* of an event whose record is gone */
 };
@@ -153,7 +177,10 @@ static void record_free(served *s, struct record *r)
     chain_remove(s, r);
     leave_place(s, r);
     if (r->share > 0) s->shares[r->share - 1].records--;
-    if (r->step == STEP_WAITS) s->models[r->model].waiting--;
+    struct one *m = &s->models[r->model];
+    if (r->step == STEP_WAITS) m->waiting--;
+    if (r->step == STEP_DONE || r->step == STEP_REFUSED) s->told--;
+    if (--m->asks == 0) m->used_ms = s->now_ms;
     if (r->mask != 0) service_mask_drop(s->models[r->model].svc, r->mask);
     free(r->kept);
     free(r->vector);
@@ -210,8 +237,15 @@ static struct hearth_sampling sampling_of(const struct sample_settings *s)
                                      .dry_allowed = (uint32_t)s->dry_allowed };
 }
 
-static enum service_kind kind_of(const struct ask *ask)
+/* A text that came as a chat is one where the model has no template. */
+static bool is_bare(const struct one *m, const struct ask *ask)
 {
+    return ask->kind == ASK_CHAT && ask->text.len_bytes > 0 && !m->facts.can_chat;
+}
+
+static enum service_kind kind_of(const struct one *m, const struct ask *ask)
+{
+    if (is_bare(m, ask)) return SERVICE_PLAIN;
     switch (ask->kind) {
     case ASK_CHAT: return SERVICE_CHAT;
     case ASK_TEXT: return ask->ids != NULL ? SERVICE_IDS : SERVICE_PLAIN;
@@ -225,14 +259,17 @@ static enum service_kind kind_of(const struct ask *ask)
 static bool hand_over(served *s, struct record *r, const struct ask *ask, err *e)
 {
     struct hearth_bias *biases = ARENA_ARRAY(&s->scratch, struct hearth_bias, ask->sample.bias_count, "biases", e);
-    view variables = view_of("");
+    const struct one *m = &s->models[r->model];
+    bool bare = is_bare(m, ask), chats = ask->messages.len_bytes > 0 && !bare;
+    view variables = view_of(""), none = view_of("");
     uint64_t id;
-    if (biases == NULL || (ask->messages.len_bytes > 0 && !write_variables(s, ask, &variables, e))) return false;
+    if (biases == NULL || (chats && !write_variables(s, ask, &variables, e))) return false;
     for (size_t i = 0; i < ask->sample.bias_count; i++)
         biases[i] = (struct hearth_bias){ ask->sample.bias[i].token, ask->sample.bias[i].bias };
-    struct service_ask out = { .kind = kind_of(ask), .tenant = ask->principal, .messages = ask->messages,
-                               .tools = ask->tool_choice == TOOLS_NONE ? view_of("") : ask->tools,
-                               .variables = variables, .text = ask->text, .ids = ask->ids, .id_count = ask->id_count,
+    struct service_ask out = { .kind = kind_of(m, ask), .tenant = ask->principal,
+                               .messages = chats ? ask->messages : none,
+                               .tools = ask->tool_choice == TOOLS_NONE ? none : ask->tools, .variables = variables,
+                               .text = ask->kind == ASK_CHAT && !bare ? none : ask->text, .ids = ask->ids, .id_count = ask->id_count,
                                .clock_s = (int64_t)time(NULL) + s->zone_s, .sampling = sampling_of(&ask->sample),
                                .biases = biases, .bias_count = ask->sample.bias_count, .stops = ask->stops,
                                .stop_count = ask->stop_count, .max_tok = (uint32_t)min_size(ask->max_tok, UINT32_MAX),
@@ -243,7 +280,7 @@ static bool hand_over(served *s, struct record *r, const struct ask *ask, err *e
     if (ask->special) out.plain_flags |= TEXT_SPECIAL;
     if (ask->kind == ASK_TOKENIZE) out.plain_flags |= TEXT_COUNT | (ask->begin ? 0 : TEXT_BARE);
     if (ask->kind == ASK_DETOKENIZE) out.plain_flags |= TEXT_COUNT;
-    if (!service_ask(s->models[r->model].svc, &out, &id, e)) return false;
+    if (!service_ask(m->svc, &out, &id, e)) return false;
     r->step = STEP_ASKED;
     chain_add(s, r, id);
     return true;
@@ -314,6 +351,11 @@ static bool fetch_pieces(served *s, struct record *r, err *e)
 static bool go_on(served *s, struct record *r, const struct ask *ask, err *e)
 {
     const struct one *m = &s->models[r->model];
+    if (ask->kind == ASK_LOAD || ask->kind == ASK_UNLOAD) {
+        r->step = STEP_DONE; /* told by the next poll */
+        s->told++;
+        return true;
+    }
     if (needs_mask(ask) && r->mask == 0) return compile(s, r, ask, e);
     if (ask->logprobs && m->pieces.have < m->facts.vocab) return fetch_pieces(s, r, e);
     return hand_over(s, r, ask, e);
@@ -414,14 +456,26 @@ static bool enter(served *s, struct record *r, const struct ask *ask, err *e)
     return go_on(s, r, ask, e);
 }
 
+/* A model that has no room is waited for, and this ask came after the first that wants it. */
+static bool holds_back(const served *s, uint64_t ticket)
+{
+    return s->wish != NO_MODEL && s->models[s->wish].no_room && ticket > s->wish_ticket;
+}
+
+/* Who asks without computing takes no place from anybody. */
+static uint32_t inside_of(const served *s, const struct record *r)
+{
+    return r->share > 0 ? s->shares[r->share - 1].inside : 0;
+}
+
 /* Who is next: the fewest inside, then the oldest. */
 static struct record *next_waiting(served *s, uint32_t model)
 {
     struct record *best = NULL;
     for (size_t i = 0; i < ASKS_MAX; i++) {
         struct record *r = &s->records[i];
-        if (r->step != STEP_WAITS || r->model != model) continue;
-        uint32_t inside = s->shares[r->share - 1].inside, least = best != NULL ? s->shares[best->share - 1].inside : 0;
+        if (r->step != STEP_WAITS || r->model != model || holds_back(s, r->ticket)) continue;
+        uint32_t inside = inside_of(s, r), least = best != NULL ? inside_of(s, best) : 0;
         if (best == NULL || inside < least || (inside == least && r->ticket < best->ticket)) best = r;
     }
     return best;
@@ -432,7 +486,13 @@ static bool admit(served *s, struct record *r, const struct ask *ask, err *e)
 {
     struct one *m = &s->models[r->model];
     bool computes = ask->kind == ASK_CHAT || ask->kind == ASK_TEXT || ask->kind == ASK_EMBED;
-    bool waits = computes && (!has_place(m) || m->waiting > 0);
+    bool waits = m->place != MODEL_UP || !m->ready || holds_back(s, r->ticket) ||
+                 (computes && (!has_place(m) || m->waiting > 0));
+    if (ask->has_keep) m->keep_ms = ask->keep_ms;
+    if (ask->kind == ASK_UNLOAD) {
+        m->keep_ms = 0;
+        waits = false;
+    }
     if (waits && m->waiting >= m->set->waiting_max)
         return fail(e, ERR_STATE, ERR_NO_OFFSET, "%u requests wait already", m->waiting);
     if (computes) {
@@ -455,6 +515,7 @@ static bool submit(void *self, uint64_t ticket, const struct ask *ask, enum ask_
     assert(r->step == STEP_FREE && ask->model < s->count);
     *r = (struct record){ .step = STEP_ASKED, .ticket = ticket, .model = ask->model, .kind = ask->kind };
     r->left = ask->n > 0 ? ask->n : 1;
+    s->models[ask->model].asks++;
     arena_rewind(&s->scratch, 0);
     if (admit(s, r, ask, e)) return true;
     *why = reason(e->code, view_of(e->text));
@@ -474,7 +535,17 @@ static void cancel(void *self, uint64_t ticket)
 static size_t models(void *self, const struct model_facts **facts)
 {
     served *s = self;
-    for (size_t i = 0; i < s->count; i++) s->facts[i] = s->models[i].facts;
+    int64_t now_s = (int64_t)time(NULL);
+    for (size_t i = 0; i < s->count; i++) {
+        const struct one *m = &s->models[i];
+        struct model_facts *f = &s->facts[i];
+        uint64_t idle_ms = m->asks > 0 ? 0 : s->now_ms - m->used_ms;
+        *f = m->facts;
+        f->loaded = m->ready && m->place == MODEL_UP;
+        f->loading = !m->ready && (m->place == MODEL_UP || m->place == MODEL_WANTED);
+        bool goes = f->loaded && m->keep_ms != SERVED_KEEP;
+        f->expires_s = goes ? now_s + (int64_t)((m->keep_ms > idle_ms ? m->keep_ms - idle_ms : 0) / 1000) : 0;
+    }
     *facts = s->facts;
     return s->count;
 }
@@ -492,13 +563,14 @@ static void read_facts(struct one *m)
     f->format = m->set->format;
     f->parameters = m->set->parameters;
     f->created_s = m->set->created_s;
-    f->loaded = m->ready;
-    if (!m->ready) return;
+    if (f->weights_bytes == 0) f->weights_bytes = m->set->file_bytes;
+    if (!m->ready) return; /* what it was when it was there last stays */
     for (size_t i = 0; i < 32; i++) snprintf(m->identity + 2 * i, 3, "%02x", engine->identity[i]);
     snprintf(m->architecture, sizeof m->architecture, "%.*s", (int)sizeof engine->arch - 1, engine->arch);
     f->identity = view_of(m->identity);
     f->architecture = view_of(m->architecture);
     f->weights_bytes = engine->weights_bytes;
+    f->plan_bytes = engine->plan_bytes;
     f->ctx_tok = engine->ctx_tok;
     f->ctx_train_tok = engine->ctx_train_tok;
     f->width = engine->width;
@@ -657,11 +729,160 @@ static void log_own(const served *s, uint32_t model, const struct service_event 
     if (s->log != NULL) s->log(s->log_arg, text);
 }
 
+/* ---- models that come and go ---- */
+
+static bool is_idle(const struct one *m)
+{
+    return m->asks == m->waiting;
+}
+
+/* The wish is over, one way or another. */
+static void wish_over(served *s, uint32_t model)
+{
+    s->models[model].no_room = false;
+    if (s->wish == model) s->wish = NO_MODEL;
+}
+
+/* Its workers are there and its plan is counted: in either order. */
+static void came(served *s, uint32_t model)
+{
+    struct one *m = &s->models[model];
+    if (m->place != MODEL_WANTED || !m->ready || !m->counted) return;
+    m->place = MODEL_UP;
+    m->used_ms = s->now_ms;
+    wish_over(s, model);
+}
+
+static void went(served *s, uint32_t model)
+{
+    struct one *m = &s->models[model];
+    m->place = MODEL_DOWN;
+    m->counted = false;
+    m->keep_ms = m->set->keep_ms;
+    free(m->pieces.bytes);
+    free(m->pieces.ends);
+    m->pieces = (struct pieces){ 0 }; /* the file may be another when it comes again */
+    if (s->wish != NO_MODEL) s->models[s->wish].no_room = false; /* it may fit now */
+}
+
+/* All that is asked of a model ends; each is told by a poll of its own. */
+static void refuse_all(served *s, uint32_t model)
+{
+    struct one *m = &s->models[model];
+    for (size_t i = 0; i < ASKS_MAX && m->asks > 0; i++) {
+        struct record *r = &s->records[i];
+        if (r->step == STEP_FREE || r->step == STEP_DONE || r->step == STEP_REFUSED || r->model != model) continue;
+        if (r->id != 0) service_cancel(m->svc, r->id);
+        chain_remove(s, r);
+        leave_place(s, r);
+        if (r->step == STEP_WAITS) m->waiting--;
+        r->step = STEP_REFUSED;
+        s->told++;
+    }
+}
+
+static void take_news(served *s, uint32_t model, const struct service_event *event)
+{
+    struct one *m = &s->models[model];
+    switch ((enum service_news)event->news) {
+    case SERVICE_LOADED:
+        m->counted = true;
+        came(s, model);
+        break;
+    case SERVICE_NO_ROOM:
+        m->place = MODEL_DOWN;
+        m->counted = false;
+        m->no_room = s->wish == model;
+        break;
+    case SERVICE_REFUSED:
+        m->refused = event->code == ERR_MEMORY ? ASK_NO_ROOM : event->code == ERR_UNSUPPORTED ? ASK_BARRED : ASK_BROKEN;
+        snprintf(m->refusal, sizeof m->refusal, "%.*s", (int)event->text.len_bytes, (const char *)event->text.ptr);
+        refuse_all(s, model);
+        wish_over(s, model);
+        went(s, model);
+        break;
+    case SERVICE_GONE: went(s, model); break;
+    }
+}
+
+/* The oldest ask for a model that is down makes the wish. */
+static void choose_wish(served *s)
+{
+    uint32_t absent = 0;
+    for (size_t i = 0; i < s->count; i++) absent += s->models[i].place == MODEL_DOWN ? s->models[i].waiting : 0;
+    for (size_t i = 0; absent > 0 && i < ASKS_MAX; i++) {
+        const struct record *r = &s->records[i];
+        if (r->step != STEP_WAITS || s->models[r->model].place != MODEL_DOWN) continue;
+        absent--;
+        if (s->wish != NO_MODEL && r->ticket > s->wish_ticket) continue;
+        s->wish = r->model;
+        s->wish_ticket = r->ticket;
+    }
+}
+
+static void let_go(struct one *m)
+{
+    if (service_want(m->svc, false)) m->place = MODEL_LEAVING;
+}
+
+/* One that leaves already makes room enough, or not: that is seen when it has gone. */
+static void make_room(served *s)
+{
+    struct one *longest = NULL;
+    for (size_t i = 0; i < s->count; i++) {
+        struct one *m = &s->models[i];
+        if (m->place == MODEL_LEAVING) return;
+        if (m->place == MODEL_UP && is_idle(m) && (longest == NULL || m->used_ms < longest->used_ms)) longest = m;
+    }
+    if (longest != NULL) let_go(longest);
+}
+
+static void tend_models(served *s)
+{
+    if (s->wish == NO_MODEL) choose_wish(s);
+    if (s->wish != NO_MODEL) {
+        struct one *m = &s->models[s->wish];
+        if (m->place == MODEL_DOWN && m->waiting == 0) wish_over(s, s->wish); /* who asked has left */
+        else if (m->place == MODEL_DOWN && m->no_room) make_room(s);
+        else if (m->place == MODEL_DOWN && service_want(m->svc, true)) m->place = MODEL_WANTED;
+    }
+    for (size_t i = 0; i < s->count; i++) {
+        struct one *m = &s->models[i];
+        bool due = m->place == MODEL_UP && m->asks == 0 && m->keep_ms != SERVED_KEEP;
+        if (due && s->now_ms - m->used_ms >= m->keep_ms) let_go(m);
+    }
+}
+
+/* Asks that ended without their model's word. */
+static bool tell_own(served *s, struct ask_event *out)
+{
+    for (size_t i = 0; i < ASKS_MAX; i++) {
+        struct record *r = &s->records[i];
+        const struct one *m = &s->models[r->model];
+        if (r->step != STEP_DONE && r->step != STEP_REFUSED) continue;
+        *out = (struct ask_event){ .ticket = r->ticket, .kind = EVENT_FINISHED };
+        if (r->step == STEP_REFUSED) {
+            out->kind = EVENT_FAILED;
+            out->error = m->refused;
+            out->text = view_of(m->refusal);
+        }
+        record_free(s, r);
+        return true;
+    }
+    assert(false);
+    return false;
+}
+
 /* One event of a service as one of ours; false where it is nobody's business outside. */
 static bool translate(served *s, uint32_t model, const struct service_event *event, struct ask_event *out)
 {
     if (event->kind == SERVICE_EVENT_CHANGED) {
         read_facts(&s->models[model]);
+        came(s, model);
+        return false;
+    }
+    if (event->kind == SERVICE_EVENT_NEWS) {
+        take_news(s, model, event);
         return false;
     }
     if (event->kind == SERVICE_EVENT_ERROR && event->id == 0) {
@@ -708,13 +929,16 @@ static bool fill(served *s, struct ask_event *out)
 {
     for (uint32_t i = 0; i < s->count; i++) {
         struct record *r;
-        while (s->models[i].waiting > 0 && has_place(&s->models[i]) && (r = next_waiting(s, i)) != NULL) {
+        struct one *m = &s->models[i];
+        bool here = m->place == MODEL_UP && m->ready && !(m->held_for == s->wish_ticket && holds_back(s, UINT64_MAX));
+        while (here && m->waiting > 0 && has_place(m) && (r = next_waiting(s, i)) != NULL) {
             err e = { 0 };
             arena_rewind(&s->scratch, 0);
             if (enter(s, r, r->kept, &e)) continue;
             *out = (struct ask_event){ 0 };
             return tell_failed(s, r, e.code, view_of(e.text), out);
         }
+        if (here && m->waiting > 0 && has_place(m)) m->held_for = s->wish_ticket; /* asks from now on come later */
     }
     return false;
 }
@@ -723,6 +947,7 @@ static bool poll(void *self, struct ask_event *out)
 {
     served *s = self;
     struct service_event event;
+    if (s->told > 0) return tell_own(s, out);
     if (fill(s, out)) return true;
     for (size_t quiet = 0; quiet < s->count;) {
         if (!service_poll(s->models[s->at].svc, &event)) {
@@ -735,9 +960,10 @@ static bool poll(void *self, struct ask_event *out)
     }
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
-    uint64_t now_ms = (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-    for (size_t i = 0; i < s->count; i++) service_watch(s->models[i].svc, now_ms);
-    return fill(s, out);
+    s->now_ms = (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+    for (size_t i = 0; i < s->count; i++) service_watch(s->models[i].svc, s->now_ms);
+    tend_models(s);
+    return s->told > 0 ? tell_own(s, out) : fill(s, out);
 }
 
 /* ---- life ---- */
@@ -747,6 +973,8 @@ static bool open_models(served *s, const struct served_setting *settings, err *e
     for (size_t i = 0; i < s->count; i++) {
         struct one *m = &s->models[i];
         m->set = &settings[i];
+        m->place = settings[i].up ? MODEL_UP : settings[i].coming ? MODEL_WANTED : MODEL_DOWN;
+        m->keep_ms = settings[i].keep_ms;
         if (!service_new(&m->svc, settings[i].rings, &settings[i].service, e) || !service_bells(m->svc, s->bell_fd, e))
             return false;
         read_facts(m);
@@ -762,6 +990,7 @@ bool served_new(served **out, const struct served_setting *settings, size_t coun
     s->count = count;
     s->bell_fd = bell_fd;
     s->zone_s = zone_s;
+    s->wish = NO_MODEL;
     s->models = calloc(count, sizeof *s->models);
     s->facts = calloc(count, sizeof *s->facts);
     s->records = calloc(ASKS_MAX, sizeof *s->records);
