@@ -199,8 +199,8 @@ int cmd_list(int argc, char **argv)
 {
     struct client_options client = { 0 };
     struct command_line line = { .command = "list", .usage = "",
-                                 .about = "The models in $HEARTH_MODELS, by name, and those of a running server: loaded, "
-                                          "or served and loaded when asked for.",
+                                 .about = "The models in $HEARTH_MODELS, by name, and those of a running server: "
+                                          "loaded, or served and loaded when asked for.",
                                  .groups = { client_group(&client) } };
     char folder[PATH_BYTES_MAX];
     struct dirent **entries = NULL;

@@ -68,7 +68,8 @@ static const struct config_key KEYS[] = {
       "drop system lines that begin with x-anthropic-billing-header: they change with each request", NULL, false },
 };
 enum serve_key { KEY_MODEL, KEY_HOST, KEY_PORT, KEY_OLLAMA, KEY_SOCKET, KEY_USER_SOCKET, KEY_KEYS, KEY_NAME, KEY_ORIGIN,
-                 KEY_ALIAS, KEY_PRELOAD, KEY_KEEP, KEY_PARALLEL, KEY_REQUESTS, KEY_MAX_TOKENS, KEY_DRAIN, KEY_HEAD, KEY_IDLE, KEY_UNREAD,
+                 KEY_ALIAS, KEY_PRELOAD, KEY_KEEP, KEY_PARALLEL,
+                 KEY_REQUESTS, KEY_MAX_TOKENS, KEY_DRAIN, KEY_HEAD, KEY_IDLE, KEY_UNREAD,
                  KEY_PING, KEY_BILLING, KEY_COUNT };
 _Static_assert(sizeof KEYS / sizeof *KEYS == KEY_COUNT, "a row for each");
 

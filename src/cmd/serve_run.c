@@ -1,6 +1,6 @@
-/* The processes of hearth serve: the models (orchestrator/fleet.h), one front door; started, watched, ended. This process
- * reads no byte of a client: what comes to it from the front door is log lines, through a pipe, and which model is
- * wanted, through rings.
+/* The processes of hearth serve: the models (orchestrator/fleet.h), one front door; started, watched, ended. This
+ * process reads no byte of a client: what comes to it from the front door is log lines, through a pipe, and which model
+ * is wanted, through rings.
  *
  *   front door --pipe: lines--> here --eventfd: stop--> front door
  *   front door <====rings====> text worker, engine of each model          (crew.h) */

@@ -73,15 +73,16 @@ enum { CREW_CLIENT_RINGS = 2 * SERVICE_PEERS + 2 };
 struct service_rings *crew_lend(crew *c, struct jail_ring ends[static CREW_CLIENT_RINGS]);
 bool crew_client_gone(crew *c, err *e);
 
-/* Looks at the packer or the workers, without waiting: one that ended, or that the client calls broken, is replaced, and
- * the log told. False where one can not be started, or refused the model, or ended three times, each soon after its
+/* Looks at the packer or the workers, without waiting: one that ended, or that the client calls broken, is replaced,
+ * and the log told. False where one can not be started, or refused the model, or ended three times, each soon after its
  * start: `e` has why, and there is nothing to do but crew_unload or crew_stop. */
 bool crew_tend(crew *c, err *e);
 
 /* Other walls are required from the next start of a worker on. */
 void crew_require(crew *c, uint32_t walls);
 
-/* Descriptors that become readable when one of its processes ends, for poll; -1 for none. They change with crew_tend. */
+/* Descriptors that become readable when one of its processes ends, for poll; -1 for none. They change with crew_tend.
+ */
 void crew_watch(const crew *c, int fds[static SERVICE_PEERS]);
 
 /* The packed model, mapped to be read: its bytes are hashed where it has no identity of its own. Never looked into. */

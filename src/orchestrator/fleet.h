@@ -38,8 +38,8 @@ void fleet_free(fleet *f); /* ends all processes; NULL is fine */
  * is the fleet's to set. Errors: ERR_LIMIT, crew_new's. */
 bool fleet_add(fleet *f, const char *name, const struct crew_settings *how, err *e);
 
-/* Before the client is there: loads the first model, and those behind it that fit beside it. What does not fit is told to
- * the log and stays down. Errors: the first one's, or of any other that is refused for itself. */
+/* Before the client is there: loads the first model, and those behind it that fit beside it. What does not fit is told
+ * to the log and stays down. Errors: the first one's, or of any other that is refused for itself. */
 bool fleet_start(fleet *f, err *e);
 
 /* Looks at all, without waiting. A model whose processes can not be kept up goes, and its client is told; where it is

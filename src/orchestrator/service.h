@@ -151,6 +151,7 @@ enum service_event_kind {
     SERVICE_EVENT_MASK,      /* mask: the last of its ask */
     SERVICE_EVENT_KEPT,      /* kept_kind ..: of what service_kept sent; SERVICE_EVENT_ERROR with its id: refused */
     SERVICE_EVENT_CHANGED,   /* id 0: service_ready has changed */
+    SERVICE_EVENT_DIFFERS,   /* differs: of the prompt and what the engine keeps */
     SERVICE_EVENT_NEWS,      /* id 0: news, code, text: of the orchestrator */
     SERVICE_EVENT_EXPERTS    /* id 0: experts and their arrays; only where the engine was asked to tell */
 };
@@ -173,6 +174,7 @@ struct service_event {
     size_t id_count;
     uint32_t in_reasoning;
     struct hearth_progress progress;
+    struct hearth_differs differs;
     struct hearth_token token;
     const struct hearth_rival *rivals;  /* token.top_count */
     enum text_part part;

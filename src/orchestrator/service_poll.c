@@ -367,6 +367,17 @@ static int take_progress(struct ask *a, view message, struct service_event *out)
     return 1;
 }
 
+static int take_differs(struct ask *a, view message, struct service_event *out)
+{
+    struct hearth_differs f;
+    if (message.len_bytes != sizeof f) return -1;
+    memcpy(&f, message.ptr, sizeof f);
+    if (a == NULL || a->state != ASK_RUNS) return 0;
+    tell(out, SERVICE_EVENT_DIFFERS, a->id, 0);
+    out->differs = f;
+    return 1;
+}
+
 /* What sparse layers chose: told as it is, once every number is in the range that the facts gave. */
 static int take_experts(const service *s, view message, struct service_event *out)
 {
@@ -441,6 +452,7 @@ static int take_engine(service *s, uint32_t kind, view message, struct service_e
         peer_up(s, SERVICE_ENGINE);
         return 0;
     case HEARTH_PROGRESS: return take_progress(a, message, out);
+    case HEARTH_DIFFERS: return take_differs(a, message, out);
     case HEARTH_TOKEN: return take_token(s, a, message);
     case HEARTH_FINISHED: return take_finished(s, a, message, out);
     case HEARTH_ERROR: return take_error(s, a, message, out);

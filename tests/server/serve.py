@@ -106,6 +106,11 @@ first, second = s.complete(prompt=words), s.complete(prompt=words)
 cached = [a[1]["usage"]["prompt_tokens_details"]["cached_tokens"] for a in (first, second) if a[0] == 200]
 check(len(cached) == 2 and cached[1] >= first[1]["usage"]["prompt_tokens"] - 64 and text_of(first) == text_of(second),
       "a prompt seen before is not computed again, and the bits stay", (cached, first, second))
+s.complete(prompt="the cat sat on the mat and " * 10 + "a secret word that nobody may read " * 5)
+told = re.search(r"prefix: (\d+) tokens are kept from before, (\d+) are alike: token (\d+) is \d+ now and was \d+", s.said())
+check(told and told[2] == told[3] and 60 < int(told[2]) < int(told[1]), "the log names the first token that differed",
+      s.said()[-300:])
+check("secret" not in s.said() and "cat" not in s.said(), "and no text of anybody")
 long = s.complete(prompt="word " * 4000)
 check(long[0] == 400 and len(re.findall(r"\d+", long[1]["error"]["message"])) >= 2 and
       long[1]["error"]["code"] == "context_length_exceeded", "a prompt over the context: 400 with both numbers", long)
