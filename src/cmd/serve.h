@@ -4,6 +4,7 @@
 #define HEARTH_CMD_SERVE_H
 
 #include "cmd/served.h"
+#include "orchestrator/acceptor.h"
 #include "server/server.h"
 
 enum {
@@ -24,6 +25,11 @@ struct serve_settings {
     const char *keys;         /* path of the file of keys */
     struct { const char *name, *path; } users[SERVE_USERS_MAX]; /* further Unix sockets, each of one user */
     size_t user_count;
+    uid_t guests[SERVE_GUESTS_MAX]; /* users that may come to the Unix socket beside who runs the server */
+    size_t guest_count;
+    bool any_guest;
+    struct door_listener doors[HTTP_LISTENERS_MAX]; /* Unix sockets */
+    size_t door_count;
     size_t parallel;          /* answers computed at once */
     size_t requests;          /* that may wait, a model */
     struct jail_choice jail;
@@ -49,8 +55,8 @@ void key_watch_free(struct key_watch *w); /* all zeros is fine */
 /* Where the file has changed: its keys are the server's from now on, and the front door is told. */
 void key_watch_look(struct key_watch *w, struct serve_settings *set, int bell_fd);
 
-/* The sockets, into set->server.listeners: those that systemd hands over, or those the settings name. A key file that
- * holds no key keeps everything off loopback shut. Errors: ERR_IO, ERR_STATE (off loopback without a key). */
+/* The sockets, into set->server.listeners and set->doors: those that systemd hands over, or those the settings name. A
+ * key file that holds no key keeps everything off loopback shut. Errors: ERR_IO, ERR_STATE (off loopback without a key). */
 bool serve_listen(struct serve_settings *set, err *e);
 void serve_listen_end(struct serve_settings *set); /* closes, and takes the Unix sockets' files away */
 

@@ -58,6 +58,7 @@ struct serving {
     served *backend;       /* in the front door */
     server *server;
     struct key_watch keys;
+    struct acceptor door;
     bool stopping;
     double stop_at;
 };
@@ -93,6 +94,7 @@ static size_t list_descriptors(struct serving *v, int fds[static JAIL_FDS_MAX])
 {
     struct server_options *o = &v->set->server;
     size_t count = 0;
+    fds[count++] = o->door_fd; /* the first: the filter knows it by its number */
     for (size_t i = 0; i < o->listener_count; i++) fds[count++] = o->listeners[i].fd;
     fds[count++] = v->epoll_fd;
     fds[count++] = v->bell_fd;
@@ -107,6 +109,7 @@ static void number_descriptors(struct serving *v, struct serving *inside, struct
     *inside = *v;
     *set = *v->set;
     int next = JAIL_FD_FIRST;
+    set->server.door_fd = next++;
     for (size_t i = 0; i < set->server.listener_count; i++) set->server.listeners[i].fd = next++;
     inside->set = set;
     inside->epoll_fd = set->server.epoll_fd = next++;
@@ -188,12 +191,15 @@ static bool start_front(struct serving *v, err *e)
     rings[o.ring_count++] = (struct jail_ring){ &v->keys.ring, RING_READER };
     v->set->server.keys_ring = &v->keys.ring;
     if (v->set->jail.no_jail) o.skip = JAIL_ALL & ~jail_bit(JAIL_DESCRIPTORS);
+    if ((v->set->server.door_fd = acceptor_pair(&v->door, e)) < 0) return false;
     o.fds = fds;
     o.fd_count = list_descriptors(v, fds);
     number_descriptors(v, &inside, &set);
     struct jail_job job = { front_prepare, front_run, &inside };
     v->front_since = now_s();
-    return jail_spawn(&JAIL_FRONT_DOOR, &o, &job, &v->front, e);
+    bool good = jail_spawn(&JAIL_FRONT_DOOR, &o, &job, &v->front, e);
+    close(v->set->server.door_fd);
+    return good;
 }
 
 static bool make_descriptors(struct serving *v, err *e)
@@ -233,6 +239,7 @@ static void begin_stop(struct serving *v)
     if (v->stopping) return;
     v->stopping = true;
     v->stop_at = now_s();
+    acceptor_end(&v->door);
     say("stopping: answers have %u s to end", v->set->server.drain_s);
     if (write(v->stop_fd, &one, sizeof one) < 0) v->stop_at = 0;
 }
@@ -282,7 +289,7 @@ static bool front_ended(struct serving *v, const struct jail_end *end, bool *goo
 /* Waits for what may happen: a signal, a line, an end; and looks at the crews. */
 static void wait_for_something(struct serving *v)
 {
-    struct pollfd wait[3 + SERVICE_PEERS * (JAIL_RINGS_MAX / CREW_CLIENT_RINGS)] = {
+    struct pollfd wait[3 + SERVICE_PEERS * SERVER_MODELS_MAX + HTTP_LISTENERS_MAX] = {
         { .fd = v->signal_fd, .events = POLLIN },
         { .fd = v->log_fd[0], .events = POLLIN },
         { .fd = v->front.pidfd, .events = POLLIN },
@@ -293,7 +300,9 @@ static void wait_for_something(struct serving *v)
         crew_watch(fleet_crew(v->fleet, i), fds);
         for (size_t j = 0; j < SERVICE_PEERS; j++) wait[count++] = (struct pollfd){ .fd = fds[j], .events = POLLIN };
     }
+    if (!v->stopping) count += acceptor_watch(&v->door, wait + count);
     poll(wait, count, TEND_MS);
+    if (!v->stopping) acceptor_turn(&v->door);
     struct signalfd_siginfo info;
     if ((wait[0].revents & POLLIN) != 0 && read(v->signal_fd, &info, sizeof info) == sizeof info) {
         if (info.ssi_signo != SIGHUP) begin_stop(v);
@@ -347,20 +356,24 @@ static bool start_all(struct serving *v, err *e)
         if (!add_model(v, &v->models[i], set->models[i], e)) return false;
     if (set->preload && !fleet_start(v->fleet, e)) return false;
     set->server.clients_max = (size_t)JAIL_FRONT_DOOR.files - FRONT_DOOR_FILES_LEFT;
-    if (!serve_listen(set, e) || !start_front(v, e)) return false;
+    if (!serve_listen(set, e)) return false;
+    v->door = acceptor_new(set->doors, set->door_count, crew_log, v);
+    if (!start_front(v, e)) return false;
     rules_say_missing(&v->policy, &v->front.report);
     return true;
 }
 
 bool serve_run(struct serve_settings *set, err *e)
 {
-    struct serving v = { .set = set, .stop_fd = -1, .bell_fd = -1, .epoll_fd = -1, .signal_fd = -1 };
+    struct serving v = { .set = set, .stop_fd = -1, .bell_fd = -1, .epoll_fd = -1, .signal_fd = -1,
+                         .door = acceptor_new(NULL, 0, NULL, NULL) };
     bool good = key_watch_new(&v.keys, set->keys, e) && make_descriptors(&v, e) && start_all(&v, e);
     if (good) {
         say_places(&v);
         good = tend(&v, e);
     }
     jail_free(&v.front);
+    acceptor_end(&v.door);
     fleet_free(v.fleet);
     serve_listen_end(set);
     arena_free(&v.policy_room);

@@ -288,6 +288,44 @@ check(s.stop() == 0, "and it ends", s.said()[-300:])
 s = Server("--host", "0.0.0.0", wait=False)
 check(s.p.wait(20) == 1 and "key" in s.said(), "off loopback without a key: no start", s.said())
 
+# ---- users of the Unix socket: the kernel says who connects ----
+SEVERAL = "the quick brown fox jumps over the lazy dog and " * 8
+
+
+def cached_as(uid):
+    """Cached tokens of a prompt that user `uid` asks at the Unix socket; None where the connection ends without a word."""
+    code = ("import os,sys,json,socket\n"
+            f"os.setgroups([]); os.setgid({uid}); os.setuid({uid})\n"
+            f"s = socket.socket(socket.AF_UNIX); s.connect({s.path!r})\n"
+            f"b = json.dumps({{'prompt': {SEVERAL!r}, 'max_tokens': 1}}).encode()\n"
+            "s.sendall(b'POST /v1/completions HTTP/1.0\\r\\nContent-Length: %d\\r\\n\\r\\n' % len(b) + b)\n"
+            "t = s.makefile('rb').read()\n"
+            "print(json.loads(t.split(b'\\r\\n\\r\\n')[1])['usage']['prompt_tokens_details']['cached_tokens'] if t else None)\n")
+    r = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    return r.stdout.strip() or r.stderr.strip().split("\n")[-1]
+
+
+if os.geteuid() == 0:
+    os.chmod(tmp, 0o755)
+    os.remove(tmp + "/keys")
+    s = Server()
+    check("Permission" in cached_as(65534), "another user can not connect: the file's mode", cached_as(65534))
+    check(s.stop() == 0, "and it ends", s.said()[-300:])
+    open(tmp + "/conf", "w").write("[server]\nuser = nobody\n")
+    s = Server("--config", tmp + "/conf")
+    first, again, guest, same = cached_as(0), cached_as(0), cached_as(65534), cached_as(65534)
+    check(first == "0" and int(again) > 60 and guest == "0" and same == again,
+          "a user who is listed is a principal of its own: nothing of another's is cached", (first, again, guest, same))
+    stranger = cached_as(1)
+    check(any(end in stranger for end in ("reset", "Broken pipe", "None")), "one who is not listed is let go", stranger)
+    check(s.said().count("user 1 may not ask here") == 1, "which the log says once", s.said())
+    os.kill(s.children()[-1], signal.SIGKILL)
+    time.sleep(0.5)
+    check(cached_as(65534) == "0" or int(cached_as(65534)) >= 0, "the front door killed: the next one is handed clients too")
+    check(s.stop() == 0 and not os.path.exists(s.path), "and it ends", s.said()[-300:])
+else:
+    print("skipped: users of the Unix socket: only root can be another user")
+
 # ---- shares: who asks for much does not keep another from the first answer ----
 ann, bob = (subprocess.run([hearth, "key", "add", n], capture_output=True, text=True).stdout.strip() for n in ("ann2", "bob2"))
 s = Server("--parallel", "1")
