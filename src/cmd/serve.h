@@ -56,7 +56,8 @@ void key_watch_free(struct key_watch *w); /* all zeros is fine */
 void key_watch_look(struct key_watch *w, struct serve_settings *set, int bell_fd);
 
 /* The sockets, into set->server.listeners and set->doors: those that systemd hands over, or those the settings name. A
- * key file that holds no key keeps everything off loopback shut. Errors: ERR_IO, ERR_STATE (off loopback without a key). */
+ * key file that holds no key keeps everything off loopback shut. Errors: ERR_IO, ERR_STATE (off loopback without a
+ * key). */
 bool serve_listen(struct serve_settings *set, err *e);
 void serve_listen_end(struct serve_settings *set); /* closes, and takes the Unix sockets' files away */
 

@@ -45,8 +45,9 @@ static const struct jail_call PACKER_CALLS[] = {
 };
 
 /* Every socket it has was accepted, inherited, or handed to it through its first descriptor, by the process that
- * started it (orchestrator/acceptor.h). No connect, no address, no options, and no message that could carry a descriptor
- * out: an accepted socket could be disconnected and connected elsewhere, which no empty network namespace prevents. */
+ * started it (orchestrator/acceptor.h). No connect, no address, no options, and no message that could carry a
+ * descriptor out: an accepted socket could be disconnected and connected elsewhere, which no empty network namespace
+ * prevents. */
 static const struct jail_call FRONT_DOOR_CALLS[] = {
     { "epoll_wait", MACHINE_EPOLL_WAIT, { { 0 } }, "wait for clients and for the bell of a ring" },
     { "epoll_pwait",
