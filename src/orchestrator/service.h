@@ -206,6 +206,10 @@ const char *service_finish_name(enum service_finish f); /* "stop", "stop", "leng
 
 /* ---- waiting ---- */
 
+/* A moment for the text worker, before the client sleeps: where it has been fed tokens it answers within microseconds,
+ * and two threads of this process would have to be woken for it. True: service_poll has something. */
+bool service_linger(const service *s);
+
 /* For a client that sleeps in epoll or poll: one thread for each ring from a peer sleeps on its bell and adds 1 to the
  * eventfd when it rings. Called once, before the jail closes; the threads sleep in futex and make no call but futex and
  * write. The client reads the eventfd, then polls until there is nothing. Errors: ERR_MEMORY. */

@@ -541,6 +541,7 @@ bool service_poll(service *s, struct service_event *out)
             return tell(out, SERVICE_EVENT_CHANGED, 0, 0);
         }
         if (hear_news(s, out)) return true;
+        s->text_bell = ring_bell(&s->rings->from[SERVICE_TEXT]);
         int text = hear(s, SERVICE_TEXT, take_text, out);
         if (text > 0) return true;
         int engine = s->fifo_count < SERVICE_FIFO ? hear(s, SERVICE_ENGINE, take_engine, out) : -1;

@@ -468,7 +468,8 @@ static bool poll(void *self, struct ask_event *out)
     if (s->told > 0) return tell_own(s, out);
     if (fill(s, out)) return true;
     for (size_t quiet = 0; quiet < s->count;) {
-        if (!service_poll(s->models[s->at].svc, &event)) {
+        service *svc = s->models[s->at].svc;
+        if (!service_poll(svc, &event) && !(service_linger(svc) && service_poll(svc, &event))) {
             s->at = (s->at + 1) % s->count;
             quiet++;
             continue;
