@@ -38,7 +38,7 @@ struct crew {
     bool in_memory;
     struct service_rings rings; /* the owner's */
     ring notices, news;         /* our ends of those */
-    ring told, heard;           /* from the engine alone: its facts or why there are none; ours to read is `heard` */
+    ring told[SERVICE_PEERS], heard[SERVICE_PEERS]; /* from each worker: the engine's facts, or why there are none */
     err refused;                /* why */
     uint64_t plan_bytes;
     bool planned, again;        /* again: its rings have been held before */
@@ -128,11 +128,10 @@ static bool spawn(crew *c, enum service_peer peer, err *e)
     static const struct jail_profile *const profiles[] = { [SERVICE_TEXT] = &JAIL_TEXT_WORKER,
                                                            [SERVICE_ENGINE] = &JAIL_ENGINE };
     struct jail_ring ends[] = { { &c->rings.to[peer], RING_READER }, { &c->rings.from[peer], RING_WRITER },
-                                { &c->told, RING_WRITER } };
+                                { &c->told[peer], RING_WRITER } };
     struct jail_options o = { .require = c->set.no_jail ? 0 : c->set.require,
                               .skip = c->set.no_jail ? JAIL_ALL & ~jail_bit(JAIL_DESCRIPTORS) : jail_unfit(),
-                              .fds = &c->image_fd, .fd_count = 1, .rings = ends,
-                              .ring_count = peer == SERVICE_ENGINE ? 3 : 2 };
+                              .fds = &c->image_fd, .fd_count = 1, .rings = ends, .ring_count = 3 };
     struct jail_job job = job_of(c, peer);
     c->started[peer] = now_s();
     c->silent[peer] = c->busy[peer] = 0;
@@ -148,14 +147,14 @@ static bool make_rings(crew *c, err *e)
                                        [SERVICE_ENGINE] = HEARTH_EVENT_BYTES_MAX };
     for (int peer = 0; peer < SERVICE_PEERS; peer++)
         if (!ring_new(&c->rings.to[peer], TO_BYTES, to_max[peer], e) ||
-            !ring_new(&c->rings.from[peer], FROM_BYTES, from_max[peer], e))
+            !ring_new(&c->rings.from[peer], FROM_BYTES, from_max[peer], e) ||
+            !ring_new(&c->told[peer], NOTICE_BYTES, sizeof(struct hearth_error), e) ||
+            !ring_attach(&c->told[peer], RING_READER, &c->heard[peer], e))
             return false;
     return ring_new(&c->rings.notices, NOTICE_BYTES, 64, e) &&
            ring_attach(&c->rings.notices, RING_READER, &c->notices, e) &&
            ring_new(&c->rings.news, NOTICE_BYTES, sizeof(struct service_news_message), e) &&
-           ring_attach(&c->rings.news, RING_WRITER, &c->news, e) &&
-           ring_new(&c->told, NOTICE_BYTES, sizeof(struct hearth_error), e) &&
-           ring_attach(&c->told, RING_READER, &c->heard, e);
+           ring_attach(&c->rings.news, RING_WRITER, &c->news, e);
 }
 
 /* MemAvailable of the system; 0 where it can not be known. */
@@ -186,11 +185,11 @@ static bool start_workers(crew *c, err *e)
     uint32_t ctx = plan.ctx_tok != 0 ? plan.ctx_tok : CTX_KEPT_TOK;
     c->engine_job = (struct engine_worker){ .set = plan, .cpus = c->set.cpus, .image_bytes = c->image_bytes,
                                             .ends = { &c->rings.to[SERVICE_ENGINE], &c->rings.from[SERVICE_ENGINE] },
-                                            .told = &c->told, .populate = c->in_memory,
+                                            .told = &c->told[SERVICE_ENGINE], .populate = c->in_memory,
                                             .room_bytes = room_bytes(&plan) };
     c->text_job = (struct text_job){ .ends = { &c->rings.to[SERVICE_TEXT], &c->rings.from[SERVICE_TEXT] },
                                      .image_bytes = c->image_bytes, .template_source = c->set.template_source,
-                                     .ctx_tok = ctx };
+                                     .told = &c->told[SERVICE_TEXT], .ctx_tok = ctx };
     c->state = CREW_UP;
     c->refused = (err){ 0 };
     memset(c->short_lives, 0, sizeof c->short_lives);
@@ -238,8 +237,8 @@ void crew_unload(crew *c)
         jail_free(&c->process[peer]);
         ring_restart(&c->rings.to[peer], RING_READER);
         ring_restart(&c->rings.from[peer], RING_WRITER);
+        ring_restart(&c->told[peer], RING_WRITER);
     }
-    ring_restart(&c->told, RING_WRITER);
     if (c->image_fd >= 0) close(c->image_fd);
     c->image_fd = -1;
     c->image_bytes = c->plan_bytes = 0;
@@ -277,13 +276,13 @@ void crew_stop(crew *c)
         jail_free(&c->process[peer]);
         ring_free(&c->rings.to[peer]);
         ring_free(&c->rings.from[peer]);
+        ring_free(&c->heard[peer]);
+        ring_free(&c->told[peer]);
     }
     ring_free(&c->notices);
     ring_free(&c->rings.notices);
     ring_free(&c->news);
     ring_free(&c->rings.news);
-    ring_free(&c->heard);
-    ring_free(&c->told);
     if (c->image_fd >= 0) close(c->image_fd);
     free(c);
 }
@@ -331,7 +330,7 @@ static bool replace(crew *c, enum service_peer peer, err *e)
     jail_free(&c->process[peer]);
     ring_restart(&c->rings.to[peer], RING_READER);
     ring_restart(&c->rings.from[peer], RING_WRITER);
-    if (peer == SERVICE_ENGINE) ring_restart(&c->told, RING_WRITER);
+    ring_restart(&c->told[peer], RING_WRITER);
     return spawn(c, peer, e);
 }
 
@@ -369,8 +368,8 @@ bool crew_tell(crew *c, uint32_t news, enum err_code code, const char *text)
 
 /* ---- tending ---- */
 
-/* What the engine planned, or why it refused the model or the plan. */
-static void hear_engine(crew *c)
+/* What the engine planned, or why a worker refused the model or the plan. */
+static void hear_worker(crew *c, enum service_peer peer)
 {
     struct hearth_facts facts;
     struct hearth_error why;
@@ -378,9 +377,9 @@ static void hear_engine(crew *c)
     size_t len;
     uint8_t message[sizeof why];
     enum ring_status status;
-    while ((status = ring_receive(&c->heard, &kind, message, &len)) == RING_OK || status == RING_RESTARTED) {
+    while ((status = ring_receive(&c->heard[peer], &kind, message, &len)) == RING_OK || status == RING_RESTARTED) {
         if (status != RING_OK) continue;
-        if (kind == HEARTH_LOADED && len == sizeof facts) {
+        if (peer == SERVICE_ENGINE && kind == HEARTH_LOADED && len == sizeof facts) {
             memcpy(&facts, message, sizeof facts);
             uint64_t most = c->engine_job.set.memory_bytes;
             c->plan_bytes = most > 0 && facts.plan_bytes > most ? most : facts.plan_bytes;
@@ -399,8 +398,8 @@ static bool tend_one(crew *c, enum service_peer peer, err *e)
     struct jail_end end;
     char line[JAIL_TEXT_BYTES * 3];
     if (!jail_wait(&c->process[peer], 0, &end)) return true;
-    if (peer == SERVICE_ENGINE) hear_engine(c); /* its last words */
-    if (peer == SERVICE_ENGINE && c->refused.code != ERR_NONE && end.code == 0) {
+    hear_worker(c, peer); /* its last words */
+    if (c->refused.code != ERR_NONE && end.code == 0) {
         *e = c->refused;
         return false;
     }
@@ -477,7 +476,7 @@ bool crew_tend(crew *c, err *e)
 {
     hear_notices(c);
     if (c->state == CREW_PACKING) return tend_packer(c, 0, e);
-    hear_engine(c);
+    hear_worker(c, SERVICE_ENGINE);
     for (int peer = 0; peer < SERVICE_PEERS && c->state == CREW_UP; peer++)
         if (!tend_one(c, (enum service_peer)peer, e)) return false;
     return true;

@@ -42,6 +42,7 @@ struct text_job {
     struct worker_ends ends;
     size_t image_bytes;
     view template_source; /* takes the place of the model's own; empty: that */
+    ring *told;           /* to who started it: why it refuses the image; NULL: nobody asks */
     uint32_t ctx_tok;     /* most ids of a conversation */
     struct text_worker *w; /* made by prepare */
 };
