@@ -124,8 +124,8 @@ static bool ask(int fd, size_t stream)
     char body[128], text[512];
     int len = snprintf(body, sizeof body, "{\"prompt\":[1,%zu],\"stream\":true,\"max_tokens\":%d}", FIRST_ID + stream,
                        TOKENS_MAX);
-    len = snprintf(text, sizeof text, "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s",
-                   len, body);
+    static const char head[] = "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: ";
+    len = snprintf(text, sizeof text, "%s%d\r\n\r\n%s", head, len, body);
     return write(fd, text, (size_t)len) == len;
 }
 
