@@ -132,6 +132,55 @@ check(refused[0] == 400 and "/uniqueItems" in refused[1]["error"]["message"], "w
 check(s.ask("GET", "/v1/models", headers={"Host": "evil.example"})[0] == 421, "a rebound name")
 check(s.ask("GET", "/v1/models", headers={"Origin": "https://evil.example"})[0] == 403, "a foreign page")
 
+# Two conversations that begin differently take turns: neither drives the other out of the cache.
+sides = ["You are a pirate who tells of the sea. " * 6, "You are a cook who tells of soup. " * 6]
+turns = [s.complete(prompt=sides[i % 2] + "Well " * (i // 2), max_tokens=4) for i in range(8)]
+kept = [t[1]["usage"]["prompt_tokens_details"]["cached_tokens"] for t in turns[2:] if t[0] == 200]
+check(len(kept) == 6 and min(kept) > 60, "two conversations in turns: both stay cached", kept)
+
+# The manual's example, as it is printed.
+manual = open(os.path.join(os.path.dirname(__file__), "../../docs/serve.md")).read()
+example = re.search(r"^curl .*$", manual, re.M)[0].replace("127.0.0.1:4327/v1/chat/completions",
+                                                           f"127.0.0.1:{s.port}/v1/completions")
+example = re.sub(r"-d '.*'", """-d '{"prompt": "Once", "max_tokens": 2}'""", example) # this model has no template
+check('"choices"' in subprocess.run(["sh", "-c", example], capture_output=True, text=True).stdout, "curl of the manual",
+      example)
+
+
+def processor_s():
+    """Of all processes of the server, so far."""
+    return sum(float(open(f"/proc/{p}/schedstat").read().split()[0]) * 1e-9 for p in [s.p.pid] + s.children())
+
+
+def leave(body, wait):
+    with socket.create_connection(("127.0.0.1", s.port)) as c:
+        text = json.dumps(body).encode()
+        c.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(text) + text)
+        if wait:
+            c.recv(1000)
+
+
+leave({"prompt": "Once", "stream": True, "max_tokens": 400, "n": 8}, True)
+leave({"prompt": "word " * 250, "max_tokens": 250, "seed": 99}, False)
+time.sleep(1)
+before = processor_s()
+time.sleep(0.5)
+check(processor_s() - before < 0.05, "a second after clients left in an answer and in a prompt nothing computes",
+      processor_s() - before)
+def links(pid):
+    found = set()
+    for f in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            found.add(os.readlink(f"/proc/{pid}/fd/{f}"))
+        except OSError:
+            pass  # the one that lists them
+    return found
+
+
+held = {h for h in links(s.p.pid) - links("self") if h.startswith("/") and not h.startswith(("/dev/", "/memfd:"))}
+check(held == set() and sorted(os.listdir(tmp)) == ["hearth.sock", "log"],
+      "the model's file is let go once it is packed, and no other is made", (held, os.listdir(tmp)))
+
 c = socket.create_connection(("127.0.0.1", s.port))
 body = json.dumps({"prompt": "Once", "stream": True, "max_tokens": 400, "n": 4}).encode()
 c.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
@@ -347,6 +396,18 @@ between = ended.index("bob") - before if "bob" in ended else -1
 [t.join() for t in many]
 check(0 <= between <= 12 and ended.count("ann") == 40, "one request beside forty of another: among the next few", ended)
 check(s.stop() == 0, "and it ends", s.said()[-300:])
+
+# ---- without a network ----
+UP = "import fcntl, socket, struct, os, sys; fcntl.ioctl(socket.socket(), 0x8914, struct.pack('16sH22x', b'lo', 0x49)); " \
+     "os.execv(sys.argv[1], sys.argv[1:])"  # the loopback of the new namespace, which has no other device
+words = [hearth, "run", model, "--raw", "-p", "Once upon a time", "-n", "8", "--temp", "0"]
+cut_off = subprocess.run(["unshare", "--net", sys.executable, "-c", UP, *words], capture_output=True, text=True, timeout=60)
+connected = subprocess.run(words, capture_output=True, text=True, timeout=60)
+if "Operation not permitted" in cut_off.stderr:
+    print("skipped: without a network: unshare is not allowed here")
+else:
+    check(cut_off.returncode == 0 and cut_off.stdout == connected.stdout, "without a network: the same answer",
+          (cut_off, connected))
 
 # ---- a hostile model ----
 data = bytearray(open(model, "rb").read())
