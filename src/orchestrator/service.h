@@ -8,7 +8,8 @@
  *                                               <====> engine         include/hearth.h
  *
  * Files: service.h here is the client's side, one for all commands and the server; text.h and include/hearth.h the
- * messages; text_worker.c and engine_worker.c what answers them; crew.h the processes of one model; policy.h the file.
+ * messages; text_worker.c and engine_worker.c what answers them; crew.h the processes of one model, fleet.h the models
+ * of a server; acceptor.h who is at a Unix socket; policy.h the file.
  *
  * A service joins one text worker and one engine and hides who does what: it is asked for an answer, and tells what
  * becomes of it as events. It makes no system call but futex's wake, allocates when it is made, and believes neither
