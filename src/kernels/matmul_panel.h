@@ -13,8 +13,9 @@ enum {
     PANEL_BLOCKS = PANEL_VALUES / 32,
     PANEL_SUPERS = PANEL_VALUES / 256,
     PANEL_LEAST = 4 * TOKENS,         /* tokens from which expanding pays */
-    PANEL_MOST = 256 / TOKENS * TOKENS, /* of one call */
-    RUN_BYTES = 512 * 1024            /* of tokens' codes: what stays in the second cache while all tiles pass */
+    PANEL_MOST = 516 / TOKENS * TOKENS, /* of one call: a chunk of 512, and its codes are expanded once */
+    RUN_BYTES = LANES == 16 ? 768 * 1024 : 512 * 1024 /* of tokens' codes: what stays in the second cache while all
+                                                         tiles pass; with AVX-512 that cache has 1 MiB and more */
 };
 
 /* The running sums of a call's tokens between two panels: dense, because rows of `out` that are a power of two apart

@@ -291,7 +291,7 @@ static void cool(const graph *g, float *head, size_t pos)
     g->k->vector.scale(head, f, h->key_dim);
 }
 
-/* Biases, norms and rope of key/value head `kv` and its query heads, and the store into the cache. */
+/* Biases, norms and rope of key/value head `kv` and its query heads. */
 static void place_head(const struct heads_job *job, size_t t, size_t kv)
 {
     graph *g = job->g;
@@ -311,19 +311,42 @@ static void place_head(const struct heads_job *job, size_t t, size_t kv)
     if (job->w->v_bias != NULL) v->add(value, job->w->v_bias + kv * h->value_dim, h->value_dim);
     if (per_head) v->rms_norm(key, job->w->k_norm, d, h->eps, key);
     graph_turn(g, job->layer, key, t);
-    enum kv_type type;
-    struct kv_page page = graph_place(g, t, job->layer, kv, &type);
-    if (page.keys != NULL)
-        g->k->attention.store(type, key, value, d, h->value_dim, pos % PAGE_TOK, page.keys, page.values);
 }
 
-/* The tokens of a block one after the other: they share the lines of the key pages that they store into. */
+/* Into the cache, `count` tokens of one page. */
+static void keep_page(const struct heads_job *job, size_t t, size_t count, size_t kv)
+{
+    const graph *g = job->g;
+    const struct hyper *h = &g->m->hyper;
+    enum kv_type type;
+    struct kv_page page = graph_place(g, t, job->layer, kv, &type);
+    const struct attention_tokens from = { .k = g->key + (t * h->kv_heads + kv) * h->key_dim,
+                                           .v = g->value + (t * h->kv_heads + kv) * h->value_dim,
+                                           .k_stride = h->kv_heads * h->key_dim,
+                                           .v_stride = h->kv_heads * h->value_dim, .count = count };
+    if (page.keys != NULL)
+        g->k->attention.store(type, &from, h->key_dim, h->value_dim, g->positions[t] % PAGE_TOK, page.keys,
+                              page.values);
+}
+
+/* Into the cache, page by page. */
+static void keep_head(const struct heads_job *job, size_t t, size_t count, size_t kv)
+{
+    for (size_t end = t + count, of_page; t < end; t += of_page) {
+        of_page = min_size(PAGE_TOK - job->g->positions[t] % PAGE_TOK, end - t);
+        keep_page(job, t, of_page, kv);
+    }
+}
+
+/* A block's tokens are a stretch of one sequence. */
 static void heads_task(void *arg, size_t task, size_t thread)
 {
     const struct heads_job *job = arg;
     const struct block *b = &job->g->blocks[task / job->g->m->hyper.kv_heads];
     (void)thread;
-    for (size_t t = b->first; t < b->first + b->count; t++) place_head(job, t, task % job->g->m->hyper.kv_heads);
+    size_t kv = task % job->g->m->hyper.kv_heads;
+    for (size_t t = b->first; t < b->first + b->count; t++) place_head(job, t, kv);
+    keep_head(job, b->first, b->count, kv);
 }
 
 /* One token, where the q and k norms run over all its heads. */
@@ -340,7 +363,10 @@ static void whole_task(void *arg, size_t t, size_t thread)
     if (job->w->k_bias != NULL) v->add(key, job->w->k_bias, k_width);
     v->rms_norm(q, job->w->q_norm, q_width, h->eps, q);
     v->rms_norm(key, job->w->k_norm, k_width, h->eps, key);
-    for (size_t kv = 0; kv < h->kv_heads; kv++) place_head(job, t, kv);
+    for (size_t kv = 0; kv < h->kv_heads; kv++) {
+        place_head(job, t, kv);
+        keep_head(job, t, 1, kv);
+    }
 }
 
 struct attend_job {
