@@ -429,8 +429,8 @@ static void attention_store_one(enum kv_type type, const float *k, const float *
         lanes_store16_n(values + c, value_dim - c, lanes_clamp16(lanes_load_n(v + c, value_dim - c, 0.0f)));
 }
 
-/* Channels 0..key_dim-1, a multiple of LANES, of LANES keys to positions `at` and on: turned, they are rows of the page.
- * One by one they would write every line of it LANES times. */
+/* Channels 0..key_dim-1, a multiple of LANES, of LANES keys to positions `at` and on: turned, they are rows of the
+ * page. One by one they would write every line of it LANES times. */
 static void attention_store_keys16(const float *k, size_t k_stride, size_t key_dim, size_t at, uint16_t *page)
 {
     _Alignas(64) float turned[LANES * LANES];

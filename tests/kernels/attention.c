@@ -359,8 +359,8 @@ static void stores(const struct attention_kernels *ref, const struct attention_k
                     memset(pages, 0, sizeof pages);
                     ref->store((enum kv_type)type, &from, dims[d], dims[d], at, pages[0][0], pages[0][1]);
                     tier->store((enum kv_type)type, &from, dims[d], dims[d], at, pages[1][0], pages[1][1]);
-                    CHECK(memcmp(pages[0], pages[1], sizeof pages[0]) == 0, "%s: store, %zu channels, %zu tokens at %zu",
-                          name, dims[d], counts[n], at);
+                    CHECK(memcmp(pages[0], pages[1], sizeof pages[0]) == 0,
+                          "%s: store, %zu channels, %zu tokens at %zu", name, dims[d], counts[n], at);
                 }
 }
 
