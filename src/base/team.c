@@ -43,15 +43,6 @@ struct team {
     } members[];
 };
 
-static inline void relax(void)
-{
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
-
 /* Takes tiles of the job that is open, if one is, until there are none. */
 static void take_tiles(team *t, size_t thread)
 {
@@ -95,7 +86,7 @@ static void *member_main(void *arg)
     uint32_t heard = 0; /* not the bell's value now: a job may be open before this thread first looks */
     for (;;) {
         for (int spin = 0; atomic_load(&t->bell) == heard && spin < SPINS; spin++)
-            if (!ask_ahead(self)) relax();
+            if (!ask_ahead(self)) futex_relax();
         while (atomic_load(&t->bell) == heard) {
             atomic_fetch_add(&t->sleepers, 1);
             futex_wait(&t->bell, heard);
@@ -186,7 +177,7 @@ void team_run(team *t, size_t tiles, team_fn *fn, void *arg)
     atomic_store(&t->open, (uint64_t)(closed + 1) << 32);
     ring(t);
     take_tiles(t, 0);
-    for (int spin = 0; atomic_load(&t->tiles_done) != tiles && spin < SPINS; spin++) relax();
+    for (int spin = 0; atomic_load(&t->tiles_done) != tiles && spin < SPINS; spin++) futex_relax();
     if (atomic_load(&t->tiles_done) != tiles) {
         atomic_store(&t->caller_sleeps, 1);
         for (uint32_t done; (done = atomic_load(&t->tiles_done)) != tiles;) futex_wait(&t->tiles_done, done);
