@@ -19,16 +19,21 @@
 
 enum { ROWS = 4, PAGE_LANES = PAGE_TOK / LANES, GROUP_LANES = GROUP_TOK / LANES, HALF = 64, HALF_TS = 16 };
 
-/* How codes become levels: 2, 3, 4 bits through the Gaussian tables, 4 bits uniform, 8 bits as they are. */
-enum form { FORM_2, FORM_3, FORM_4, FORM_T4, FORM_T8, FORMS };
+/* How codes become levels: 2, 3, 4 bits through tables, 4 bits uniform, 8 bits as they are; 2 bits in place, where the
+ * tier can: field j is a code times 4^j, and in_place sets the sums right. */
+enum form { FORM_2, FORM_3, FORM_4, FORM_T4, FORM_T8, FORMS, FORM_IN_PLACE };
 
-/* Tables of one form: `first` of index bits 0 and up, `second` of bits 2 and 3 (two codes in a nibble). */
+/* Tables of one form: `first` of index bits 0 and up, `second` of bits 2 and 3 (two codes in a nibble), `last` the same
+ * for field 3. */
 struct expansion {
     const uint8_t *codes;
     size_t vectors; /* of the whole matrix: where the third bits begin */
-    bytes first, second;
+    bytes first, second, last;
     bool key;
 };
+
+/* Levels of the evenly spaced quantizer of 2 bits: 16 code - 24. */
+enum { EVEN_STEP_LOG2 = 4, EVEN_OFFSET = 24 };
 
 struct row_state {
     const struct attention_row *row;
@@ -49,26 +54,22 @@ struct coded_work {
     const uint8_t *page[GROUP_PAGES];
     const uint8_t *ahead[GROUP_PAGES]; /* pages of the next group */
     struct expansion keys, boost, values; /* without `codes`, which every page sets */
+    uint8_t offsets[LOG_DIM_MAX];         /* log tiers: what is added to levels, by slot; 0 where there is no channel */
     _Alignas(64) int16_t query[ROWS][CODED_KEYS_MAX];
     /* token tiers: high and low halves of the query, and what offsets of levels take away from each block */
     _Alignas(64) int8_t codes[2][ROWS][CODED_KEYS_MAX];
     int32_t start[ROWS][CODED_KEYS_MAX / CODED_BLOCK];
-    /* log tiers: of every page of the group the query in codes, those of boosted channels at boost_at; factors of the
+    /* log tiers: of every page of the group the query times scales by channel and in codes by slot; factors of the
      * scores, 4 * page + row */
+    _Alignas(64) uint8_t slots[GROUP_PAGES][LOG_DIM_MAX];
     _Alignas(64) int16_t products[GROUP_PAGES][ROWS][LOG_DIM_MAX];
-    _Alignas(64) int8_t page_codes[GROUP_PAGES][ROWS][LOG_DIM_MAX + 64];
-    _Alignas(64) int32_t page_start[GROUP_PAGES * ROWS];
+    _Alignas(64) int8_t page_codes[GROUP_PAGES][ROWS][LOG_DIM_MAX];
     _Alignas(64) float a[GROUP_PAGES * ROWS], b[GROUP_PAGES * ROWS];
     float d[ROWS];
-    _Alignas(64) float p[ROWS][GROUP_TOK], value_scales[GROUP_TOK];
+    _Alignas(64) float p[ROWS][GROUP_TOK], value_scales[GROUP_TOK], value_logs[GROUP_TOK];
     _Alignas(64) uint8_t weights[2][2][ROWS][GROUP_TOK]; /* block of the half, high or low (log: the first of each) */
+    int32_t weight_sums[ROWS]; /* values in place */
 };
-
-/* Where codes of boosted channels stand behind `pad` codes: sums take 64 at a time. */
-CODED_INLINE size_t boost_at(size_t pad)
-{
-    return (pad + 63) & ~(size_t)63;
-}
 
 CODED_INLINE ints quad_at(const void *p)
 {
@@ -77,12 +78,24 @@ CODED_INLINE ints quad_at(const void *p)
     return ints_set(quad);
 }
 
-/* Fetches a line of a page that comes soon. Small pages into the level-1 cache, those of the token tiers into the
- * second: a group of them is larger than the first (measured on Zen 4 with q8: 4.4 ms by way of the first, 2.9). */
+/* Lines of the next group, `lines` at a time, up to `end`. */
+struct fetch {
+    const uint8_t *at, *end;
+    size_t lines;
+};
+
+/* Small pages into the level-1 cache, those of the token tiers into the second: a group of them is larger than the
+ * first (measured on Zen 4 with q8: 4.4 ms by way of the first, 2.9). */
 CODED_INLINE void fetch_line(enum form form, const uint8_t *at)
 {
-    if (form >= FORM_T4) __builtin_prefetch(at, 0, 2);
+    if (form == FORM_T4 || form == FORM_T8) __builtin_prefetch(at, 0, 2);
     else __builtin_prefetch(at, 0, 3);
+}
+
+CODED_INLINE void fetch_next(enum form form, struct fetch *f)
+{
+    CODED_UNROLL for (size_t i = 0; i < f->lines; i++, f->at += 64)
+        if (f->at < f->end) fetch_line(form, f->at);
 }
 
 /* Field j of vector g as levels: `form` and j are constants where this is inlined. */
@@ -90,12 +103,15 @@ CODED_INLINE bytes expand(enum form form, const struct expansion *x, size_t g, i
 {
     bytes v;
     switch (form) {
+    case FORM_IN_PLACE:
+        return bytes_field(bytes_load(x->codes + 64 * g), j);
     case FORM_2:
         v = bytes_load(x->codes + 64 * g);
-        return bytes_lookup(j % 2 == 0 ? x->first : x->second, j < 2 ? bytes_low4(v) : bytes_high4(v));
+        return bytes_lookup(j % 2 == 0 ? x->first : j == 1 ? x->second : x->last,
+                            j < 2 ? bytes_low4(v) : bytes_high4(v));
     case FORM_3:
         v = bytes_load(x->codes + 64 * x->vectors + 64 * (g / 2));
-        return bytes_lookup(x->first, bytes_three(bytes_load(x->codes + 64 * g), 2 * j, v, (int)(g % 2 * 4) + j));
+        return bytes_lookup(x->first, bytes_three(bytes_load(x->codes + 64 * g), v, j, g % 2 != 0));
     case FORM_4:
     case FORM_T4:
         v = bytes_load(x->codes + 64 * (2 * g + (size_t)j / 2));
@@ -106,41 +122,58 @@ CODED_INLINE bytes expand(enum form form, const struct expansion *x, size_t g, i
     }
 }
 
+/* A level of the log tiers as products take it, never negative; and what a boost code adds, or is. */
+static int8_t key_level(unsigned bits, unsigned code)
+{
+    const struct coded_levels *l = coded_levels(bits);
+    return (int8_t)(l->levels[code] + l->offset);
+}
+
+static int8_t boost_level(unsigned bits, unsigned code)
+{
+    const struct coded_levels *l = coded_levels(bits);
+    return (int8_t)(bits == 2 ? l->boosted[code & 15] + l->boost_offset
+                              : l->steps[code & 3] + l->boost_offset - l->offset);
+}
+
 static struct expansion expansion_of(enum form form, size_t vectors, bool key)
 {
     struct expansion x = { .vectors = vectors, .key = key };
-    bool raise = key && !KEYS_SIGNED;
-    int8_t table[16] = { 0 }, second[16] = { 0 };
+    int8_t table[16] = { 0 }, second[16] = { 0 }, last[16] = { 0 };
     if (form == FORM_T8) return x;
-    for (int i = 0; i < 16; i++) {
+    for (unsigned i = 0; i < 16; i++) {
         if (form == FORM_T4) {
-            table[i] = (int8_t)(raise ? 2 * i : 2 * i - 15);
+            table[i] = (int8_t)(key && !KEYS_SIGNED ? 2 * i : 2 * i - 15);
             continue;
         }
         unsigned bits = (unsigned)form + 2, mask = (1u << bits) - 1;
         const int8_t *levels = coded_levels(bits)->levels;
-        int offset = raise ? LEVEL_OFFSET : 0;
-        table[i] = (int8_t)(levels[(unsigned)i & mask] + offset);
-        second[i] = (int8_t)(levels[(unsigned)i >> 2 & mask] + offset);
+        table[i] = key ? key_level(bits, i & mask) : levels[i & mask];
+        second[i] = key ? key_level(bits, i >> 2 & mask) : levels[i >> 2 & mask];
+        last[i] = key || bits != 2 ? second[i] : levels[(i >> 2 ^ 2) & mask];
     }
     x.first = bytes_table(table);
     x.second = bytes_table(second);
+    x.last = bytes_table(last);
     return x;
 }
 
-static struct expansion expansion_of_steps(unsigned bits)
+static struct expansion expansion_of_boosts(unsigned bits)
 {
     struct expansion x = { .key = true };
     int8_t first[16], second[16];
-    for (unsigned i = 0; i < 16; i++) {
-        const int8_t *steps = coded_levels(bits)->steps;
-        int offset = KEYS_SIGNED ? 0 : STEP_OFFSET;
-        first[i] = (int8_t)(steps[i & 3] + offset);
-        second[i] = (int8_t)(steps[i >> 2] + offset);
-    }
+    for (unsigned i = 0; i < 16; i++) first[i] = boost_level(bits, i), second[i] = boost_level(bits, i >> 2);
     x.first = bytes_table(first);
-    x.second = bytes_table(second);
+    x.second = x.last = bytes_table(second);
     return x;
+}
+
+/* What key_level and boost_level add, by slot. */
+static void set_offsets(struct coded_work *w, size_t key_dim)
+{
+    const struct coded_levels *l = coded_levels(w->kind->k_bits);
+    for (size_t s = 0; s < LOG_DIM_MAX; s++)
+        w->offsets[s] = (uint8_t)(s >= key_dim ? 0 : s < w->lay.boosts ? l->boost_offset : l->offset);
 }
 
 static enum form form_of(const struct coded_kind *kind, unsigned bits)
@@ -150,10 +183,16 @@ static enum form form_of(const struct coded_kind *kind, unsigned bits)
 
 /* ---- keys ---- */
 
-/* sums[r][j] += levels of vectors begin..end-1 times quads of the rows; fetches `ahead`, `fetch` bytes a vector. */
-CODED_INLINE const uint8_t *dot_keys(enum form form, const struct expansion *x, size_t begin, size_t end, size_t rows,
-                                     int j0, int fields, const int8_t *quads, size_t stride, ints sums[ROWS][4],
-                                     const uint8_t *ahead, size_t fetch)
+/* Behind a loop of products: gcc 12 else moves the sums between registers, and to memory, all the way through it. */
+CODED_INLINE void keep_sums(size_t rows, int fields, ints sums[ROWS][4])
+{
+    CODED_UNROLL for (size_t r = 0; r < rows; r++)
+        CODED_UNROLL for (int j = 0; j < fields; j++) sums[r][j] = ints_kept(sums[r][j]);
+}
+
+/* sums[r][j] += levels of vectors begin..end-1 times quads of the rows. */
+CODED_INLINE void dot_keys(enum form form, const struct expansion *x, size_t begin, size_t end, size_t rows, int j0,
+                           int fields, const int8_t *quads, size_t stride, ints sums[ROWS][4], struct fetch *f)
 {
     for (size_t g = begin; g < end; g++) {
         bytes levels[4];
@@ -162,30 +201,37 @@ CODED_INLINE const uint8_t *dot_keys(enum form form, const struct expansion *x, 
             ints quad = quad_at(quads + r * stride + 4 * g);
             CODED_UNROLL for (int j = 0; j < fields; j++) sums[r][j] = ints_dot_keys(sums[r][j], levels[j], quad);
         }
-        if (j0 == 0) {
-            CODED_UNROLL for (size_t line = 0; line < fetch; line += 64)
-                fetch_line(form, ahead + line);
-            ahead += fetch;
-        }
+        fetch_next(form, f);
     }
-    return ahead;
+    keep_sums(rows, fields, sums);
 }
 
-CODED_INLINE void log_keys(enum form form, struct coded_work *w, size_t rows, size_t page, const uint8_t *ahead)
+/* Sums over fields of codes in place become sums of 16 code. */
+CODED_INLINE void in_place(size_t rows, ints sums[ROWS][4])
 {
-    const uint8_t *bytes_of = w->page[page];
+    CODED_UNROLL for (size_t r = 0; r < rows; r++)
+        CODED_UNROLL for (int j = 0; j < 4; j++) sums[r][j] = ints_shift(sums[r][j], EVEN_STEP_LOG2 - 2 * j);
+}
+
+CODED_INLINE void log_keys(enum form form, struct coded_work *w, size_t rows, size_t page)
+{
+    const bool place = form == FORM_2 && FIELDS_IN_PLACE;
+    const size_t stride = LOG_DIM_MAX, from = form == FORM_2 ? w->lay.boosts : 0;
+    struct fetch f = { w->ahead[page], w->ahead[page] + w->lay.v_codes, form == FORM_2 || form == FORM_3 ? 2 : 3 };
     struct expansion main = w->keys, boost = w->boost;
     const int8_t *quads = w->page_codes[page][0];
-    main.codes = bytes_of;
-    boost.codes = bytes_of + w->lay.boost_codes;
+    main.codes = w->page[page] + w->lay.k_codes;
+    boost.codes = w->page[page] + w->lay.boost_codes;
     CODED_UNROLL for (int j0 = 0; j0 < 4; j0 += FIELDS_AT_ONCE) {
         ints sums[ROWS][4];
         CODED_UNROLL for (size_t r = 0; r < rows; r++)
-            CODED_UNROLL for (int j = 0; j < FIELDS_AT_ONCE; j++) sums[r][j] = ints_set(w->page_start[ROWS * page + r]);
-        dot_keys(form, &main, 0, w->lay.key_pad / 4, rows, j0, FIELDS_AT_ONCE, quads, LOG_DIM_MAX + 64, sums, ahead,
-                 form == FORM_2 ? 64 : 128);
-        dot_keys(FORM_2, &boost, 0, w->lay.boosts / 4, rows, j0, FIELDS_AT_ONCE, quads + boost_at(w->lay.key_pad),
-                 LOG_DIM_MAX + 64, sums, ahead, 0);
+            CODED_UNROLL for (int j = 0; j < FIELDS_AT_ONCE; j++)
+                sums[r][j] = ints_set(0);
+        dot_keys(place ? FORM_IN_PLACE : form, &main, 0, (w->lay.key_pad - from) / 4, rows, j0, FIELDS_AT_ONCE,
+                 quads + from, stride, sums, &f);
+        if (place) in_place(rows, sums);
+        dot_keys(form == FORM_2 ? FORM_4 : FORM_2, &boost, 0, w->lay.boosts / 4, rows, j0, FIELDS_AT_ONCE, quads,
+                 stride, sums, &f);
         CODED_UNROLL for (size_t r = 0; r < rows; r++) {
             lanes a = lanes_set(w->a[ROWS * page + r]), b = lanes_set(w->b[ROWS * page + r]);
             float *out = w->p[r] + page * PAGE_TOK + j0 * LANES;
@@ -196,27 +242,28 @@ CODED_INLINE void log_keys(enum form form, struct coded_work *w, size_t rows, si
 }
 
 /* Query halves: 128 high + low by one sum, shifted in between. */
-CODED_INLINE void token_keys(enum form form, struct coded_work *w, size_t rows, size_t page, const uint8_t *ahead)
+CODED_INLINE void token_keys(enum form form, struct coded_work *w, size_t rows, size_t page)
 {
     const uint8_t *bytes_of = w->page[page];
     struct expansion x = w->keys;
     const int8_t *high = w->codes[0][0], *low = w->codes[1][0];
-    size_t fetch = form == FORM_T8 ? 256 : 128;
-    x.codes = bytes_of;
+    struct fetch f = { w->ahead[page] + w->lay.k_codes, w->ahead[page] + w->lay.v_codes, form == FORM_T8 ? 4 : 2 };
+    x.codes = bytes_of + w->lay.k_codes;
     for (size_t r = 0; r < rows; r++) memset(w->p[r] + page * PAGE_TOK, 0, PAGE_TOK * sizeof(float));
     for (size_t block = 0; block < w->lay.key_pad / CODED_BLOCK; block++) {
         const uint16_t *scales = (const uint16_t *)(const void *)(bytes_of + w->lay.k_scales) + block * PAGE_TOK;
         size_t begin = block * (CODED_BLOCK / 4), end = begin + CODED_BLOCK / 4;
+        struct fetch none = { 0 };
         CODED_UNROLL for (int j0 = 0; j0 < 4; j0 += FIELDS_AT_ONCE) {
             ints sums[ROWS][4];
             CODED_UNROLL for (size_t r = 0; r < rows; r++)
                 CODED_UNROLL for (int j = 0; j < FIELDS_AT_ONCE; j++) sums[r][j] = ints_set(0);
             dot_keys(form, &x, begin, end, rows, j0, FIELDS_AT_ONCE, high, CODED_KEYS_MAX, sums,
-                     ahead + begin * fetch, fetch);
+                     &f);
             CODED_UNROLL for (size_t r = 0; r < rows; r++)
                 CODED_UNROLL for (int j = 0; j < FIELDS_AT_ONCE; j++)
                     sums[r][j] = ints_add(ints_times128(sums[r][j]), ints_set(w->start[r][block]));
-            dot_keys(form, &x, begin, end, rows, j0, FIELDS_AT_ONCE, low, CODED_KEYS_MAX, sums, ahead, 0);
+            dot_keys(form, &x, begin, end, rows, j0, FIELDS_AT_ONCE, low, CODED_KEYS_MAX, sums, &none);
             CODED_UNROLL for (size_t r = 0; r < rows; r++)
                 CODED_UNROLL for (int j = 0; j < FIELDS_AT_ONCE; j++) {
                     float *out = w->p[r] + page * PAGE_TOK + (j0 + j) * LANES;
@@ -234,40 +281,51 @@ CODED_INLINE void token_keys(enum form form, struct coded_work *w, size_t rows, 
 
 /* ---- values ---- */
 
-/* One half of 64 channels over the group's pages: sums[r][j] in units of the weights. */
+/* One half of 64 channels over the group's pages: sums[r][j] in units of the weights. In one loop: nested ones cost gcc
+ * 12 the registers. */
 CODED_INLINE void dot_values(enum form form, const struct coded_work *w, size_t rows, size_t half, int j0, int fields,
                              int plane, ints sums[ROWS][4], bool fetch)
 {
-    const size_t each = form == FORM_2 ? 64 : form == FORM_T8 ? 256 : 128; /* bytes of a vector, planes counted */
-    for (size_t page = 0; page < w->pages; page++) {
-        struct expansion x = w->values;
-        x.codes = w->page[page] + w->lay.v_codes;
-        const uint8_t *ahead = w->ahead[page] + w->lay.v_codes;
-        for (size_t t = 0; t < HALF_TS; t++) {
-            bytes levels[4];
-            size_t g = half * HALF_TS + t;
-            CODED_UNROLL for (int j = 0; j < fields; j++) levels[j] = expand(form, &x, g, j0 + j);
-            CODED_UNROLL for (size_t r = 0; r < rows; r++) {
-                size_t at = page * PAGE_TOK + 4 * t;
-                ints quad = quad_at(&w->weights[0][plane][r][at]), other = quad;
-                if (form >= FORM_T4) other = quad_at(&w->weights[1][plane][r][at]);
-                CODED_UNROLL for (int j = 0; j < fields; j++)
-                    sums[r][j] = ints_dot_values(sums[r][j], levels[j], j0 + j < 2 ? quad : other);
-            }
-            if (fetch && j0 == 0)
-                CODED_UNROLL for (size_t line = 0; line < each; line += 64)
-                    fetch_line(form, ahead + g * each + line);
+    const size_t each = form == FORM_2 || form == FORM_IN_PLACE ? 1 : form == FORM_T8 ? 4 : 2; /* at most */
+    const size_t lines = fetch && j0 == 0 ? each : 0;
+    struct expansion x = w->values;
+    const uint8_t *ahead = NULL;
+    const uint8_t *weights = w->weights[0][plane][0], *others = w->weights[1][plane][0];
+    for (size_t i = 0; i < w->pages * HALF_TS; i++) {
+        bytes levels[4];
+        size_t page = i / HALF_TS, t = i % HALF_TS, g = half * HALF_TS + t;
+        if (t == 0) {
+            x.codes = w->page[page] + w->lay.v_codes;
+            ahead = w->ahead[page] + w->lay.v_codes + 64 * each * g;
         }
+        CODED_UNROLL for (int j = 0; j < fields; j++) levels[j] = expand(form, &x, g, j0 + j);
+        CODED_UNROLL for (size_t r = 0; r < rows; r++) {
+            ints quad = quad_at(weights + r * GROUP_TOK + 4 * i), other = quad;
+            if (form == FORM_T4 || form == FORM_T8) other = quad_at(others + r * GROUP_TOK + 4 * i);
+            CODED_UNROLL for (int j = 0; j < fields; j++)
+                sums[r][j] = ints_dot_values(sums[r][j], levels[j], j0 + j < 2 ? quad : other);
+        }
+        CODED_UNROLL for (size_t line = 0; line < lines; line++, ahead += 64) fetch_line(form, ahead);
     }
+    keep_sums(rows, fields, sums);
 }
 
 CODED_INLINE void half_values(enum form form, struct coded_work *w, size_t rows, size_t half)
 {
+    const bool place = form == FORM_2 && FIELDS_IN_PLACE;
     CODED_UNROLL for (int j0 = 0; j0 < 4; j0 += FIELDS_AT_ONCE) {
         ints sums[ROWS][4];
         CODED_UNROLL for (size_t r = 0; r < rows; r++)
             CODED_UNROLL for (int j = 0; j < FIELDS_AT_ONCE; j++) sums[r][j] = ints_set(0);
-        dot_values(form, w, rows, half, j0, FIELDS_AT_ONCE, 0, sums, true);
+        dot_values(place ? FORM_IN_PLACE : form, w, rows, half, j0, FIELDS_AT_ONCE, 0, sums, true);
+        if (place) {
+            in_place(rows, sums); /* field 3 is of code - 2 */
+            CODED_UNROLL for (size_t r = 0; r < rows; r++)
+                CODED_UNROLL for (int j = 0; j < FIELDS_AT_ONCE; j++) {
+                    int zero = j == 3 ? 32 - EVEN_OFFSET : -EVEN_OFFSET;
+                    sums[r][j] = ints_add(sums[r][j], ints_set(zero * w->weight_sums[r]));
+                }
+        }
         if (form >= FORM_T4) {
             CODED_UNROLL for (size_t r = 0; r < rows; r++)
                 CODED_UNROLL for (int j = 0; j < FIELDS_AT_ONCE; j++) sums[r][j] = ints_times128(sums[r][j]);
@@ -290,13 +348,13 @@ CODED_INLINE void half_values(enum form form, struct coded_work *w, size_t rows,
 
 /* ---- a function for every form and number of rows ---- */
 
-typedef void keys_fn(struct coded_work *w, size_t page, const uint8_t *ahead);
+typedef void keys_fn(struct coded_work *w, size_t page);
 typedef void values_fn(struct coded_work *w, size_t half);
 
 #define CODED_ROWS(form, keys, n)                                                                   \
-    static __attribute__((noinline)) void keys_##form##_##n(struct coded_work *w, size_t page, const uint8_t *ahead) \
+    static __attribute__((noinline)) void keys_##form##_##n(struct coded_work *w, size_t page)        \
     {                                                                                               \
-        keys(form, w, n, page, ahead);                                                              \
+        keys(form, w, n, page);                                                                     \
     }                                                                                               \
     static __attribute__((noinline)) void values_##form##_##n(struct coded_work *w, size_t half)    \
     {                                                                                               \
@@ -385,47 +443,54 @@ CODED_INLINE void page_products(struct coded_work *w, size_t rows, size_t pad, s
     ints_sums(mean, u->mean + ROWS * page);
 }
 
-/* 8-bit codes of all rows against a page, the boosted ones gathered behind them, and what offsets of levels will have
- * added. */
+/* 8-bit codes of all rows against a page, in slots, and what offsets of levels will have added. */
 CODED_INLINE void page_codes(struct coded_work *w, size_t rows, size_t pad, size_t page, struct setup *u)
 {
-    size_t boosted = boost_at(pad);
     ints start[ROWS];
+    struct slot_order order = slots_order(w->slots[page], w->lay.boosts, pad);
     CODED_UNROLL for (size_t r = 0; r < ROWS; r++) start[r] = ints_set(0);
     CODED_UNROLL for (size_t r = 0; r < rows; r++) {
         int8_t *codes = w->page_codes[page][r];
-        shorts factor = shorts_set((int16_t)u->f[ROWS * page + r]);
-        CODED_UNROLL for (size_t c = 0; c < pad; c += 32)
-            shorts_store8(codes + c, shorts_times_q15(shorts_load(w->products[page][r] + c), factor));
-        codes_gather(codes + boosted, codes, pad, w->page[page] + w->lay.boost_channels, w->lay.boosts);
-        if (KEYS_SIGNED) continue;
-        CODED_UNROLL for (size_t c = 0; c < pad; c += 64) start[r] = ints_offset(start[r], codes + c, LEVEL_OFFSET);
-        start[r] = ints_offset(start[r], codes + boosted, STEP_OFFSET);
+        codes_in_slots(codes, w->products[page][r], shorts_set((int16_t)u->f[ROWS * page + r]), pad, &order);
+        CODED_UNROLL for (size_t c = 0; c < pad; c += 64) start[r] = ints_offset(start[r], codes + c, w->offsets + c);
     }
-    if (!KEYS_SIGNED) ints_sums(start, u->start + ROWS * page);
+    ints_sums(start, u->start + ROWS * page);
+}
+
+/* The channel of each slot, as coded_slots has them, but for those behind the codes. */
+static void page_slots(struct coded_work *w, size_t page)
+{
+    uint8_t *slots = w->slots[page];
+    const uint8_t *boosted = w->page[page] + w->lay.boost_channels;
+    for (size_t s = 0; s < LOG_DIM_MAX; s++) slots[s] = (uint8_t)s;
+    for (size_t s = 0; s < w->lay.boosts; s++) {
+        uint8_t c = boosted[s]; /* s itself, or no slot of those at all */
+        slots[s] = c;
+        slots[c] = (uint8_t)s;
+    }
 }
 
 /* Factors f of all pages and rows at once. */
 CODED_INLINE void page_factors(const struct coded_work *w, struct setup *u)
 {
     for (size_t i = ROWS * w->pages; i < GROUP_PAGES * ROWS; i++) u->most[i] = LOG_PRODUCT_LEAST;
-    for (size_t i = 0; i < GROUP_PAGES * ROWS; i++) u->f[i] = (int32_t)((float)LOG_RANGE / (float)u->most[i]);
+    lanes_store_ints(u->f, lanes_div(lanes_set((float)LOG_RANGE), lanes_load_ints(u->most)));
 }
 
 /* The factors of a group's scores: see the definition. */
 CODED_INLINE void score_factors(struct coded_work *w, const struct setup *u)
 {
-    float inverse = coded_levels(w->kind->k_bits)->unit_inverse;
+    _Alignas(64) float p[GROUP_PAGES * ROWS] = { 0 };
+    lanes inverse = lanes_set(coded_levels(w->kind->k_bits)->unit_inverse);
     for (size_t page = 0; page < w->pages; page++) {
         float unit = le_f32(w->page[page] + w->lay.head) * 32768.0f;
-        for (size_t r = 0; r < ROWS; r++) {
-            size_t i = ROWS * page + r;
-            float p = w->d[r] * unit;
-            w->page_start[i] = KEYS_SIGNED ? 0 : -u->start[i];
-            w->a[i] = p * ((32768.0f / (float)u->f[i]) * inverse);
-            w->b[i] = (p * 0.125f) * (float)u->mean[i];
-        }
+        for (size_t r = 0; r < w->count; r++) p[ROWS * page + r] = w->d[r] * unit;
     }
+    lanes scale = lanes_load(p), back = lanes_div(lanes_set(32768.0f), lanes_load_ints(u->f));
+    lanes a = lanes_mul(scale, lanes_mul(back, inverse));
+    lanes mean = lanes_mul(lanes_mul(scale, lanes_set(0.125f)), lanes_load_ints(u->mean));
+    lanes_store(w->a, a);
+    lanes_store(w->b, lanes_sub(mean, lanes_mul(a, lanes_load_ints(u->start))));
 }
 
 /* The queries of all rows against the group's pages. In stages over all pages: a page's own stages wait for each
@@ -433,7 +498,10 @@ CODED_INLINE void score_factors(struct coded_work *w, const struct setup *u)
 CODED_INLINE void group_queries(struct coded_work *w, size_t rows, size_t pad)
 {
     struct setup u;
-    for (size_t page = 0; page < w->pages; page++) page_products(w, rows, pad, page, &u);
+    for (size_t page = 0; page < w->pages; page++) {
+        page_slots(w, page);
+        page_products(w, rows, pad, page, &u);
+    }
     page_factors(w, &u);
     for (size_t page = 0; page < w->pages; page++) page_codes(w, rows, pad, page, &u);
     score_factors(w, &u);
@@ -475,7 +543,30 @@ static void load_value_scales(struct coded_work *w, size_t block)
     }
 }
 
-/* Scores to probabilities; the largest and the sum. */
+/* Log tiers: the largest value scale that the pages a row sees could have. */
+static float top_scale(const struct coded_work *w, const struct row_state *row)
+{
+    float top = 0.0f;
+    for (size_t page = 0; page < w->pages; page++) {
+        float scale = coded_top_scale(&w->lay, w->page[page]);
+        if (row->seen[page] != 0 && scale > top) top = scale;
+    }
+    return top;
+}
+
+/* Log tiers: how far value scales are below a row's largest; see attention_coded.c, L. */
+static void load_value_logs(struct coded_work *w, const struct row_state *row)
+{
+    uint32_t top = bits_of_f32(top_scale(w, row));
+    for (size_t page = 0; page < w->pages; page++) {
+        const uint8_t *scales = w->page[page] + w->lay.v_scales;
+        uint32_t base = le_u32(w->page[page] + w->lay.head + 4) - top;
+        for (size_t at = 0; at < PAGE_TOK; at += LANES)
+            lanes_store(w->value_logs + page * PAGE_TOK + at, lanes_scale_logs(scales + at, base));
+    }
+}
+
+/* Scores to probabilities; the reference and the sum. */
 CODED_INLINE lanes row_softmax(struct coded_work *w, size_t r, bool all, float *largest)
 {
     struct row_state *row = &w->rows[r];
@@ -484,7 +575,8 @@ CODED_INLINE lanes row_softmax(struct coded_work *w, size_t r, bool all, float *
     lanes most = lanes_set(-INFINITY), total = lanes_set(0.0f);
     for (size_t v = 0; v < vectors; v++) {
         lanes x = lanes_load(p + v * LANES);
-        if (!all) lanes_store(p + v * LANES, x = lanes_keep(x, seen_lanes(row, v), lanes_set(-INFINITY)));
+        if (w->kind->log) x = lanes_add(x, lanes_load(w->value_logs + v * LANES));
+        if (!all) x = lanes_keep(x, seen_lanes(row, v), lanes_set(-INFINITY));
         most = lanes_max(x, most);
     }
     *largest = lanes_largest(most);
@@ -523,20 +615,32 @@ static void group_softmax(struct coded_work *w, size_t r)
     struct row_state *row = &w->rows[r];
     float largest;
     if (w->s->soft_cap > 0.0f) cap_scores(w, w->p[r]);
+    if (w->kind->log) load_value_logs(w, row);
     lanes total = sees_all(w, row) ? row_softmax(w, r, true, &largest) : row_softmax(w, r, false, &largest);
     join_row(w, row, largest, lanes_tree(total));
 }
 
-/* Log tiers: the factor of a row's sums from its largest weight; returns what makes codes of weights. */
-CODED_INLINE float row_factor(const struct coded_work *w, struct row_state *row, float largest)
+/* The factor of a row's sums from that scale; returns what makes codes of probabilities times scales. */
+CODED_INLINE float row_factor(const struct coded_work *w, struct row_state *row, float top)
 {
-    bool none = largest < LEAST_SCALE;
-    float factor = largest * (coded_levels(w->kind->v_bits)->unit_inverse / (float)LOG_WEIGHT_MOST);
+    bool none = top < LEAST_SCALE;
+    float factor = top * (coded_levels(w->kind->v_bits)->unit_inverse / (float)LOG_WEIGHT_MOST);
     row->factor[0] = row->factor[1] = (none ? 0.0f : factor) * row->b;
-    return none ? 0.0f : (float)LOG_WEIGHT_MOST / largest;
+    return none ? 0.0f : (float)LOG_WEIGHT_MOST / top;
 }
 
-/* Weights p * scale of the block whose scales are loaded, as codes; `at` says which of the half's two blocks. */
+/* Log tiers: probabilities times scales as codes. Those of positions that are not seen are 0. */
+CODED_INLINE void log_weights(struct coded_work *w, size_t r)
+{
+    struct row_state *row = &w->rows[r];
+    lanes by = lanes_set(row_factor(w, row, top_scale(w, row)));
+    for (size_t v = 0; v < w->pages * PAGE_LANES; v++) {
+        lanes x = lanes_mul(lanes_load(w->p[r] + v * LANES), lanes_mul(lanes_load(w->value_scales + v * LANES), by));
+        lanes_store_bytes(w->weights[0][0][r] + v * LANES, x);
+    }
+}
+
+/* Token tiers: weights p * scale of the block whose scales are loaded, as codes; `at` says which of the half's two blocks. */
 CODED_INLINE void row_weights(struct coded_work *w, size_t r, size_t at, bool all)
 {
     struct row_state *row = &w->rows[r];
@@ -550,15 +654,8 @@ CODED_INLINE void row_weights(struct coded_work *w, size_t r, size_t at, bool al
         lanes_store(room + v * LANES, x);
     }
     float largest = lanes_largest(most);
-    lanes inverse;
-    if (w->kind->log) {
-        inverse = lanes_set(row_factor(w, row, largest));
-        for (size_t v = 0; v < vectors; v++)
-            lanes_store_bytes(w->weights[0][0][r] + v * LANES, lanes_mul(lanes_load(room + v * LANES), inverse));
-        return;
-    }
     bool none = largest < LEAST_SCALE;
-    inverse = lanes_set(none ? 0.0f : (float)TOKEN_WEIGHT_MOST / largest);
+    lanes inverse = lanes_set(none ? 0.0f : (float)TOKEN_WEIGHT_MOST / largest);
     row->factor[at] = (none ? 0.0f : largest / (float)TOKEN_WEIGHT_MOST) * row->b;
     for (size_t v = 0; v < vectors; v += 2) {
         _Alignas(64) int16_t codes[2 * LANES];
@@ -572,48 +669,77 @@ static void group_weights(struct coded_work *w, size_t r, size_t at)
 {
     if (!w->rows[r].any)
         for (size_t i = 0; i < 4; i++) memset(w->weights[i / 2][i % 2][r], 0, GROUP_TOK);
+    else if (w->kind->log) log_weights(w, r);
     else if (sees_all(w, &w->rows[r])) row_weights(w, r, at, true);
     else row_weights(w, r, at, false);
 }
 
-/* Softmax and weights of `rows` rows that see all of a group in a log tier, in two passes: a position's value scale is
- * the same for all rows and channels, so a probability is never stored by itself. */
+/* lanes_exp2 of four, step by step for all: one after the other their chains would wait for themselves. */
+CODED_INLINE void exp2_page(lanes x[PAGE_LANES])
+{
+    lanes shifted[PAGE_LANES], p[PAGE_LANES];
+    CODED_UNROLL for (size_t i = 0; i < PAGE_LANES; i++) x[i] = lanes_max(lanes_set(EXP2_LOWEST), x[i]);
+    CODED_UNROLL for (size_t i = 0; i < PAGE_LANES; i++) shifted[i] = lanes_add(x[i], lanes_set(ROUND_MAGIC));
+    CODED_UNROLL for (size_t i = 0; i < PAGE_LANES; i++) x[i] = lanes_sub(x[i], lanes_sub(shifted[i], lanes_set(ROUND_MAGIC)));
+    CODED_UNROLL for (size_t i = 0; i < PAGE_LANES; i++) p[i] = lanes_fma(lanes_set(EXP2_POLY[0]), x[i], lanes_set(EXP2_POLY[1]));
+    CODED_UNROLL for (size_t i = 0; i < PAGE_LANES; i++) p[i] = lanes_fma(p[i], x[i], lanes_set(EXP2_POLY[2]));
+    CODED_UNROLL for (size_t i = 0; i < PAGE_LANES; i++) p[i] = lanes_fma(p[i], x[i], lanes_set(EXP2_POLY[3]));
+    CODED_UNROLL for (size_t i = 0; i < PAGE_LANES; i++) p[i] = lanes_fma(p[i], x[i], lanes_set(1.0f));
+    CODED_UNROLL for (size_t i = 0; i < PAGE_LANES; i++) x[i] = lanes_raise(p[i], shifted[i]);
+}
+
+/* Softmax and weights of `rows` rows that see all of a group in a log tier: probabilities are never stored. */
 CODED_INLINE void whole_group(struct coded_work *w, size_t rows)
 {
-    lanes most[ROWS], total[ROWS], down[ROWS];
-    float largest[ROWS], totals[ROWS];
-    size_t vectors = w->pages * PAGE_LANES;
-    CODED_UNROLL for (size_t r = 0; r < rows; r++) most[r] = lanes_load(w->p[r]);
-    for (size_t v = 1; v < vectors; v++)
-        CODED_UNROLL for (size_t r = 0; r < rows; r++) most[r] = lanes_max(lanes_load(w->p[r] + v * LANES), most[r]);
-    CODED_UNROLL for (size_t r = 0; r < rows; r++) {
-        largest[r] = lanes_largest(most[r]);
-        down[r] = lanes_set(largest[r]);
-        most[r] = total[r] = lanes_set(0.0f);
-    }
+    lanes most[ROWS], total[ROWS], down[ROWS], scale[PAGE_LANES];
+    float largest[ROWS];
+    float top = top_scale(w, &w->rows[0]);
+    CODED_UNROLL for (size_t r = 0; r < rows; r++) most[r] = lanes_set(-INFINITY);
     for (size_t page = 0; page < w->pages; page++) {
-        const uint8_t *scales = w->page[page] + w->lay.v_scales;
-        uint32_t base = le_u32(w->page[page] + w->lay.head + 4);
-        for (size_t at = 0; at < PAGE_TOK; at += LANES) {
-            lanes scale = lanes_scales(scales + at, base, VALUE_SCALE_SHIFT);
-            CODED_UNROLL for (size_t r = 0; r < rows; r++) {
-                float *p = w->p[r] + page * PAGE_TOK + at;
-                lanes x = lanes_exp2(lanes_sub(lanes_load(p), down[r])), weight = lanes_mul(x, scale);
-                total[r] = lanes_add(total[r], x);
-                most[r] = lanes_max(weight, most[r]);
-                lanes_store(p, weight);
-            }
+        uint32_t base = le_u32(w->page[page] + w->lay.head + 4) - bits_of_f32(top);
+        CODED_UNROLL for (size_t v = 0; v < PAGE_LANES; v++) {
+            lanes log = lanes_scale_logs(w->page[page] + w->lay.v_scales + v * LANES, base);
+            CODED_UNROLL for (size_t r = 0; r < rows; r++)
+                most[r] = lanes_max(lanes_add(lanes_load(w->p[r] + page * PAGE_TOK + v * LANES), log), most[r]);
         }
     }
     CODED_UNROLL for (size_t r = 0; r < rows; r++) {
-        struct row_state *row = &w->rows[r];
-        totals[r] = lanes_tree(total[r]);
-        join_row(w, row, largest[r], totals[r]);
-        down[r] = lanes_set(row_factor(w, row, lanes_largest(most[r])));
+        largest[r] = lanes_largest(most[r]);
+        down[r] = lanes_set(largest[r]);
+        total[r] = lanes_set(0.0f);
     }
-    for (size_t v = 0; v < vectors; v += PAGE_LANES)
-        CODED_UNROLL for (size_t r = 0; r < rows; r++) lanes_store_page(w->weights[0][0][r] + v * LANES,
-                                                                         w->p[r] + v * LANES, down[r]);
+    lanes by = lanes_set(top < LEAST_SCALE ? 0.0f : (float)LOG_WEIGHT_MOST / top);
+    for (size_t page = 0; page < w->pages; page++) {
+        const uint8_t *scales = w->page[page] + w->lay.v_scales;
+        uint32_t base = le_u32(w->page[page] + w->lay.head + 4);
+        CODED_UNROLL for (size_t v = 0; v < PAGE_LANES; v++)
+            scale[v] = lanes_mul(lanes_scales(scales + v * LANES, base, VALUE_SCALE_SHIFT), by);
+        CODED_UNROLL for (size_t r = 0; r < rows; r++) {
+            lanes x[PAGE_LANES];
+            CODED_UNROLL for (size_t v = 0; v < PAGE_LANES; v++)
+                x[v] = lanes_sub(lanes_load(w->p[r] + page * PAGE_TOK + v * LANES), down[r]);
+            exp2_page(x);
+            CODED_UNROLL for (size_t v = 0; v < PAGE_LANES; v++) {
+                total[r] = lanes_add(total[r], x[v]);
+                x[v] = lanes_mul(x[v], scale[v]);
+            }
+            lanes_store_page(w->weights[0][0][r] + page * PAGE_TOK, x[0], x[1], x[2], x[3]);
+        }
+    }
+    CODED_UNROLL for (size_t r = 0; r < rows; r++) {
+        join_row(w, &w->rows[r], largest[r], lanes_tree(total[r]));
+        row_factor(w, &w->rows[r], top);
+    }
+}
+
+/* Values in place: the sums of the rows' weights. */
+static void sum_weights(struct coded_work *w)
+{
+    ints sums[ROWS] = { ints_set(0), ints_set(0), ints_set(0), ints_set(0) };
+    for (size_t r = 0; FIELDS_IN_PLACE && r < w->count; r++)
+        for (size_t i = 0; i < w->pages * PAGE_TOK; i += PAGE_TOK)
+            sums[r] = ints_add_weights(sums[r], w->weights[0][0][r] + i);
+    if (FIELDS_IN_PLACE) ints_sums(sums, w->weight_sums);
 }
 
 typedef void whole_fn(struct coded_work *w);
@@ -631,7 +757,6 @@ static whole_fn *const WHOLE[ROWS] = { whole_group_1, whole_group_2, whole_group
 /* Scales, means and head of a page that comes soon. */
 static void fetch_small(const struct coded_work *w, enum form form, const uint8_t *page)
 {
-    for (size_t at = w->lay.boost_codes; at < w->lay.v_codes; at += 64) fetch_line(form, page + at);
     for (size_t at = w->lay.k_scales; at < w->lay.bytes; at += 64) fetch_line(form, page + at);
 }
 
@@ -641,7 +766,7 @@ static void group_scores(struct coded_work *w)
     if (w->kind->log) group_setup(w);
     for (size_t page = 0; page < w->pages; page++) {
         fetch_small(w, form, w->ahead[page]);
-        KEYS[form][w->count - 1](w, page, w->ahead[page]);
+        KEYS[form][w->count - 1](w, page);
     }
 }
 
@@ -654,11 +779,13 @@ static void group_values(struct coded_work *w)
     if (whole) WHOLE[w->count - 1](w);
     for (size_t r = 0; !whole && r < w->count; r++)
         if (w->rows[r].any) group_softmax(w, r);
+    if (whole && form == FORM_2) sum_weights(w);
     for (size_t half = 0; half < w->lay.value_pad / HALF; half++) {
         size_t blocks = !w->kind->log ? 2 : half == 0 && !whole ? 1 : 0; /* log: one scale a position for all halves */
         for (size_t at = 0; at < blocks; at++) {
             load_value_scales(w, 2 * half + at);
             for (size_t r = 0; r < w->count; r++) group_weights(w, r, at);
+            if (form == FORM_2) sum_weights(w);
         }
         VALUES[form][w->count - 1](w, half);
     }
@@ -700,7 +827,8 @@ static void coded_batch(struct coded_work *w, const struct attention_row *rows, 
         w->rows[r] = (struct row_state){ .row = &rows[r], .empty = true };
         prepare_query(w, r);
         if (!w->kind->log) continue;
-        for (size_t page = 0; page < GROUP_PAGES; page++) memset(w->page_codes[page][r] + w->lay.key_pad, 0, 64);
+        for (size_t page = 0; page < GROUP_PAGES; page++) /* read by the 128, and by nobody else */
+            memset(w->products[page][r] + w->lay.key_pad, 0, (round_up(w->lay.key_pad, 128) - w->lay.key_pad) * 2);
     }
     for (size_t first = 0; first < s->pages; first += GROUP_PAGES) coded_group(w, first);
     for (size_t r = 0; r < count; r++)
@@ -718,7 +846,10 @@ static void coded_span_lanes(const struct attention_span *s)
     (void)good;
     w.keys = expansion_of(form_of(w.kind, w.kind->k_bits), w.lay.key_pad / 4, true);
     w.values = expansion_of(form_of(w.kind, w.kind->v_bits), w.lay.value_pad / 4, false);
-    if (w.kind->log) w.boost = expansion_of_steps(w.kind->k_bits);
+    if (w.kind->log) {
+        w.boost = expansion_of_boosts(w.kind->k_bits);
+        set_offsets(&w, s->key_dim);
+    }
     for (size_t r = 0; r < s->row_count; r += ROWS) coded_batch(&w, s->rows + r, min_size(ROWS, s->row_count - r));
 }
 
