@@ -7,7 +7,7 @@
  *           q8[c] = (t[c] * f + 2^14) >> 15
  *   score   isum = sum of q8[c] * (level + offset); osum = sum of q8[c] * offset;
  *           msum = sum of ((t[c] + 4) >> 3) * mean[c]; all exact; P = D * (unit * 32768);
- *           A = P * ((32768 / f) * (1 / UNIT)); s = (float)isum * A + ((P * (1/8)) * (float)msum - A * (float)osum)
+ *           A = P * ((32768 / f) * (1 / UNIT)); s = fma((float)isum, A, (P * (1/8)) * (float)msum - A * (float)osum)
  *   group   S = the largest value scale that the pages of which something is seen could have; L = 2^-23 * (float)(bits
  *           of the value scale - bits of S), at least -32: within 0.087 of log2(scale / S). M = largest s + L seen, so
  *           that weights reach their codes' range; p = 2^(s - M), which may be over 1; sum = 16 partial sums of p by
@@ -109,7 +109,7 @@ static void log_scores(const struct state *x, const uint8_t *page, uint64_t seen
         int sum = offsets;
         for (size_t s = 0; s < x->s->key_dim; s++)
             sum += codes[slots[s]] * coded_key_level(x->kind, lay, page, s, i);
-        scores[i] = (float)sum * a + b;
+        scores[i] = fmaf((float)sum, a, b);
     }
 }
 

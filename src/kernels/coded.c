@@ -15,8 +15,8 @@ static const struct coded_kind KINDS[KV_TYPES - KV_Q8] = {
     { "log:k4v2", 4, 2, true }, { "log:k4v3", 4, 3, true }, { "log:k4v4", 4, 4, true },
 };
 
-/* Least squared error over integers up to 64 and their unit. Those of 2 bits are evenly spaced, which leaves 0.1188 of a
- * channel's variance instead of 0.1175 and needs no table. What boosted channels keep: 0.0096, 0.0045 and 0.0012
+/* Least squared error over integers up to 64 and their unit. Those of 2 bits are evenly spaced, which leaves 0.1188 of
+ * a channel's variance instead of 0.1175 and needs no table. What boosted channels keep: 0.0096, 0.0045 and 0.0012
  * (uniform quantizers of 4, 5, 6 bits: 0.0115, 0.0035, 0.0010). */
 static const struct coded_levels LEVELS[3] = {
     { { -24, -8, 8, 24 }, { 0 }, { -44, -33, -26, -20, -15, -11, -6, -2, 2, 6, 11, 15, 20, 26, 33, 44 }, 16.07f,

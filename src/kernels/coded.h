@@ -27,10 +27,10 @@
  *   turn     signs, then the Walsh-Hadamard transform over runs of the largest power of two that divides the channels
  *
  * Levels are the Gaussian quantizer's of least squared error (Lloyd 1982; of 2 bits the evenly spaced one) in small
- * integers: with |level| <= 64 pairs of products stay in 16 bits. Boosted channels, those with the largest variance, get two more bits by a step that adds
- * (Kitty, arXiv 2511.18643, has the idea); keys without their mean per channel (KIVI, arXiv 2402.02750) and turned
- * values (QuaRot, arXiv 2404.00456) with a scale that keeps the length of the projection. docs/arithmetic.md, section
- * 9. */
+ * integers: with |level| <= 64 pairs of products stay in 16 bits. Boosted channels, those with the largest variance,
+ * get two more bits (Kitty, arXiv 2511.18643, has the idea), of 3 and 4 bits by a step that adds; keys without their
+ * mean per channel (KIVI, arXiv 2402.02750) and turned values (QuaRot, arXiv 2404.00456) with a scale that keeps the
+ * length of the projection. docs/arithmetic.md, section 9. */
 #ifndef HEARTH_KERNELS_CODED_H
 #define HEARTH_KERNELS_CODED_H
 

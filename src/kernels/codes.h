@@ -10,6 +10,7 @@
  *                            the tier says KEYS_SIGNED
  *   ints_dot_values(s, l, q) the same of i8 levels and u8 weights
  *   shorts_times_q15(a, b)   (a * b + 2^14) >> 15; never of -32,768 twice
+ *   shorts_eighth(a)         shorts_times_q15(a, MEAN_SHIFT): (a + 4) >> 3
  *   shorts_add_pairs(s, a, b)   s + neighbours' products; which lane of s takes which pair is the tier's
  *   shorts_largests(x, out)  the largest of each of four vectors' lanes, none negative
  *   shorts_scales            32 bytes times 128; shorts_means   12-bit means of 32 channels: see coded.h

@@ -148,6 +148,12 @@ static inline shorts shorts_times_q15(shorts x, shorts y)
     return x;
 }
 
+static inline shorts shorts_eighth(shorts x)
+{
+    NEON_EACH x.v[q] = vrshrq_n_s16(x.v[q], 3);
+    return x;
+}
+
 static inline shorts shorts_abs(shorts x)
 {
     NEON_EACH x.v[q] = vabsq_s16(x.v[q]);

@@ -128,6 +128,7 @@ static inline shorts shorts_times_q15(shorts x, shorts y)
     return (shorts){ _mm256_mulhrs_epi16(x.a, y.a), _mm256_mulhrs_epi16(x.b, y.b) };
 }
 
+static inline shorts shorts_eighth(shorts x) { return shorts_times_q15(x, shorts_set(MEAN_SHIFT)); }
 static inline shorts shorts_abs(shorts x) { return (shorts){ _mm256_abs_epi16(x.a), _mm256_abs_epi16(x.b) }; }
 
 static inline shorts shorts_max(shorts x, shorts y)

@@ -67,6 +67,10 @@ static inline shorts shorts_set(int16_t x) { return _mm512_set1_epi16(x); }
 static inline shorts shorts_load(const int16_t *p) { return _mm512_loadu_si512(p); }
 static inline void shorts_store(int16_t *p, shorts x) { _mm512_storeu_si512(p, x); }
 static inline shorts shorts_times_q15(shorts a, shorts b) { return _mm512_mulhrs_epi16(a, b); }
+static inline shorts shorts_eighth(shorts a)
+{
+    return _mm512_srai_epi16(_mm512_add_epi16(a, _mm512_set1_epi16(4)), 3); /* the multiplier has enough to do */
+}
 static inline shorts shorts_abs(shorts a) { return _mm512_abs_epi16(a); }
 static inline shorts shorts_max(shorts a, shorts b) { return _mm512_max_epi16(a, b); }
 
