@@ -106,8 +106,8 @@ static double decode(struct side *s, uint32_t tokens)
     return (double)(made - 1) / (now_s() - first);
 }
 
-/* Where a process's memory lies, and in pages of what size, is worth some percent for as long as it lives: so each round
- * has processes of its own, warm. */
+/* Where a process's memory lies, and in pages of what size, is worth some percent for as long as it lives: so each
+ * round has processes of its own, warm. */
 static void renew(struct side *s, uint32_t tokens)
 {
     restart(s);

@@ -24,6 +24,21 @@ walls() {
     skip "$1: $why"
     return 1
 }
+# processes SAYS: $model and $tmp/big.gguf for scripts that watch the processes of the program behind their walls; ends
+# the script where something for that is missing
+processes() {
+    model=$shared/reference/models/stories260K.gguf
+    why=
+    [ -z "$quick" ] || why="the release build runs it"
+    [ -e "$model" ] || why="no $model"
+    command -v python3 > /dev/null || why="no python3"
+    [ -z "$why" ] || { skip "$1: $why"; finish; exit; }
+    walls "$1" || { finish; exit; }
+    "$helpers/make_model" "$tmp/big.gguf" width=1024 heads=8 head=128 ffn=16384 type=Q8_0 && return
+    fail "make_model"
+    finish
+    exit
+}
 finish() {
     echo "$passed passed, $failed failed, $skipped skipped"
     [ "$failed" = 0 ]

@@ -179,6 +179,15 @@ bool shape_nodes(struct compiler *c, const struct shape *s, uint32_t *nodes, uin
 bool shape_empty(struct compiler *c, const struct shape *s, unsigned depth, bool *empty);
 /* The rules that strings of a shape keep; `sets`: values of ATOM_ENUM, NULL where there is none. */
 bool string_rules_of(struct compiler *c, const struct shape *s, struct string_rules *r, const json_value **set);
+/* The values of an ATOM_ENUM: those of an enum's list, or the one of a const. */
+#define SET_EACH(item, set)                                                                                            \
+    for (const json_value *item = (set)->type == JSON_ARRAY ? (set)->first : (set); item != NULL;                      \
+         item = (set)->type == JSON_ARRAY ? item->next : NULL)
+static inline size_t set_count(const json_value *set)
+{
+    return set->type == JSON_ARRAY ? set->count : 1;
+}
+bool set_has_text(const json_value *set, view text);
 
 /* ---- members.c ---- */
 bool object_node(struct compiler *c, const struct shape *s, uint32_t *node);

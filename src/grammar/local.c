@@ -123,28 +123,34 @@ static bool is_silent(grammar_walker *w, const struct grammar_way *way, uint16_t
     return !exit_ways(w, way, label, w->exit, &fits, 0);
 }
 
+/* The state behind a trie's byte, kept at its depth; where there is none, *at leaves the subtree. */
+static inline bool step_span(grammar_walker *w, uint32_t *at, uint32_t *next)
+{
+    const struct trie_node *t = &w->v->trie[*at];
+    *next = dense_row(w, w->places[t->depth - 1])[t->byte];
+    if (*next == (uint32_t)TABLE_NONE) {
+        *at = t->next;
+        return false;
+    }
+    w->places[t->depth] = *next;
+    return true;
+}
+
 /* Fills a remembered mask: every token that stays inside, every node where the span may end. */
 static struct span_mask *make_span_mask(grammar_walker *w, const struct grammar_way *way, uint32_t frames_used)
 {
-    uint32_t state = way->state;
-    const struct trie_node *trie = w->v->trie;
+    uint32_t state = way->state, next;
     const struct table_state *rows = w->g->states;
     struct span_mask *m = &w->spans[w->span_next];
-    uint32_t *states = w->places;
     w->span_next = (w->span_next + 1) % SPAN_MASKS;
     m->table = NULL;
     m->exit_count = m->most_least = 0;
     m->silent = LABEL_NONE;
     memset(m->mask, 0, w->v->words * sizeof *m->mask);
-    states[0] = state;
+    w->places[0] = state;
     for (uint32_t at = 0; at < w->v->trie_count;) {
-        const struct trie_node *t = &trie[at];
-        uint32_t next = dense_row(w, states[t->depth - 1])[t->byte];
-        if (next == (uint32_t)TABLE_NONE) {
-            at = t->next;
-            continue;
-        }
-        states[t->depth] = next;
+        const struct trie_node *t = &w->v->trie[at];
+        if (!step_span(w, &at, &next)) continue;
         uint16_t label = rows[next].label;
         if (label != LABEL_NONE && m->silent == LABEL_NONE && is_silent(w, way, label, frames_used)) m->silent = label;
         if (label != LABEL_NONE && (label != m->silent || rows[next].edge_count == 0)) {
@@ -175,19 +181,13 @@ static struct span_mask *span_mask_of(grammar_walker *w, const struct grammar_wa
 static void walk_span_plain(grammar_walker *w, const struct grammar_way *way, uint32_t behind, uint32_t frames_used,
                             uint32_t left, uint64_t *mask)
 {
-    const struct trie_node *trie = w->v->trie;
     const struct table_state *rows = w->g->states;
-    uint32_t *states = w->places;
     struct exits x = { 0 };
-    states[0] = way->state;
+    uint32_t next;
+    w->places[0] = way->state;
     for (uint32_t at = 0; at < w->v->trie_count;) {
-        const struct trie_node *t = &trie[at];
-        uint32_t next = dense_row(w, states[t->depth - 1])[t->byte];
-        if (next == (uint32_t)TABLE_NONE) {
-            at = t->next;
-            continue;
-        }
-        states[t->depth] = next;
+        const struct trie_node *t = &w->v->trie[at];
+        if (!step_span(w, &at, &next)) continue;
         if (rows[next].label != LABEL_NONE) walk_exit(w, way, &x, rows[next].label, frames_used, at, left, mask);
         if (t->token >= 0 && rows[next].edge_count > 0) {
             uint32_t least = least_add(rows[next].least, behind);

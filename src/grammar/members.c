@@ -124,19 +124,10 @@ static bool add_name_shapes(struct compiler *c, const struct shape *s, struct ob
             p->rules[p->rule_count++] = r;
             continue;
         }
-        bool list = set->type == JSON_ARRAY;
-        for (const json_value *v = list ? set->first : set; v != NULL; v = list ? v->next : NULL)
+        SET_EACH(v, set)
             if (v->type == JSON_STRING && add_name(c, p, v->text) == NULL) return false;
     }
     return true;
-}
-
-static bool text_in(const json_value *set, view text)
-{
-    if (set->type != JSON_ARRAY) return set->type == JSON_STRING && view_equal(set->text, text);
-    JSON_EACH(one, set)
-    if (one->type == JSON_STRING && view_equal(one->text, text)) return true;
-    return false;
 }
 
 static bool name_allowed(struct compiler *c, const struct object_plan *p, view raw, bool *allowed)
@@ -150,7 +141,7 @@ static bool name_allowed(struct compiler *c, const struct object_plan *p, view r
         if (!string_rules_of(c, s, &r, &set)) return false;
         *allowed = string_takes(&r, raw);
         for (uint32_t j = 0; j < s->atom_count; j++)
-            if (s->atoms[j]->op == ATOM_ENUM && !text_in(s->atoms[j]->lit.v, raw)) *allowed = false;
+            if (s->atoms[j]->op == ATOM_ENUM && !set_has_text(s->atoms[j]->lit.v, raw)) *allowed = false;
     }
     return true;
 }

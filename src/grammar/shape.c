@@ -190,11 +190,10 @@ static bool number_keeps(struct compiler *c, const struct shape *s, const struct
 static bool number_sets(struct compiler *c, const struct shape *s, const struct numbers_of *n, struct span_text **texts,
                         uint32_t *count)
 {
-    bool list = n->set->type == JSON_ARRAY;
     *count = 0;
-    *texts = ARENA_ARRAY(c->a, struct span_text, list ? n->set->count : 1, "enum", c->e);
+    *texts = ARENA_ARRAY(c->a, struct span_text, set_count(n->set), "enum", c->e);
     if (*texts == NULL) return false;
-    for (const json_value *v = list ? n->set->first : n->set; v != NULL; v = list ? v->next : NULL) {
+    SET_EACH(v, n->set) {
         bool keeps;
         if (!step(c) || !number_keeps(c, s, n, v, &(*texts)[*count].text, &keeps)) return false;
         *count += keeps;
@@ -266,10 +265,9 @@ bool string_rules_of(struct compiler *c, const struct shape *s, struct string_ru
     return true;
 }
 
-static bool text_in_set(const json_value *set, view text)
+bool set_has_text(const json_value *set, view text)
 {
-    if (set->type != JSON_ARRAY) return set->type == JSON_STRING && view_equal(set->text, text);
-    JSON_EACH(one, set)
+    SET_EACH(one, set)
     if (one->type == JSON_STRING && view_equal(one->text, text)) return true;
     return false;
 }
@@ -279,7 +277,7 @@ static bool string_keeps(const struct shape *s, const struct string_rules *r, co
 {
     if (v->type != JSON_STRING || !string_takes(r, v->text)) return false;
     for (uint32_t i = 0; i < s->atom_count; i++)
-        if (s->atoms[i]->op == ATOM_ENUM && s->atoms[i]->lit.v != set && !text_in_set(s->atoms[i]->lit.v, v->text))
+        if (s->atoms[i]->op == ATOM_ENUM && s->atoms[i]->lit.v != set && !set_has_text(s->atoms[i]->lit.v, v->text))
             return false;
     return true;
 }
@@ -287,11 +285,10 @@ static bool string_keeps(const struct shape *s, const struct string_rules *r, co
 static bool string_sets(struct compiler *c, const struct shape *s, const struct string_rules *r, const json_value *set,
                         struct span_text **texts, uint32_t *count)
 {
-    bool list = set->type == JSON_ARRAY;
     *count = 0;
-    *texts = ARENA_ARRAY(c->a, struct span_text, list ? set->count : 1, "enum", c->e);
+    *texts = ARENA_ARRAY(c->a, struct span_text, set_count(set), "enum", c->e);
     if (*texts == NULL) return false;
-    for (const json_value *v = list ? set->first : set; v != NULL; v = list ? v->next : NULL) {
+    SET_EACH(v, set) {
         if (!step(c)) return false;
         if (!string_keeps(s, r, set, v)) continue;
         if (!string_text(v->text, &(*texts)[(*count)++].text, c->a, c->e)) return false;

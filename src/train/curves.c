@@ -3,9 +3,7 @@
 
 #include "base/config.h"
 #include "base/file.h"
-
-#include <stdarg.h>
-#include <stdio.h>
+#include "train/page.h"
 
 enum { WIDTH = 900, HEIGHT = 480, LEFT = 60, RIGHT = 20, TOP = 40, BOTTOM = 50, LOG_BYTES_MAX = 1 << 30 };
 
@@ -22,19 +20,8 @@ struct picture {
     struct curve loss[CURVES_MAX], held_out[CURVES_MAX];
     size_t curves;
     double x_max, y_min, y_max;
-    char *text;
-    size_t size, len;
+    struct page page;
 };
-
-static void put(struct picture *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void put(struct picture *p, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    int n = vsnprintf(p->text + p->len, p->size - p->len, format, args);
-    va_end(args);
-    if (n > 0) p->len = p->len + (size_t)n < p->size ? p->len + (size_t)n : p->size - 1;
-}
 
 /* Column `index` of a line of tab-separated numbers. */
 static bool column(view line, size_t index, double *out)
@@ -89,32 +76,33 @@ static double y_at(const struct picture *p, double loss)
 
 static void put_axes(struct picture *p)
 {
-    put(p,
+    page_put(&p->page,
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" font-family=\"sans-serif\" font-size=\"12\">\n"
         "<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n",
         WIDTH, HEIGHT);
     double step = p->y_max - p->y_min > 4 ? 1 : p->y_max - p->y_min > 1.5 ? 0.5 : 0.1;
     for (double y = (double)(long)(p->y_min / step + 1) * step; y <= p->y_max; y += step)
-        put(p, "<path d=\"M%d %.1fH%d\" stroke=\"#ddd\"/><text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%.1f</text>\n",
-            LEFT, y_at(p, y), WIDTH - RIGHT, LEFT - 6, y_at(p, y) + 4, y);
+        page_put(&p->page,
+                 "<path d=\"M%d %.1fH%d\" stroke=\"#ddd\"/><text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%.1f</text>\n",
+                 LEFT, y_at(p, y), WIDTH - RIGHT, LEFT - 6, y_at(p, y) + 4, y);
     for (int i = 0; i <= 5; i++)
-        put(p, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%.3g</text>\n", x_at(p, p->x_max * i / 5),
+        page_put(&p->page, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%.3g</text>\n", x_at(p, p->x_max * i / 5),
             HEIGHT - BOTTOM + 20, p->x_max * i / 5 * 1e-6);
-    put(p,
-        "<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">million tokens</text>\n<text x=\"%d\" y=\"16\">loss, nats a "
-        "token"
-        "</text>\n",
+    page_put(&p->page,
+        "<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">million tokens</text>\n"
+        "<text x=\"%d\" y=\"16\">loss, nats a token</text>\n",
         (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, LEFT);
 }
 
 static void put_curve(struct picture *p, const struct curve *c, const char *colour, double width, bool dots)
 {
     if (c->count == 0) return;
-    put(p, "<polyline fill=\"none\" stroke=\"%s\" stroke-width=\"%.1f\" points=\"", colour, width);
-    for (size_t i = 0; i < c->count; i++) put(p, "%.1f,%.1f ", x_at(p, c->points[i].x), y_at(p, c->points[i].y));
-    put(p, "\"/>\n");
+    page_put(&p->page, "<polyline fill=\"none\" stroke=\"%s\" stroke-width=\"%.1f\" points=\"", colour, width);
+    for (size_t i = 0; i < c->count; i++)
+        page_put(&p->page, "%.1f,%.1f ", x_at(p, c->points[i].x), y_at(p, c->points[i].y));
+    page_put(&p->page, "\"/>\n");
     for (size_t i = 0; dots && i < c->count; i++)
-        put(p, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"2.5\" fill=\"%s\"/>\n", x_at(p, c->points[i].x),
+        page_put(&p->page, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"2.5\" fill=\"%s\"/>\n", x_at(p, c->points[i].x),
             y_at(p, c->points[i].y), colour);
 }
 
@@ -124,7 +112,7 @@ bool curves_write(const char *svg_path, const char *const *log_paths, const char
     static const char *const colours[CURVES_MAX][2] = { { "#9cc3e6", "#1f5f99" }, { "#f2b99b", "#b34700" },
         { "#b5dba9", "#2f7d1b" }, { "#d6b8e6", "#6b2a91" }, { "#e6d79c", "#8a7000" }, { "#9ce6dd", "#0f7a70" },
         { "#e69cbf", "#991f5f" }, { "#c2c2c2", "#444444" } };
-    struct picture p = { .y_min = 1e9, .y_max = -1e9, .curves = count, .size = (size_t)1 << 26 };
+    struct picture p = { .y_min = 1e9, .y_max = -1e9, .curves = count };
     size_t mark = a->used_bytes, points = 0;
     if (count == 0 || count > CURVES_MAX)
         return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "curves: %zu logs, allowed 1..%d", count, CURVES_MAX);
@@ -134,16 +122,17 @@ bool curves_write(const char *svg_path, const char *const *log_paths, const char
     }
     if (points < 2 || p.y_max <= p.y_min)
         return fail(e, ERR_VALUE, ERR_NO_OFFSET, "%s: a curve needs two different losses", log_paths[0]);
-    if ((p.text = ARENA_ARRAY(a, char, p.size, "picture", e)) == NULL) return false;
+    if (!page_open(&p.page, (size_t)1 << 26, "picture", a, e)) return false;
     put_axes(&p);
     for (size_t i = 0; i < count; i++) {
         put_curve(&p, &p.loss[i], colours[i][0], 1, false);
         put_curve(&p, &p.held_out[i], colours[i][1], 2, true);
-        put(&p, "<text x=\"%d\" y=\"%d\" fill=\"%s\" text-anchor=\"end\">%s: training thin, held out thick</text>\n",
-            WIDTH - RIGHT, TOP + 16 * (int)i, colours[i][1], names[i]);
+        page_put(&p.page,
+                 "<text x=\"%d\" y=\"%d\" fill=\"%s\" text-anchor=\"end\">%s: training thin, held out thick</text>\n",
+                 WIDTH - RIGHT, TOP + 16 * (int)i, colours[i][1], names[i]);
     }
-    put(&p, "</svg>\n");
-    bool good = file_write(svg_path, &(view){ (uint8_t *)p.text, p.len }, 1, e);
+    page_put(&p.page, "</svg>\n");
+    bool good = page_write(&p.page, svg_path, e);
     arena_rewind(a, mark);
     return good;
 }

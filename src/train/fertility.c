@@ -1,11 +1,9 @@
 /* See fertility.h. */
 #include "train/fertility.h"
 
-#include "base/file.h"
 #include "base/utf8.h"
+#include "train/page.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -116,29 +114,14 @@ double fertility_times_english(const struct fertility *f, const struct language 
 
 enum { ROW = 14, LEFT = 190, WIDTH = 900, TOP = 60, RIGHT = 20 };
 
-struct page {
-    char *room;
-    size_t size, len;
-};
-
-static void put(struct page *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void put(struct page *p, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    int n = vsnprintf(p->room + p->len, p->size - p->len, format, args);
-    va_end(args);
-    if (n > 0) p->len = p->len + (size_t)n < p->size ? p->len + (size_t)n : p->size - 1;
-}
-
 /* Names are text of the file: what SVG would read as markup is written out. */
 static void put_name(struct page *p, view name)
 {
     size_t shown = name.len_bytes < 60 ? utf8_valid_bytes(name) : utf8_valid_bytes((view){ name.ptr, 60 });
     for (size_t i = 0; i < shown; i++) {
         uint8_t c = name.ptr[i];
-        if (c == '<' || c == '&' || c == '>' || c < ' ') put(p, "&#%u;", c < ' ' ? ' ' : c);
-        else put(p, "%c", c);
+        if (c == '<' || c == '&' || c == '>' || c < ' ') page_put(p, "&#%u;", c < ' ' ? ' ' : c);
+        else page_put(p, "%c", c);
     }
 }
 
@@ -146,10 +129,11 @@ static void put_scale(struct page *p, const struct fertility *f, double most, in
 {
     for (int i = 0; i <= 8; i++) {
         double x = LEFT + (WIDTH - LEFT - RIGHT) * i / 8.0;
-        put(p, "<path d=\"M%.1f %dV%d\" stroke=\"#ddd\"/>\n<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%.2f"
+        page_put(p, "<path d=\"M%.1f %dV%d\" stroke=\"#ddd\"/>\n<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%.2f"
             "</text>\n", x, TOP, height - 10, x, TOP - 6, most * i / 8);
     }
-    put(p, "<text x=\"%d\" y=\"16\">tokens a character, %zu languages, the dearest first</text>\n", LEFT, f->count);
+    page_put(p, "<text x=\"%d\" y=\"16\">tokens a character, %zu languages, the dearest first</text>\n", LEFT,
+             f->count);
 }
 
 bool fertility_draw(const struct fertility *f, const char *svg_path, arena *a, err *e)
@@ -159,29 +143,29 @@ bool fertility_draw(const struct fertility *f, const char *svg_path, arena *a, e
     size_t mark = a->used_bytes;
     int height = TOP + ROW * (int)f->count + 20;
     double most = 0;
-    struct page p = { .size = 4096 + f->count * (1024 + 256 * f->vocabs) };
-    if ((p.room = ARENA_ARRAY(a, char, p.size, "picture", e)) == NULL) return false;
+    struct page p;
+    if (!page_open(&p, 4096 + f->count * (1024 + 256 * f->vocabs), "picture", a, e)) return false;
     for (size_t i = 0; i < f->count; i++)
         for (size_t v = 0; v < f->vocabs; v++)
             if (by_character(&f->languages[i], v) > most) most = by_character(&f->languages[i], v);
     most = most > 0 ? most : 1;
-    put(&p, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" font-family=\"sans-serif\" "
+    page_put(&p, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" font-family=\"sans-serif\" "
         "font-size=\"11\">\n<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n", WIDTH, height);
     put_scale(&p, f, most, height);
     for (size_t v = 0; v < f->vocabs; v++)
-        put(&p, "<text x=\"%zu\" y=\"34\" fill=\"%s\">%s</text>\n", LEFT + v * 110, colours[v], f->names[v]);
+        page_put(&p, "<text x=\"%zu\" y=\"34\" fill=\"%s\">%s</text>\n", LEFT + v * 110, colours[v], f->names[v]);
     for (size_t i = 0; i < f->count; i++) {
         const struct language *l = &f->languages[i];
         int y = TOP + ROW * (int)i + ROW;
-        put(&p, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">", LEFT - 8, y);
+        page_put(&p, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">", LEFT - 8, y);
         put_name(&p, l->name);
-        put(&p, "</text>\n");
+        page_put(&p, "</text>\n");
         for (size_t v = 0; v < f->vocabs; v++)
-            put(&p, "<circle cx=\"%.1f\" cy=\"%d\" r=\"3.5\" fill=\"%s\"/>\n",
+            page_put(&p, "<circle cx=\"%.1f\" cy=\"%d\" r=\"3.5\" fill=\"%s\"/>\n",
                 LEFT + by_character(l, v) / most * (WIDTH - LEFT - RIGHT), y - 4, colours[v]);
     }
-    put(&p, "</svg>\n");
-    bool good = file_write(svg_path, &(view){ (const uint8_t *)p.room, p.len }, 1, e);
+    page_put(&p, "</svg>\n");
+    bool good = page_write(&p, svg_path, e);
     arena_rewind(a, mark);
     return good;
 }
