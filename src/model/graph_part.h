@@ -12,6 +12,7 @@ enum {
     SPLIT_TOK = 8,    /* up to so many tokens a step, spans of one head go to different threads, */
     SLICE_ROWS = 48,  /* and so many rows of a block at a time, where heads share much: latent attention */
     PRODUCTS_MAX = 3, /* products that share an input: q, k, v */
+    INPUTS_MAX = 4,   /* matrices that ask for one input, in whatever stage */
     FORMS = 3,        /* ORDER activation_form */
     EXPERT_TILES = 4,     /* tiles of one expert's matrix that one task computes, */
     EXPERT_TILES_FEW = 8, /* and with few tokens, up to */
@@ -127,9 +128,9 @@ void graph_feed_forward(graph *g, const matrix *gate, const matrix *up, const ma
 /* out[i] = w[i] times `input` (in the form each asks for), `count` at most PRODUCTS_MAX. */
 void graph_products(graph *g, const activations *input, const matrix *const *w, float *const *out, size_t count);
 
-/* Asks for the begin of what thread `thread` reads first of g->soon; for the begin of `bytes` at an address. */
+/* Asks for the begin of what thread `thread` reads first of g->soon; of tiles at an address, `left` bytes of them. */
 void graph_ask_soon(const graph *g, size_t thread);
-void graph_ask(const uint8_t *at, size_t bytes);
+void graph_ask(const uint8_t *at, size_t tile_bytes, size_t left);
 
 /* Tells the watcher, if there is one, which rows of `input` are about to meet w, number `index` of its kind. */
 void graph_tell_inputs(const graph *g, const activations *input, const matrix *w, size_t index, size_t first,
