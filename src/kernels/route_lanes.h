@@ -18,14 +18,7 @@
 
 #include <string.h>
 
-enum { ROUTE_VECTORS = ROUTE_GROUP / LANES, SCALES_AT_ONCE = 128 };
-
-/* Asks for what is read next: some rows go side by side, and together they are one stretch of memory, but what a
- * processor sees are several short ones. */
-static inline void route_ask(const void *row, size_t rows, size_t row_bytes, size_t at)
-{
-    __builtin_prefetch((const char *)row + rows * row_bytes + at, 0, 2);
-}
+enum { ROUTE_VECTORS = ROUTE_GROUP / LANES, SCALES_AT_ONCE = 128, SCALE_ROWS_AHEAD = 8, ASK_BYTES = 8192 };
 
 /* What in->x and codes are written to was used a layer ago, and weights have passed since: it is asked for at once. */
 static inline void route_ask_input(const struct route_input *in)
@@ -110,7 +103,9 @@ static inline lanes route_scale_run(const uint16_t *scales, struct route_run run
                                     float *scale, lanes reach)
 {
     size_t first = run.group, count = in->groups - first < SCALES_AT_ONCE ? in->groups - first : SCALES_AT_ONCE;
-    scales += run.row * route_scale_stride(in->cols) + first;
+    size_t stride = route_scale_stride(in->cols);
+    scales += run.row * stride + first;
+    __builtin_prefetch(scales + SCALE_ROWS_AHEAD * stride, 0, 2); /* alone in its line, and seldom: not foreseen */
     if (first == 0) reach = lanes_set(0.0f);
     for (size_t i = 0; i < count; i += LANES) {
         lanes s = lanes_from_bf16_n(scales + i, count - i);
@@ -165,17 +160,18 @@ static inline lanes route_widen(const uint16_t *w, const bool bf16)
     return bf16 ? lanes_from_bf16(w) : lanes_from_int16((const int16_t *)w);
 }
 
-/* Columns begin..end-1 of rows that go side by side: one chain of fused steps alone would wait for itself. The last
+/* Columns begin..end-1 of rows that go side by side: one chain of fused steps alone would wait for itself. What stands
+ * `ahead` bytes behind is asked for: rows side by side are several short stretches to a processor. The last
  * columns % 16 are copied: nothing behind them is read. */
 static inline __attribute__((always_inline)) void route_columns(const uint16_t *w, const bool bf16, const size_t rows,
-                                                                size_t cols, size_t begin, size_t end, const float *x,
-                                                                lanes *acc)
+                                                                size_t ahead, size_t cols, size_t begin, size_t end,
+                                                                const float *x, lanes *acc)
 {
     size_t i = begin;
     for (; i + LANES <= end; i += LANES) {
         lanes v = lanes_load(x + i);
-        if (i % (2 * LANES) == 0 && rows == ROUTE_ROWS_AT_ONCE)
-            for (size_t r = 0; r < rows; r++) route_ask(w + r * cols, rows, 2 * cols, 2 * i);
+        if (i % (2 * LANES) == 0 && ahead > 0)
+            for (size_t r = 0; r < rows; r++) __builtin_prefetch((const char *)(w + r * cols + i) + ahead, 0, 2);
 #pragma GCC unroll 4
         for (size_t r = 0; r < rows; r++) acc[r] = lanes_fma(route_widen(w + r * cols + i, bf16), v, acc[r]);
     }
@@ -191,7 +187,7 @@ static inline __attribute__((always_inline)) void route_rows(const uint16_t *w, 
 {
     lanes acc[ROUTE_ROWS_AT_ONCE];
     for (size_t r = 0; r < rows; r++) acc[r] = lanes_set(0.0f);
-    route_columns(w, true, rows, cols, 0, cols, x, acc);
+    route_columns(w, true, rows, rows > 1 ? 2 * rows * cols : 0, cols, 0, cols, x, acc);
     for (size_t r = 0; r < rows; r++) out[r] = lanes_tree(acc[r]);
 }
 
@@ -203,27 +199,20 @@ static void route_bf16_rows(const uint16_t *w, size_t rows, size_t cols, const f
     for (; r < rows; r++) route_rows(w + r * cols, 1, cols, x, out + r);
 }
 
-static inline __attribute__((always_inline)) void route_int16(const uint16_t *w, const size_t rows, size_t cols,
-                                                              const float *x, float *out)
-{
-    lanes sum[ROUTE_ROWS_AT_ONCE], acc[ROUTE_ROWS_AT_ONCE];
-    for (size_t r = 0; r < rows; r++) sum[r] = lanes_set(0.0f);
-    for (size_t i = 0, end; i < cols; i = end) {
-        end = cols - i < ROUTE_CHAIN ? cols : i + ROUTE_CHAIN;
-        for (size_t r = 0; r < rows; r++) acc[r] = lanes_set(0.0f);
-        route_columns(w, false, rows, cols, i, end, x, acc);
-        for (size_t r = 0; r < rows; r++) sum[r] = lanes_add(sum[r], acc[r]);
-    }
-    for (size_t r = 0; r < rows; r++) out[r] = lanes_tree(sum[r]);
-}
-
+/* Row by row, as codes: chains are short here, and the next one begins before the last has ended. */
 static void route_int16_rows(const int16_t *codes, size_t rows, size_t cols, const float *x, float *out)
 {
     const uint16_t *w = (const uint16_t *)codes;
-    size_t r = 0;
-    for (; r + ROUTE_ROWS_AT_ONCE <= rows; r += ROUTE_ROWS_AT_ONCE)
-        route_int16(w + r * cols, ROUTE_ROWS_AT_ONCE, cols, x, out + r);
-    for (; r < rows; r++) route_int16(w + r * cols, 1, cols, x, out + r);
+    for (size_t r = 0; r < rows; r++, w += cols) {
+        lanes sum = lanes_set(0.0f);
+        for (size_t i = 0, end; i < cols; i = end) {
+            lanes acc = lanes_set(0.0f);
+            end = cols - i < ROUTE_CHAIN ? cols : i + ROUTE_CHAIN;
+            route_columns(w, false, 1, ASK_BYTES, cols, i, end, x, &acc);
+            sum = lanes_add(sum, acc);
+        }
+        out[r] = lanes_tree(sum);
+    }
 }
 
 /* Four vectors of experts at a time, so that chains do not wait for themselves. */

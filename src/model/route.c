@@ -11,7 +11,8 @@ enum {
     PIECE_ROWS = 16,      /* of a router, and multiples of it: their scores fill lines of their own */
     PIECE_BYTES = 1 << 15, /* least of rows that are taken at once, where threads share a router */
     ALONE_BYTES = 1 << 15,  /* below, one thread has read it before another has woken */
-    BEGIN_BYTES = 1 << 12,  /* of a stretch, asked for before it is read */
+    BEGIN_BYTES = 1 << 10,  /* of a stretch, asked for before it is read, */
+    BEGIN_ROWS = 4,         /* and so many rows' scales */
     AHEAD_BYTES = 1 << 13,  /* of rows of a list on their way into the cache */
     AT_ONCE_BYTES = 1 << 17 /* of rows of the second plane that are read beside the likely experts' own */
 };
@@ -177,9 +178,8 @@ static void begin_stretch(struct reading_job *job, size_t slot)
     if (codes) {
         size_t each = route_groups(f->cols) * ROUTE_GROUP, stride = route_scale_stride(f->cols);
         fetch(f->first + first * each, min_size(rows * each, BEGIN_BYTES));
-        rows = min_size(rows, PIECE_ROWS);
-        fetch(f->scales + first * stride, rows * stride * sizeof *f->scales);
-        fetch(f->facts + first, rows * sizeof *f->facts);
+        fetch(f->scales + first * stride, min_size(rows, BEGIN_ROWS) * stride * sizeof *f->scales);
+        fetch(f->facts + first, min_size(rows, PIECE_ROWS) * sizeof *f->facts);
         if (!make_input(job->r, job->x, s)) atomic_store_explicit(&job->bad, true, memory_order_relaxed);
     } else {
         size_t each = row_bytes(job->r, job->reading);
@@ -209,6 +209,7 @@ static void read_piece(struct reading_job *job, size_t first, size_t begin, size
     struct route_scratch *s = job->s;
     size_t count = min_size(job->piece_rows, end - first);
     if (job->reading <= READ_BOTH) {
+        fetch(f->facts + first + count, min_size(end - first - count, PIECE_ROWS) * sizeof *f->facts);
         struct route_part part = { first, count, end - first - count, job->reading == READ_BOTH, NULL, 0 };
         if (job->lists && part.next == 0 && first > begin) {
             part.then_bytes = row_bytes(r, READ_EXACT);
@@ -407,6 +408,13 @@ static void plan_first(const struct reading_job *job, const struct route_scratch
     if (job->slots == 1 || job->reading == READ_INNER) return;
     deal(job, s->unread, s->exact_count);
     deal(job, s->unread + s->exact_count, s->second_count);
+    if (s != job->s) return; /* what the caller will look at, of other threads' stretches */
+    for (size_t i = 0; i < s->second_count; i++) {
+        size_t e = s->unread[s->exact_count + i];
+        fetch(&job->form.facts[e], 1);
+        fetch(&s->reach[e], 1);
+        fetch(&s->score[e], 1);
+    }
 }
 
 static struct lists_job planned_lists(const struct route_gate *r, const float *x, struct route_scratch *s,
