@@ -30,6 +30,7 @@ size_t experts_needs(graph *g, size_t threads, struct need out[static EXPERT_NEE
         { (void **)&x->pair_token, pairs, sizeof *x->pair_token },
         { (void **)&x->first_pair, n + 1, sizeof *x->first_pair },
         { (void **)&x->active, n, sizeof *x->active },
+        { (void **)&x->done, n, sizeof *x->done },
         { (void **)&x->in, pairs * h->width, f },
         { (void **)&x->gate, pairs * h->experts.ffn_width, f },
         { (void **)&x->up, pairs * h->experts.ffn_width, f },
@@ -175,6 +176,7 @@ struct expert_products_job {
     float *out[2];
     size_t count, tiles, pieces; /* matrices; tiles of a task; tasks of one matrix */
     const struct expert_matrix *next; /* what the same experts are multiplied with in the next stage, or NULL */
+    struct pairs_job *gate; /* few rows: who finishes an expert's rows gates them. Else NULL */
 };
 
 static size_t expert_of_task(const struct expert_products_job *job, size_t task)
@@ -234,6 +236,17 @@ static void ask_jump(const struct expert_products_job *job, size_t task, size_t 
     if (next.tiles != now.tiles + tile_count(now.rows) * now.tile_bytes) ask_matrix(&next);
 }
 
+/* After the last task of an expert its pairs are gated, where their rows are: a stage less, and most rows do not leave
+ * the core that made them. */
+static void gate_finished(struct expert_products_job *job, size_t task, size_t thread)
+{
+    struct expert_scratch *x = &job->g->experts;
+    size_t active = task / job->pieces / job->count, expert = x->active[active];
+    if (atomic_fetch_add_explicit(&x->done[active], 1, memory_order_acq_rel) + 1 < job->pieces * job->count) return;
+    for (size_t pair = x->first_pair[expert]; pair < x->first_pair[expert + 1]; pair++)
+        gate_task(job->gate, pair, thread);
+}
+
 static void expert_stretch_task(void *arg, size_t slot, size_t thread)
 {
     struct expert_products_job *job = arg;
@@ -244,6 +257,7 @@ static void expert_stretch_task(void *arg, size_t slot, size_t thread)
         for (size_t task; (task = atomic_fetch_add_explicit(&s->next, 1, memory_order_relaxed)) < s->end;) {
             ask_jump(job, task, s->end);
             expert_products_task(job, task, thread);
+            if (job->gate != NULL) gate_finished(job, task, thread);
         }
     }
     ask_next(job, thread);
@@ -265,8 +279,10 @@ static void expert_products(graph *g, struct expert_products_job job)
     size_t tasks = active * job.count * job.pieces;
     if (!few) {
         team_run(g->team, tasks, expert_products_task, &job);
+        if (job.gate != NULL) team_run(g->team, g->experts.pairs, gate_task, job.gate);
         return;
     }
+    for (size_t i = 0; i < active; i++) atomic_store_explicit(&g->experts.done[i], 0, memory_order_relaxed);
     for (size_t i = 0; i < threads; i++) {
         atomic_store_explicit(&g->stretches[i].next, tasks * i / threads, memory_order_relaxed);
         g->stretches[i].end = tasks * (i + 1) / threads;
@@ -329,12 +345,11 @@ void experts_block(graph *g, const struct layer *w)
     const matrix *ins[] = { &w->gate_exps.first, &w->up_exps.first }, *outs[] = { &w->down_exps.first };
     struct pairs_job pairs = { .g = g, .w = w, .forms = graph_forms(g, ins, 2) };
     bool one_row = gather_pairs(g, &pairs);
-    expert_products(g, (struct expert_products_job){ .input = one_row ? g->input : x->in_form, .one_row = one_row,
-                                                     .w = { &w->gate_exps, &w->up_exps }, .out = { x->gate, x->up },
-                                                     .count = 2, .next = &w->down_exps });
     pairs.forms = graph_forms(g, outs, 1);
     lay_forms(g, x->mid_form, x->mid_room, pairs.forms, x->gate, h->experts.ffn_width);
-    team_run(g->team, x->pairs, gate_task, &pairs);
+    expert_products(g, (struct expert_products_job){ .input = one_row ? g->input : x->in_form, .one_row = one_row,
+                                                     .w = { &w->gate_exps, &w->up_exps }, .out = { x->gate, x->up },
+                                                     .count = 2, .next = &w->down_exps, .gate = &pairs });
     bool shared = h->experts.shared_width > 0;
     g->soon = g->later;
     if (shared) g->soon = (struct product_list){ { &w->shared_gate, &w->shared_up }, 2 };

@@ -50,6 +50,7 @@ struct expert_scratch {
     size_t *pair_token, pairs;
     size_t *first_pair;      /* experts + 1 */
     size_t *active, active_count; /* experts that have pairs */
+    _Atomic uint32_t *done;       /* of each active one: tasks of a stage that are over */
     float *in, *gate, *up, *out;  /* rows of pairs */
     float *shared_out;            /* chunk_tok rows */
     void *in_room[FORMS], *mid_room[FORMS];
@@ -161,7 +162,7 @@ float *latent_attention(graph *g, const struct layer *w, size_t layer);
 /* ---- experts.c ---- */
 
 /* What a model with experts takes beside the rest: fills `out` and returns how many. */
-enum { EXPERT_NEEDS = 19 };
+enum { EXPERT_NEEDS = 20 };
 size_t experts_needs(graph *g, size_t threads, struct need out[static EXPERT_NEEDS]);
 
 /* Lays what was taken: once, before the first step. */
