@@ -902,17 +902,23 @@ void graph_feed_forward(graph *g, const matrix *gate, const matrix *up, const ma
     products(g, (const matrix *const[]){ down }, (float *const[]){ out }, 1);
 }
 
-/* What the normed input of the feed-forward block is multiplied with before experts are chosen. */
-static size_t feed_forward_inputs(const struct layer *w, const matrix **out)
+/* What the normed input of the feed-forward block is multiplied with as it stands. Experts' inputs are gathered, but of
+ * a single token. */
+static size_t feed_forward_inputs(const struct layer *w, size_t token_count, const matrix *out[static INPUTS_MAX])
 {
+    size_t count = 0;
     if (w->router == NULL) {
-        out[0] = &w->gate;
-        out[1] = &w->up;
-        return 2;
+        out[count++] = &w->gate;
+        out[count++] = &w->up;
+    } else if (token_count == 1) {
+        out[count++] = &w->gate_exps.first;
+        out[count++] = &w->up_exps.first;
     }
-    out[0] = &w->shared_gate;
-    out[1] = &w->shared_up;
-    return w->shared_gate.rows > 0 ? 2 : 0;
+    if (w->shared_gate.rows > 0) {
+        out[count++] = &w->shared_gate;
+        out[count++] = &w->shared_up;
+    }
+    return count;
 }
 
 /* Before the last feed-forward block: only tokens that asked for logits go on, as rows 0.. of x and block_out. */
@@ -934,7 +940,7 @@ static bool layers(graph *g, err *e)
     const model *m = g->m;
     for (size_t l = 0; l < m->hyper.layers; l++) {
         const struct layer *w = &m->layers[l], *before = l > 0 ? w - 1 : NULL;
-        const matrix *next[PRODUCTS_MAX];
+        const matrix *next[INPUTS_MAX];
         size_t next_count = attention_inputs(&m->hyper, w, next);
         rows(g, (struct rows_job){ .embed = l == 0, .norm = w->attn_norm,
                                    .out_bias = before != NULL ? before->down_bias : NULL,
@@ -946,7 +952,7 @@ static bool layers(graph *g, err *e)
             gather(g);
         }
         if (g->token_count == 0) return true;
-        next_count = feed_forward_inputs(w, next);
+        next_count = feed_forward_inputs(w, g->token_count, next);
         rows(g, (struct rows_job){ .norm = w->ffn_norm, .out_bias = w->o_bias, .post_norm = w->attn_post_norm }, next,
              next_count);
         g->later = (struct product_list){ { &m->output }, 1 };
