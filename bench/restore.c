@@ -1,5 +1,6 @@
 /* How fast a saved session of 8,000 positions comes back from the page cache, beside how fast the same threads hash its
- * bytes, or decrypt them where it has a key. The model gives shape and identity; what is restored is not computed, only filled.
+ * bytes, or decrypt them where it has a key. The model gives shape and identity; what is restored is not computed, only
+ * filled.
  *      make build/release/bench/restore && build/release/bench/restore MODEL VOCABULARY-MODEL [threads] */
 #include "cache/save.h"
 #include "cmd/saved.h"

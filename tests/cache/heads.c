@@ -1,5 +1,6 @@
-/* Attention over caches of every tier and of the published methods, on made heads of three kinds, against attention over
- * what was stored: KL divergence of the weights and relative error of the results, in f64. `heads table` prints them.
+/* Attention over caches of every tier and of the published methods, on made heads of three kinds, against attention
+ * over what was stored: KL divergence of the weights and relative error of the results, in f64. `heads table` prints
+ * them.
  *
  *   keys      mean of the channel + spread of the channel * (64 latent values, power law i^-0.6, half of them slow, and
  *             noise), four outlier channels of mean 6..14 at low frequencies; then rope, theta 500,000, halves
@@ -99,8 +100,8 @@ static void make_query(enum kind kind, uint64_t seed, size_t row, double *q)
     rope(q, pos);
 }
 
-/* Softmax weights of a query whose content is scaled by `gain` and whose pull to token 0 is `pull`; the width of the rest
- * in tokens. */
+/* Softmax weights of a query whose content is scaled by `gain` and whose pull to token 0 is `pull`; the width of the
+ * rest in tokens. */
 static double weights_of(const double *scores, double gain, double pull, double *out)
 {
     double most = -1e300, sum = 0, entropy = 0, rest = 0;
@@ -193,7 +194,8 @@ static void through_log(kv_seq *s)
         size_t first = s->len_tok, count = min_size(PAGE_TOK - first % PAGE_TOK, TOK - 1 - first);
         if (!begin(&st, s, count)) return;
         for (size_t i = 0; i < count; i++)
-            store_f16(kv_step_exact(&st, st.last_page, 0, 0), (first + i) % PAGE_TOK, keys[first + i], values[first + i]);
+            store_f16(kv_step_exact(&st, st.last_page, 0, 0), (first + i) % PAGE_TOK, keys[first + i],
+                      values[first + i]);
         if (kv_step_turns(&st)) kv_step_settle(&st, 0, 0, room);
         kv_step_end(&st, true);
     }
