@@ -48,15 +48,6 @@ struct team {
     } members[];
 };
 
-static inline void relax(void)
-{
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
-
 /* Takes tiles of the job that is open, if one is, until there are none; returns how many. The job stays open until the
  * caller has heard of all of them, so they are all of one. */
 static uint32_t take_tiles(team *t, size_t thread)
@@ -108,7 +99,7 @@ static void *member_main(void *arg)
     uint32_t heard = 0; /* not the bell's value now: a job may be open before this thread first looks */
     for (;;) {
         for (int spin = 0; atomic_load(&t->bell) == heard && spin < SPINS; spin++)
-            if (!ask_ahead(self)) relax();
+            if (!ask_ahead(self)) futex_relax();
         while (atomic_load(&t->bell) == heard) {
             atomic_fetch_add(&t->sleepers, 1);
             futex_wait(&t->bell, heard);
@@ -212,12 +203,18 @@ void team_run(team *t, size_t tiles, team_fn *fn, void *arg)
     atomic_store_explicit(&t->tiles_done, 0, memory_order_relaxed);
     atomic_store_explicit(&t->open, (uint64_t)(closed + 1) << 32 | 1, memory_order_release);
     ring(t);
+<<<<<<< HEAD
+    take_tiles(t, 0);
+    for (int spin = 0; atomic_load(&t->tiles_done) != tiles && spin < SPINS; spin++) futex_relax();
+    if (atomic_load(&t->tiles_done) != tiles) {
+=======
     fn(arg, 0, 0);
     wake_all(t); /* by now the fence costs nothing; a sleeper that was overlooked comes for the rest */
     uint32_t others = (uint32_t)tiles - 1 - take_tiles(t, 0);
     for (int spin = 0; atomic_load_explicit(&t->tiles_done, memory_order_acquire) != others && spin < SPINS; spin++)
-        relax();
+        futex_relax();
     if (atomic_load(&t->tiles_done) != others) {
+>>>>>>> experts
         atomic_store(&t->caller_sleeps, 1);
         for (uint32_t done; (done = atomic_load(&t->tiles_done)) != others;) futex_wait(&t->tiles_done, done);
         atomic_store(&t->caller_sleeps, 0);
@@ -237,7 +234,7 @@ bool team_await_zero(const _Atomic size_t *left)
 {
     for (int spin = 0; spin < SPINS; spin++) {
         if (atomic_load_explicit(left, memory_order_acquire) == 0) return true;
-        relax();
+        futex_relax();
     }
     return false;
 }

@@ -109,11 +109,24 @@ static size_t main_blocks(enum kv_type type, size_t len_tok)
     return !kv_is_log(type) ? pages : pages > 2 ? pages - 2 : 0;
 }
 
+bool kv_shape_seq_bytes(const struct kv_shape *s, size_t len_tok, size_t *out)
+{
+    size_t main, exact, heads, main_bytes, exact_bytes;
+    size_t blocks = main_blocks(s->type, len_tok), pages = ceil_div(len_tok, PAGE_TOK);
+    size_t apart = kv_is_log(s->type) ? min_size(pages, KV_EXACT_BLOCKS) : 0;
+    return head_bytes(s, &main, &exact) && mul_size(s->kv_heads, s->layers, &heads) && mul_size(main, heads, &main) &&
+           mul_size(exact, heads, &exact) && add_size(main, sizeof(uint32_t), &main) &&
+           mul_size(blocks, main, &main_bytes) && mul_size(apart, exact, &exact_bytes) &&
+           add_size(main_bytes, exact_bytes, out);
+}
+
 size_t kv_seq_bytes(const kv_pool *p, size_t len_tok)
 {
-    size_t blocks = main_blocks(p->shape.type, len_tok), pages = ceil_div(len_tok, PAGE_TOK);
-    size_t exact = kv_is_log(p->shape.type) ? min_size(pages, KV_EXACT_BLOCKS) : 0;
-    return blocks * (p->main.block_bytes + sizeof(uint32_t)) + exact * p->exact.block_bytes;
+    size_t bytes = 0;
+    bool good = kv_shape_seq_bytes(&p->shape, len_tok, &bytes);
+    assert(good); /* the pool has room for it */
+    (void)good;
+    return bytes;
 }
 
 /* ---- pools ---- */

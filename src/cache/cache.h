@@ -80,8 +80,10 @@ bool kv_shape_check(const struct kv_shape *shape, bool latent, err *e);
 bool kv_block_bytes(const struct kv_shape *shape, size_t *out);
 bool kv_pool_bytes(const struct kv_shape *shape, size_t blocks, size_t *out);
 
-/* Bytes that a sequence of `len_tok` positions holds: blocks of both kinds and its table. */
+/* Bytes that a sequence of `len_tok` positions holds: blocks of both kinds and its table. Of a shape: false where they
+ * do not fit in a size. */
 size_t kv_seq_bytes(const kv_pool *p, size_t len_tok);
+bool kv_shape_seq_bytes(const struct kv_shape *shape, size_t len_tok, size_t *out);
 
 /* Reserves `blocks` blocks, and for log tiers the exact ones. Errors: ERR_MEMORY, ERR_LIMIT, ERR_UNSUPPORTED. Undo with
  * kv_pool_free. */

@@ -50,7 +50,7 @@ struct planning {
 struct plan {
     const char *tier;
     size_t context, sessions;
-    size_t weights, cache, work, all;
+    size_t weights, cache, work, all; /* cache: what full sessions hold; what steps need of the pool is work */
     double bits; /* a cached value, of a full session */
     bool can;    /* the model can take the tier */
 };
@@ -63,12 +63,11 @@ static struct plan plan_of(const struct planning *p, const char *tier, size_t co
                                    .chunk_tok = (uint32_t)p->chunk, .kv = (uint32_t)kv_type_named(tier) };
     struct kv_shape shape = { .type = kv_type_named(tier), .layers = h->layers, .kv_heads = h->kv_heads,
                               .key_dim = h->key_dim, .value_dim = cached_value_dim(h, kv_type_named(tier)),
-                              .sequences = sessions,
-                              .step_tok = max_size(min_size(p->chunk, context), sessions) };
+                              .sequences = sessions };
     err e = { 0 };
-    size_t beside;
-    if (!engine_plan_bytes(&p->m, p->threads, &set, &beside, &e) ||
-        !kv_pool_bytes(&shape, sessions * ceil_div(context, PAGE_TOK), &out.cache))
+    size_t beside, each;
+    if (!engine_plan_bytes(&p->m, p->threads, &set, &beside, &e) || !kv_shape_seq_bytes(&shape, context, &each) ||
+        !mul_size(sessions, each, &out.cache))
         return out;
     out.can = true;
     out.work = beside - out.cache + PROGRAM_BYTES;

@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 /* The version of docs/arithmetic.md that this program computes. */
-enum { ARITHMETIC_VERSION = 1 };
+enum { ARITHMETIC_VERSION = 2 };
 
 static struct hearth_head head_of(uint64_t id, uint32_t choice)
 {
@@ -70,6 +70,13 @@ void emit_progress(engine *en, const struct sequence *s)
     struct hearth_progress f = { .head = head_of(s->of->r.head.id, s->choice), .done_tok = (uint32_t)s->kv.len_tok,
                                  .all_tok = (uint32_t)s->count, .cached_tok = (uint32_t)s->cached };
     emit(en, HEARTH_PROGRESS, &f, sizeof f);
+}
+
+void emit_differs(engine *en, const struct asked *q, uint32_t choice, const struct sequence *kept, size_t at)
+{
+    struct hearth_differs f = { .head = head_of(q->r.head.id, choice), .at = (uint32_t)at, .kept = kept->tokens[at],
+                                .asked = q->ids[at], .kept_tok = (uint32_t)kept->kv.len_tok };
+    emit(en, HEARTH_DIFFERS, &f, sizeof f);
 }
 
 size_t experts_event_bytes(size_t tokens, size_t top_k)

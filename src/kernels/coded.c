@@ -15,13 +15,15 @@ static const struct coded_kind KINDS[KV_TYPES - KV_Q8] = {
     { "log:k4v2", 4, 2, true }, { "log:k4v3", 4, 3, true }, { "log:k4v4", 4, 4, true },
 };
 
-/* Least squared error over integers up to 64 and their unit; the steps, chosen with them, leave 0.0120, 0.0045 and
- * 0.0012 of a channel's variance (uniform quantizers of 4, 5, 6 bits: 0.0115, 0.0035, 0.0010). */
+/* Least squared error over integers up to 64 and their unit. Those of 2 bits are evenly spaced, which leaves 0.1188 of
+ * a channel's variance instead of 0.1175 and needs no table. What boosted channels keep: 0.0096, 0.0045 and 0.0012
+ * (uniform quantizers of 4, 5, 6 bits: 0.0115, 0.0035, 0.0010). */
 static const struct coded_levels LEVELS[3] = {
-    { { -32, -10, 10, 32 }, { -19, -7, 7, 19 }, 21.5f, 1.0f / 21.5f },
-    { { -59, -37, -21, -7, 7, 21, 37, 59 }, { -9, -2, 2, 9 }, 27.2f, 1.0f / 27.2f },
-    { { -57, -43, -34, -26, -20, -14, -8, -3, 3, 8, 14, 20, 26, 34, 43, 57 }, { -5, -2, 2, 5 }, 20.75f,
-      1.0f / 20.75f },
+    { { -24, -8, 8, 24 }, { 0 }, { -44, -33, -26, -20, -15, -11, -6, -2, 2, 6, 11, 15, 20, 26, 33, 44 }, 16.07f,
+      1.0f / 16.07f, 24, 44 },
+    { { -59, -37, -21, -7, 7, 21, 37, 59 }, { -9, -2, 2, 9 }, { 0 }, 27.2f, 1.0f / 27.2f, 64, 96 },
+    { { -57, -43, -34, -26, -20, -14, -8, -3, 3, 8, 14, 20, 26, 34, 43, 57 }, { -5, -2, 2, 5 }, { 0 }, 20.75f,
+      1.0f / 20.75f, 64, 96 },
 };
 
 enum { SCALE_MOST = 255, MEAN_MOST = 2047, SIGMA_MEANS = 64, KEY_SCALE_ONE = 128 };
@@ -63,9 +65,12 @@ bool coded_layout(enum kv_type type, size_t key_dim, size_t value_dim, struct co
     size_t at = 0, key_pad = round_up(key_dim, CODED_BLOCK), value_pad = round_up(value_dim, 64);
     *out = (struct coded_layout){ .key_pad = key_pad, .value_pad = value_pad,
                                   .boosts = kind->log ? boosts_of(key_dim) : 0 };
-    at += codes_bytes(kind->k_bits, key_pad / 4);
+    if (kind->log) out->boost_bits = kind->k_bits == 2 ? 4 : 2;
+    if (kind->log && kind->k_bits == 2) out->main_from = out->boosts;
     out->boost_codes = at;
-    at += 16 * out->boosts; /* a vector of 64 bytes for 4 channels */
+    at += codes_bytes(out->boost_bits, out->boosts / 4);
+    out->k_codes = at;
+    at += codes_bytes(kind->k_bits, (key_pad - out->main_from) / 4);
     out->v_codes = at;
     at += codes_bytes(kind->v_bits, value_pad / 4);
     out->k_scales = at;
@@ -84,6 +89,12 @@ bool coded_layout(enum kv_type type, size_t key_dim, size_t value_dim, struct co
 
 /* ---- codes ---- */
 
+/* Where the third bit of field j stands: beside where a shift of the other two leaves them. */
+static unsigned third_bit(size_t g, size_t j)
+{
+    return (unsigned)(2 - g % 2 * 2 + j % 2 + j / 2 * 4);
+}
+
 unsigned coded_get(unsigned bits, const uint8_t *codes, size_t n, size_t g, size_t j, size_t l, size_t i)
 {
     size_t lane = 4 * l + i;
@@ -93,7 +104,7 @@ unsigned coded_get(unsigned bits, const uint8_t *codes, size_t n, size_t g, size
     case 4: return codes[64 * (2 * g + j / 2) + lane] >> (j % 2 * 4) & 15;
     default:
         low = codes[64 * g + lane] >> 2 * j & 3;
-        return bits == 2 ? low : low | ((unsigned)codes[64 * n + 64 * (g / 2) + lane] >> (g % 2 * 4 + j) & 1u) << 2;
+        return bits == 2 ? low : low | ((unsigned)codes[64 * n + 64 * (g / 2) + lane] >> third_bit(g, j) & 1u) << 2;
     }
 }
 
@@ -112,27 +123,58 @@ static void coded_put(unsigned bits, uint8_t *codes, size_t n, size_t g, size_t 
     default: put_bits(&codes[64 * g + lane], 3, (unsigned)(2 * j), code);
     }
     if (bits == 3)
-        put_bits(&codes[64 * n + 64 * (g / 2) + lane], 1, (unsigned)(g % 2 * 4 + j), code >> 2);
+        put_bits(&codes[64 * n + 64 * (g / 2) + lane], 1, third_bit(g, j), code >> 2);
 }
 
-static void key_put(unsigned bits, uint8_t *codes, size_t pad, size_t channel, size_t at, unsigned code)
+static void key_put(unsigned bits, uint8_t *codes, size_t pad, size_t slot, size_t at, unsigned code)
 {
-    coded_put(bits, codes, pad / 4, channel / 4, at / 16, at % 16, channel % 4, code);
+    coded_put(bits, codes, pad / 4, slot / 4, at / 16, at % 16, slot % 4, code);
 }
 
-static unsigned key_get(unsigned bits, const uint8_t *codes, size_t pad, size_t channel, size_t at)
+static unsigned key_get(unsigned bits, const uint8_t *codes, size_t pad, size_t slot, size_t at)
 {
-    return coded_get(bits, codes, pad / 4, channel / 4, at / 16, at % 16, channel % 4);
+    return coded_get(bits, codes, pad / 4, slot / 4, at / 16, at % 16, slot % 4);
+}
+
+/* What the value codes of 2 bits differ in from coded_put's: see coded.h. */
+static unsigned value_flip(unsigned bits, size_t channel)
+{
+    return bits == 2 && channel / 16 % 4 == 3 ? 2 : 0;
 }
 
 static void value_put(unsigned bits, uint8_t *codes, size_t pad, size_t channel, size_t at, unsigned code)
 {
-    coded_put(bits, codes, pad / 4, channel / 64 * 16 + at / 4, channel / 16 % 4, channel % 16, at % 4, code);
+    coded_put(bits, codes, pad / 4, channel / 64 * 16 + at / 4, channel / 16 % 4, channel % 16, at % 4,
+              code ^ value_flip(bits, channel));
 }
 
-static unsigned value_get(unsigned bits, const uint8_t *codes, size_t pad, size_t channel, size_t at)
+unsigned coded_value(unsigned bits, const uint8_t *codes, size_t pad, size_t channel, size_t at)
 {
-    return coded_get(bits, codes, pad / 4, channel / 64 * 16 + at / 4, channel / 16 % 4, channel % 16, at % 4);
+    return coded_get(bits, codes, pad / 4, channel / 64 * 16 + at / 4, channel / 16 % 4, channel % 16, at % 4) ^
+           value_flip(bits, channel);
+}
+
+/* ---- slots ---- */
+
+void coded_slots(const struct coded_layout *lay, const uint8_t *page, uint8_t slots[static LOG_DIM_MAX])
+{
+    const uint8_t *boosted = page + lay->boost_channels;
+    for (size_t c = 0; c < LOG_DIM_MAX; c++) slots[c] = (uint8_t)c;
+    for (size_t s = 0; s < lay->boosts; s++) {
+        slots[s] = boosted[s];
+        if (boosted[s] >= lay->boosts) slots[boosted[s]] = (uint8_t)s;
+    }
+}
+
+int coded_key_level(const struct coded_kind *kind, const struct coded_layout *lay, const uint8_t *page, size_t slot,
+                    size_t at)
+{
+    const struct coded_levels *l = coded_levels(kind->k_bits);
+    size_t pad = lay->key_pad - lay->main_from;
+    unsigned boost = slot < lay->boosts ? key_get(lay->boost_bits, page + lay->boost_codes, lay->boosts, slot, at) : 0;
+    if (slot < lay->main_from) return l->boosted[boost];
+    return l->levels[key_get(kind->k_bits, page + lay->k_codes, pad, slot - lay->main_from, at)] +
+           (slot < lay->boosts ? l->steps[boost] : 0);
 }
 
 /* ---- token tiers ---- */
@@ -190,7 +232,7 @@ void coded_store(enum kv_type type, const struct coded_layout *lay, const float 
         le_put_u16(page + lay->k_scales + 2 * (from / CODED_BLOCK * PAGE_TOK + at),
                    block_codes(bits, k + from, n, codes));
         for (size_t c = 0; c < n; c++)
-            key_put(bits, page, lay->key_pad, from + c, at, stored_code(bits, codes[c], true));
+            key_put(bits, page + lay->k_codes, lay->key_pad, from + c, at, stored_code(bits, codes[c], true));
     }
     for (size_t from = 0; from < value_dim; from += CODED_BLOCK) {
         size_t n = min_size(CODED_BLOCK, value_dim - from);
@@ -257,13 +299,27 @@ static unsigned nearest_pair(const struct coded_levels *l, unsigned count, float
 {
     unsigned code = 0;
     float least = INFINITY;
-    *step = 0;
     for (unsigned c = 0; c < count; c++)
         for (unsigned s = 0; s < 4; s++) {
             float off = fabsf(x - (float)(l->levels[c] + l->steps[s]));
             if (off < least) least = off, code = c, *step = s;
         }
     return code;
+}
+
+/* Stores the codes of a key that is x in level units. */
+static void key_store(const struct coded_kind *kind, const struct coded_layout *lay, uint8_t *page, size_t slot,
+                      size_t at, float x)
+{
+    const struct coded_levels *l = coded_levels(kind->k_bits);
+    unsigned count = 1u << kind->k_bits, boost = 0, code;
+    if (slot < lay->main_from) {
+        key_put(lay->boost_bits, page + lay->boost_codes, lay->boosts, slot, at, nearest(l->boosted, 16, x));
+        return;
+    }
+    code = slot < lay->boosts ? nearest_pair(l, count, x, &boost) : nearest(l->levels, count, x);
+    if (slot < lay->boosts) key_put(lay->boost_bits, page + lay->boost_codes, lay->boosts, slot, at, boost);
+    key_put(kind->k_bits, page + lay->k_codes, lay->key_pad - lay->main_from, slot - lay->main_from, at, code);
 }
 
 struct channel {
@@ -282,8 +338,8 @@ static struct channel channel_measure(const float *x, uint64_t apart)
     return (struct channel){ mean, n > 0.0f ? sqrtf(squares / n) : 0.0f };
 }
 
-/* The boosted channels: the `count` with the largest deviation, ties to the lower channel, listed in ascending
- * order. */
+/* The boosted channels: the `count` with the largest deviation, ties to the lower channel. Slot s < count holds channel
+ * out[s]: s itself where that is one of them, else the next of those from `count` on. */
 static void choose_boosts(const struct channel *of, size_t dim, size_t count, uint8_t *out)
 {
     bool taken[LOG_DIM_MAX] = { false };
@@ -293,8 +349,10 @@ static void choose_boosts(const struct channel *of, size_t dim, size_t count, ui
             if (!taken[c] && (best == SIZE_MAX || of[c].deviation > of[best].deviation)) best = c;
         taken[best] = true;
     }
-    for (size_t c = 0, n = 0; c < dim; c++)
-        if (taken[c]) out[n++] = (uint8_t)c;
+    for (size_t s = 0, next = count; s < count; s++) {
+        while (!taken[s] && !taken[next]) next++;
+        out[s] = (uint8_t)(taken[s] ? s : next++);
+    }
 }
 
 /* A power of two, so that 255 steps of it reach `most`: scales are then code * 128 * unit. */
@@ -333,35 +391,30 @@ static void pack_keys(const struct coded_kind *kind, const struct coded_layout *
                       uint64_t apart, uint8_t *page)
 {
     const struct coded_levels *l = coded_levels(kind->k_bits);
-    unsigned count = 1u << kind->k_bits;
     struct channel of[LOG_DIM_MAX];
-    uint8_t *boosted = page + lay->boost_channels;
+    uint8_t slots[LOG_DIM_MAX];
     float most = 0.0f;
     for (size_t c = 0; c < dim; c++) {
         of[c] = channel_measure(x + c * PAGE_TOK, apart);
         float need = fmaxf(of[c].deviation, fabsf(of[c].mean) * ((float)SIGMA_MEANS / (float)MEAN_MOST) * 1.01f);
         most = need > most ? need : most;
     }
-    choose_boosts(of, dim, lay->boosts, boosted);
+    choose_boosts(of, dim, lay->boosts, page + lay->boost_channels);
+    coded_slots(lay, page, slots);
     float unit = unit_for(most);
     le_put_f32(page + lay->head, unit);
     if (unit == 0.0f) return; /* all is zero, and so are all codes */
-    for (size_t c = 0, b = 0; c < dim; c++) {
+    for (size_t slot = 0; slot < dim; slot++) {
+        size_t c = slots[slot];
         unsigned code = scale_code(of[c], unit);
         float scale = (float)(code * KEY_SCALE_ONE) * unit, to_levels = l->unit / scale;
         int mean = round_even(of[c].mean / scale * (float)SIGMA_MEANS);
         mean = mean > MEAN_MOST ? MEAN_MOST : mean < -MEAN_MOST ? -MEAN_MOST : mean;
         float stored = (float)mean / (float)SIGMA_MEANS * scale;
-        bool boost = b < lay->boosts && boosted[b] == c;
         page[lay->k_scales + c] = (uint8_t)code;
         put_mean(page + lay->k_means, lay->key_pad, c, mean);
-        for (size_t i = 0; i < PAGE_TOK; i++) {
-            float off = (x[c * PAGE_TOK + i] - stored) * to_levels;
-            unsigned step, level = boost ? nearest_pair(l, count, off, &step) : nearest(l->levels, count, off);
-            key_put(kind->k_bits, page + lay->k_codes, lay->key_pad, c, i, level);
-            if (boost) key_put(2, page + lay->boost_codes, lay->boosts, b, i, step);
-        }
-        b += boost;
+        for (size_t i = 0; i < PAGE_TOK; i++)
+            key_store(kind, lay, page, slot, i, (x[c * PAGE_TOK + i] - stored) * to_levels);
     }
 }
 
@@ -393,6 +446,11 @@ static uint8_t value_scale_code(float scale, uint32_t base)
     uint32_t high = (bits_of_f32(scale) + (1u << (VALUE_SCALE_SHIFT - 1))) >> VALUE_SCALE_SHIFT;
     uint32_t low = base >> VALUE_SCALE_SHIFT;
     return high <= low ? 0 : (uint8_t)(high - low > 255 ? 255 : high - low);
+}
+
+float coded_top_scale(const struct coded_layout *lay, const uint8_t *page)
+{
+    return f32_of_bits(le_u32(page + lay->head + 4) + ((uint32_t)SCALE_MOST << VALUE_SCALE_SHIFT));
 }
 
 /* x[position * dim + c], turned. The largest of a page is among those that are not apart. */
@@ -434,17 +492,18 @@ static void read_log(const struct coded_kind *kind, const struct coded_layout *l
     const struct coded_levels *kl = coded_levels(kind->k_bits), *vl = coded_levels(kind->v_bits);
     float unit = le_f32(page + lay->head);
     uint32_t base = le_u32(page + lay->head + 4);
-    for (size_t c = 0, b = 0; c < key_dim; c++) {
-        int level = kl->levels[key_get(kind->k_bits, page + lay->k_codes, lay->key_pad, c, at)];
-        if (b < lay->boosts && page[lay->boost_channels + b] == c)
-            level += kl->steps[key_get(2, page + lay->boost_codes, lay->boosts, b++, at)];
+    uint8_t slots[LOG_DIM_MAX];
+    coded_slots(lay, page, slots);
+    for (size_t slot = 0; slot < key_dim; slot++) {
+        size_t c = slots[slot];
+        int level = coded_key_level(kind, lay, page, slot, at);
         float scale = (float)(page[lay->k_scales + c] * KEY_SCALE_ONE) * unit;
         float mean = (float)get_mean(page + lay->k_means, lay->key_pad, c) / (float)SIGMA_MEANS;
         k[c] = (mean + (float)level * kl->unit_inverse) * scale;
     }
     float scale = f32_of_bits(base + ((uint32_t)page[lay->v_scales + at] << VALUE_SCALE_SHIFT));
     for (size_t c = 0; c < value_dim; c++)
-        v[c] = (float)vl->levels[value_get(kind->v_bits, page + lay->v_codes, lay->value_pad, c, at)] *
+        v[c] = (float)vl->levels[coded_value(kind->v_bits, page + lay->v_codes, lay->value_pad, c, at)] *
                vl->unit_inverse * scale;
     coded_turn_back(v, value_dim);
 }
@@ -460,12 +519,12 @@ void coded_read(enum kv_type type, const struct coded_layout *lay, const uint8_t
     unsigned bits = kind->k_bits;
     for (size_t c = 0; c < key_dim; c++) {
         float scale = f16_to_f32(le_u16(page + lay->k_scales + 2 * (c / CODED_BLOCK * PAGE_TOK + at)));
-        int code = (int)key_get(bits, page, lay->key_pad, c, at);
+        int code = (int)key_get(bits, page + lay->k_codes, lay->key_pad, c, at);
         k[c] = (float)(bits == 8 ? code - 128 : 2 * code - 15) * scale;
     }
     for (size_t c = 0; c < value_dim; c++) {
         float scale = f16_to_f32(le_u16(page + lay->v_scales + 2 * (c / CODED_BLOCK * PAGE_TOK + at)));
-        unsigned code = value_get(bits, page + lay->v_codes, lay->value_pad, c, at);
+        unsigned code = coded_value(bits, page + lay->v_codes, lay->value_pad, c, at);
         v[c] = (float)(bits == 8 ? (int8_t)code : 2 * (int)code - 15) * scale;
     }
     if (kv_turns_keys(type)) coded_turn_back(k, key_dim);
@@ -480,8 +539,12 @@ bool coded_check(enum kv_type type, const struct coded_layout *lay, const uint8_
         return true;
     }
     float unit = le_f32(page + lay->head);
-    uint32_t top = le_u32(page + lay->head + 4) + ((uint32_t)SCALE_MOST << VALUE_SCALE_SHIFT);
-    for (size_t b = 0; b < lay->boosts; b++)
-        if (page[lay->boost_channels + b] >= key_dim) return false;
-    return unit >= 0.0f && unit < INFINITY && le_u32(page + lay->head + 4) < 0x7f800000u && top < 0x7f800000u;
+    bool taken[LOG_DIM_MAX] = { false };
+    for (size_t s = 0; s < lay->boosts; s++) { /* a slot of its own, or one from `boosts` on, each once */
+        size_t c = page[lay->boost_channels + s];
+        if (c >= key_dim || taken[c] || (c < lay->boosts && c != s)) return false;
+        taken[c] = true;
+    }
+    return unit >= 0.0f && unit < INFINITY && le_u32(page + lay->head + 4) < 0x7f800000u &&
+           coded_top_scale(lay, page) < INFINITY;
 }

@@ -8,7 +8,7 @@
 #include <stdatomic.h>
 
 enum {
-    BLOCK_TOK = 16,   /* tokens of one sequence that share a reading of the keys */
+    BLOCK_TOK = 24,   /* tokens of one sequence that share a reading of the keys */
     SPLIT_TOK = 8,    /* up to so many tokens a step, spans of one head go to different threads, */
     SLICE_ROWS = 48,  /* and so many rows of a block at a time, where heads share much: latent attention */
     PRODUCTS_MAX = 3, /* products that share an input: q, k, v */

@@ -311,6 +311,14 @@ bool service_kept(service *s, uint32_t kind, view message, view tail, view more)
     return service_send(s, SERVICE_ENGINE, kind, message.ptr, message.len_bytes, both, 2);
 }
 
+bool service_want(service *s, bool wanted)
+{
+    const uint32_t none = 0;
+    view message = { (const uint8_t *)&none, sizeof none };
+    enum ring_status sent = ring_send(&s->rings->notices, wanted ? SERVICE_WANTED : SERVICE_UNWANTED, message);
+    return sent != RING_FULL;
+}
+
 void service_mask_drop(service *s, uint64_t mask)
 {
     struct hearth_head head = { .id = mask };
@@ -326,6 +334,15 @@ const char *service_finish_name(enum service_finish f)
 }
 
 /* ---- bells ---- */
+
+bool service_linger(const service *s)
+{
+    enum { LOOKS = 500 }; /* about 20 us: two wakings cost as much */
+    const ring *from = &s->rings->from[SERVICE_TEXT];
+    if (s->fifo_count == 0 || !s->up[SERVICE_TEXT]) return false;
+    for (int i = 0; i < LOOKS && ring_bell(from) == s->text_bell; i++) futex_relax();
+    return ring_bell(from) != s->text_bell;
+}
 
 static void *bell_thread(void *arg)
 {

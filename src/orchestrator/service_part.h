@@ -78,6 +78,8 @@ struct service {
     struct service_event next; /* told by the next poll; kind NONE: nothing */
     struct ask *flushed;  /* cancelled before it ran: its choices end one by one */
     uint32_t flush_choice;
+    uint32_t text_bell;   /* of the text worker's ring, before it was found empty last */
+    char news_text[ERR_TEXT_BYTES]; /* of the event told last */
     uint64_t kept, kept_count; /* the sequence that is saved or restored, 0: none; how many there were */
 };
 

@@ -16,7 +16,9 @@ struct model_facts {
     uint64_t parameters, weights_bytes, created_s;
     uint64_t ctx_tok, ctx_train_tok, width, vocab;
     bool can_chat, can_call, can_think, can_embed, can_shape;
-    bool loaded;
+    uint64_t plan_bytes;  /* beside the weights: caches, scratch */
+    bool loaded, loading; /* in memory; on its way there */
+    int64_t expires_s;    /* when it goes if nobody asks, Unix time; 0: when another needs its room */
 };
 
 struct backend {
@@ -34,9 +36,6 @@ struct backend {
 
     /* The next event; its views are valid until the next call. False: there is none now. */
     bool (*poll)(void *self, struct ask_event *out);
-
-    /* May be NULL. Puts a model into memory (or lets it go) without an ask. */
-    bool (*load)(void *self, uint32_t model, bool wanted, err *e);
 };
 
 #endif

@@ -18,8 +18,8 @@ enum {
 
 struct server_options server_defaults(void)
 {
-    return (struct server_options){ .stop_fd = -1, .epoll_fd = -1, .drain_s = 30, .head_s = 10, .idle_s = 60,
-                                    .unread_s = 30, .ping_s = 10 };
+    return (struct server_options){ .stop_fd = -1, .door_fd = -1, .epoll_fd = -1, .drain_s = 30, .head_s = 10,
+                                    .idle_s = 60, .unread_s = 30, .ping_s = 10 };
 }
 
 static bool watch_fd(int epoll_fd, int fd, void *what)
@@ -34,6 +34,7 @@ static bool watch_all(server *s, err *e)
     bool good = true;
     for (size_t i = 0; i < o->listener_count; i++)
         good = good && watch_fd(o->epoll_fd, o->listeners[i].fd, (void *)(uintptr_t)&o->listeners[i]);
+    if (o->door_fd >= 0) good = good && watch_fd(o->epoll_fd, o->door_fd, (void *)(uintptr_t)&o->door_fd);
     if (o->stop_fd >= 0) good = good && watch_fd(o->epoll_fd, o->stop_fd, &s->stopping);
     if (s->b.bell_fd >= 0) good = good && watch_fd(o->epoll_fd, s->b.bell_fd, &s->b);
     return good || fail(e, ERR_IO, ERR_NO_OFFSET, "server: a descriptor can not be watched");
@@ -98,6 +99,7 @@ void server_stop(server *s)
     s->stopping = true;
     s->stop_ms = s->now_ms;
     if (s->o->stop_fd >= 0) epoll_ctl(s->o->epoll_fd, EPOLL_CTL_DEL, s->o->stop_fd, NULL);
+    if (s->o->door_fd >= 0) epoll_ctl(s->o->epoll_fd, EPOLL_CTL_DEL, s->o->door_fd, NULL);
     for (size_t i = 0; i < s->o->listener_count; i++) {
         epoll_ctl(s->o->epoll_fd, EPOLL_CTL_DEL, s->o->listeners[i].fd, NULL);
         close(s->o->listeners[i].fd); /* who connects now is told so by the kernel */
@@ -109,6 +111,11 @@ static void take_epoll_event(server *s, const struct epoll_event *event)
     void *what = event->data.ptr;
     uint64_t rung;
     if (what == &s->stopping) server_stop(s);
+    else if (what == &s->o->door_fd) {
+        bool ended = (event->events & EPOLLIN) == 0;
+        if (ended) epoll_ctl(s->o->epoll_fd, EPOLL_CTL_DEL, s->o->door_fd, NULL); /* nobody will be handed on */
+        else if (!s->stopping) conn_accept_handed(s);
+    }
     else if (what == &s->b) {
         (void)!read(s->b.bell_fd, &rung, sizeof rung);
         guard_reload(s);

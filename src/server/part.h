@@ -87,6 +87,7 @@ struct exchange {
     const struct api *api;
     struct principal *who;
     uint64_t ticket;
+    enum ask_kind kind;        /* of its ask: an API can mean more than one */
     bool keep_alive, chunked;  /* how the answer is framed */
     bool stream, usage, head_sent, base64, counted;
     int64_t created_s;
@@ -160,6 +161,7 @@ struct server {
 
 /* conn.c */
 void conn_accept(server *s, const struct listener *l);
+void conn_accept_handed(server *s);                    /* from door_fd */
 void conn_ready(server *s, struct conn *c, uint32_t events);
 void conn_send(server *s, struct conn *c, view bytes, size_t limit_bytes); /* goes at the end of the turn */
 void conn_done(server *s, struct conn *c, bool keep_alive); /* the answer is complete */

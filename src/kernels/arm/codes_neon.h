@@ -4,6 +4,8 @@
 
 #include "kernels/arm/lanes_neon.h"
 
+#include "kernels/coded_math.h"
+
 typedef struct {
     uint8x16_t v[4];
 } bytes;
@@ -15,7 +17,7 @@ typedef struct {
 } shorts;
 
 /* Registers: 4 rows x 1 sum of four registers, 4 of levels, tables. */
-enum { FIELDS_AT_ONCE = 1, KEYS_SIGNED = 1 };
+enum { FIELDS_AT_ONCE = 1, KEYS_SIGNED = 1, FIELDS_IN_PLACE = 0 };
 
 #define NEON_EACH for (int q = 0; q < 4; q++)
 
@@ -54,9 +56,16 @@ static inline bytes bytes_signed(bytes x) /* 128 less */
     return x;
 }
 
-static inline bytes bytes_three(bytes two, int two_shift, bytes one, int one_shift)
+static inline bytes bytes_field(bytes x, int j) /* never asked for */
 {
-    int8x16_t by_two = vdupq_n_s8((int8_t)-two_shift), by_one = vdupq_n_s8((int8_t)(2 - one_shift));
+    (void)j;
+    return x;
+}
+
+static inline bytes bytes_three(bytes two, bytes one, int j, bool odd)
+{
+    int third = (odd ? 0 : 2) + j % 2 + j / 2 * 4;
+    int8x16_t by_two = vdupq_n_s8((int8_t)(-2 * j)), by_one = vdupq_n_s8((int8_t)(2 - third));
     NEON_EACH two.v[q] = vorrq_u8(vandq_u8(vshlq_u8(two.v[q], by_two), vdupq_n_u8(3)),
                                   vandq_u8(vshlq_u8(one.v[q], by_one), vdupq_n_u8(4)));
     return two;
@@ -71,6 +80,12 @@ static inline ints ints_set(int32_t x)
 static inline ints ints_add(ints x, ints y)
 {
     NEON_EACH x.v[q] = vaddq_s32(x.v[q], y.v[q]);
+    return x;
+}
+
+static inline ints ints_shift(ints x, int by) /* never asked for */
+{
+    (void)by;
     return x;
 }
 
@@ -109,6 +124,8 @@ static inline ints ints_dot_values(ints sum, bytes levels, ints quad)
     return sum;
 }
 
+static inline ints ints_kept(ints sum) { return sum; }
+
 static inline shorts shorts_set(int16_t x)
 {
     int16x8_t v = vdupq_n_s16(x);
@@ -128,6 +145,12 @@ static inline void shorts_store(int16_t *p, shorts x)
 static inline shorts shorts_times_q15(shorts x, shorts y)
 {
     NEON_EACH x.v[q] = vqrdmulhq_s16(x.v[q], y.v[q]);
+    return x;
+}
+
+static inline shorts shorts_eighth(shorts x)
+{
+    NEON_EACH x.v[q] = vrshrq_n_s16(x.v[q], 3);
     return x;
 }
 
@@ -172,9 +195,17 @@ static inline void ints_sums(const ints x[static 4], int32_t out[static 4])
     for (size_t i = 0; i < 4; i++) out[i] = ints_sum(x[i]);
 }
 
-static inline ints ints_offset(ints sum, const int8_t *q, int offset) /* never asked for */
+static inline ints ints_offset(ints sum, const int8_t *q, const uint8_t *offsets) /* they are below 128 */
 {
-    (void)q, (void)offset;
+    for (int i = 0; i < 4; i++)
+        sum.v[i] = vdotq_s32(sum.v[i], vld1q_s8(q + 16 * i),
+                             vreinterpretq_s8_u8(vld1q_u8(offsets + 16 * i)));
+    return sum;
+}
+
+static inline ints ints_add_weights(ints sum, const uint8_t *weights) /* never asked for */
+{
+    (void)weights;
     return sum;
 }
 
@@ -187,15 +218,23 @@ static inline void shorts_split(shorts x, uint8_t *high, uint8_t *low)
     shorts_store8((int8_t *)low, b);
 }
 
-static inline void codes_gather(int8_t *out, const int8_t *q, size_t pad, const uint8_t *channels, size_t n)
+struct slot_order {
+    const uint8_t *slots;
+    size_t boosts;
+};
+
+static inline struct slot_order slots_order(const uint8_t *slots, size_t boosts, size_t pad)
 {
     (void)pad;
-    memset(out, 0, 64);
-    for (size_t i = 0; i < n; i += 4) { /* whole quads: they are read as such at once */
-        uint32_t quad = (uint32_t)(uint8_t)q[channels[i]] | (uint32_t)(uint8_t)q[channels[i + 1]] << 8 |
-                        (uint32_t)(uint8_t)q[channels[i + 2]] << 16 | (uint32_t)(uint8_t)q[channels[i + 3]] << 24;
-        memcpy(out + i, &quad, sizeof quad);
-    }
+    return (struct slot_order){ slots, boosts };
+}
+
+static inline void codes_in_slots(int8_t *out, const int16_t *t, shorts factor, size_t pad,
+                                  const struct slot_order *order)
+{
+    for (size_t c = 0; c < (pad + 63) / 64 * 64; c += 32)
+        shorts_store8(out + c, shorts_times_q15(shorts_load(t + c), factor));
+    codes_swap(out, order->slots, order->boosts);
 }
 
 static inline shorts shorts_scales(const uint8_t *p)
@@ -232,21 +271,56 @@ static inline void lanes_store_bytes(uint8_t *p, lanes x)
                             vmovn_u16(vreinterpretq_u16_s16(two_shorts(x.c, x.d)))));
 }
 
-static inline void lanes_store_page(uint8_t *to, const float *p, lanes by)
+static inline void lanes_store_page(uint8_t *to, lanes a, lanes b, lanes c, lanes d)
 {
-    for (size_t i = 0; i < 64; i += 16) lanes_store_bytes(to + i, lanes_mul(lanes_load(p + i), by));
+    lanes_store_bytes(to, a), lanes_store_bytes(to + 16, b);
+    lanes_store_bytes(to + 32, c), lanes_store_bytes(to + 48, d);
 }
 
-static inline lanes lanes_scales(const uint8_t *p, uint32_t base, int shift)
+static inline lanes lanes_load_ints(const int32_t *p)
+{
+    return (lanes){ vcvtq_f32_s32(vld1q_s32(p)), vcvtq_f32_s32(vld1q_s32(p + 4)), vcvtq_f32_s32(vld1q_s32(p + 8)),
+                    vcvtq_f32_s32(vld1q_s32(p + 12)) };
+}
+
+static inline void lanes_store_ints(int32_t *p, lanes x)
+{
+    vst1q_s32(p, vcvtq_s32_f32(x.a)), vst1q_s32(p + 4, vcvtq_s32_f32(x.b));
+    vst1q_s32(p + 8, vcvtq_s32_f32(x.c)), vst1q_s32(p + 12, vcvtq_s32_f32(x.d));
+}
+
+static inline float32x4_t raise4(float32x4_t x, float32x4_t by)
+{
+    return vreinterpretq_f32_u32(vaddq_u32(vreinterpretq_u32_f32(x), vshlq_n_u32(vreinterpretq_u32_f32(by), 23)));
+}
+
+static inline lanes lanes_raise(lanes x, lanes by)
+{
+    return (lanes){ raise4(x.a, by.a), raise4(x.b, by.b), raise4(x.c, by.c), raise4(x.d, by.d) };
+}
+
+static inline ints scale_bits(const uint8_t *p, uint32_t base, int shift)
 {
     uint8x16_t codes = vld1q_u8(p);
     uint16x8_t low = vmovl_u8(vget_low_u8(codes)), high = vmovl_u8(vget_high_u8(codes));
     uint32x4_t q[4] = { vmovl_u16(vget_low_u16(low)), vmovl_high_u16(low), vmovl_u16(vget_low_u16(high)),
                         vmovl_high_u16(high) };
-    float32x4_t f[4];
+    ints x;
     for (int i = 0; i < 4; i++)
-        f[i] = vreinterpretq_f32_u32(vaddq_u32(vshlq_u32(q[i], vdupq_n_s32(shift)), vdupq_n_u32(base)));
-    return (lanes){ f[0], f[1], f[2], f[3] };
+        x.v[i] = vreinterpretq_s32_u32(vaddq_u32(vshlq_u32(q[i], vdupq_n_s32(shift)), vdupq_n_u32(base)));
+    return x;
+}
+
+static inline lanes lanes_scales(const uint8_t *p, uint32_t base, int shift)
+{
+    ints x = scale_bits(p, base, shift);
+    return (lanes){ vreinterpretq_f32_s32(x.v[0]), vreinterpretq_f32_s32(x.v[1]), vreinterpretq_f32_s32(x.v[2]),
+                    vreinterpretq_f32_s32(x.v[3]) };
+}
+
+static inline lanes lanes_scale_ints(const uint8_t *p, uint32_t base, int shift)
+{
+    return ints_lanes(scale_bits(p, base, shift));
 }
 
 static inline float32x4_t keep4(float32x4_t x, unsigned mask, float32x4_t other)

@@ -4,12 +4,14 @@
 
 #include "kernels/x86/lanes_avx2.h"
 
+#include "kernels/coded_math.h"
+
 typedef struct {
     __m256i a, b;
 } bytes, ints, shorts;
 
 /* Registers: 4 rows x 1 sum of two registers, 2 of levels, tables. */
-enum { FIELDS_AT_ONCE = 1, KEYS_SIGNED = 0 };
+enum { FIELDS_AT_ONCE = 1, KEYS_SIGNED = 0, FIELDS_IN_PLACE = 0 };
 
 static inline bytes bytes_load(const uint8_t *p)
 {
@@ -45,10 +47,17 @@ static inline bytes bytes_lookup(bytes table, bytes index)
 
 static inline bytes bytes_signed(bytes x) { return x; } /* never asked for */
 
-static inline bytes bytes_three(bytes two, int two_shift, bytes one, int one_shift)
+static inline bytes bytes_field(bytes x, int j) /* never asked for */
 {
-    two = bytes_and(bytes_shift(two, two_shift), 3);
-    one = bytes_and(bytes_shift(one, one_shift - 2), 4);
+    (void)j;
+    return x;
+}
+
+static inline bytes bytes_three(bytes two, bytes one, int j, bool odd)
+{
+    int third = (odd ? 0 : 2) + j % 2 + j / 2 * 4;
+    two = bytes_and(bytes_shift(two, 2 * j), 3);
+    one = bytes_and(bytes_shift(one, third - 2), 4);
     return (bytes){ _mm256_or_si256(two.a, one.a), _mm256_or_si256(two.b, one.b) };
 }
 
@@ -61,6 +70,12 @@ static inline ints ints_set(int32_t x)
 static inline ints ints_add(ints x, ints y)
 {
     return (ints){ _mm256_add_epi32(x.a, y.a), _mm256_add_epi32(x.b, y.b) };
+}
+
+static inline ints ints_shift(ints x, int by) /* never asked for */
+{
+    (void)by;
+    return x;
 }
 
 static inline ints ints_times128(ints x) { return (ints){ _mm256_slli_epi32(x.a, 7), _mm256_slli_epi32(x.b, 7) }; }
@@ -89,6 +104,8 @@ static inline ints ints_dot_values(ints sum, bytes levels, ints quad)
                    _mm256_add_epi32(sum.b, _mm256_madd_epi16(_mm256_maddubs_epi16(quad.b, levels.b), one)) };
 }
 
+static inline ints ints_kept(ints sum) { return sum; }
+
 static inline shorts shorts_set(int16_t x)
 {
     __m256i v = _mm256_set1_epi16(x);
@@ -111,6 +128,7 @@ static inline shorts shorts_times_q15(shorts x, shorts y)
     return (shorts){ _mm256_mulhrs_epi16(x.a, y.a), _mm256_mulhrs_epi16(x.b, y.b) };
 }
 
+static inline shorts shorts_eighth(shorts x) { return shorts_times_q15(x, shorts_set(MEAN_SHIFT)); }
 static inline shorts shorts_abs(shorts x) { return (shorts){ _mm256_abs_epi16(x.a), _mm256_abs_epi16(x.b) }; }
 
 static inline shorts shorts_max(shorts x, shorts y)
@@ -147,11 +165,18 @@ static inline void ints_sums(const ints x[static 4], int32_t out[static 4])
     for (size_t i = 0; i < 4; i++) out[i] = ints_sum(x[i]);
 }
 
-static inline ints ints_offset(ints sum, const int8_t *q, int offset)
+static inline ints ints_add_weights(ints sum, const uint8_t *weights) /* never asked for */
 {
-    __m256i o = _mm256_set1_epi8((char)offset), one = _mm256_set1_epi16(1);
-    __m256i a = _mm256_maddubs_epi16(o, _mm256_loadu_si256((const __m256i *)q));
-    __m256i b = _mm256_maddubs_epi16(o, _mm256_loadu_si256((const __m256i *)(q + 32)));
+    (void)weights;
+    return sum;
+}
+
+static inline ints ints_offset(ints sum, const int8_t *q, const uint8_t *offsets)
+{
+    bytes o = bytes_load(offsets);
+    __m256i one = _mm256_set1_epi16(1);
+    __m256i a = _mm256_maddubs_epi16(o.a, _mm256_loadu_si256((const __m256i *)q));
+    __m256i b = _mm256_maddubs_epi16(o.b, _mm256_loadu_si256((const __m256i *)(q + 32)));
     return (ints){ _mm256_add_epi32(sum.a, _mm256_madd_epi16(a, one)),
                    _mm256_add_epi32(sum.b, _mm256_madd_epi16(b, one)) };
 }
@@ -163,15 +188,23 @@ static inline void shorts_split(shorts x, uint8_t *high, uint8_t *low)
     shorts_store8((int8_t *)low, (shorts){ _mm256_and_si256(x.a, most), _mm256_and_si256(x.b, most) });
 }
 
-static inline void codes_gather(int8_t *out, const int8_t *q, size_t pad, const uint8_t *channels, size_t n)
+struct slot_order {
+    const uint8_t *slots;
+    size_t boosts;
+};
+
+static inline struct slot_order slots_order(const uint8_t *slots, size_t boosts, size_t pad)
 {
     (void)pad;
-    memset(out, 0, 64);
-    for (size_t i = 0; i < n; i += 4) { /* whole quads: they are read as such at once */
-        uint32_t quad = (uint32_t)(uint8_t)q[channels[i]] | (uint32_t)(uint8_t)q[channels[i + 1]] << 8 |
-                        (uint32_t)(uint8_t)q[channels[i + 2]] << 16 | (uint32_t)(uint8_t)q[channels[i + 3]] << 24;
-        memcpy(out + i, &quad, sizeof quad);
-    }
+    return (struct slot_order){ slots, boosts };
+}
+
+static inline void codes_in_slots(int8_t *out, const int16_t *t, shorts factor, size_t pad,
+                                  const struct slot_order *order)
+{
+    for (size_t c = 0; c < (pad + 63) / 64 * 64; c += 32)
+        shorts_store8(out + c, shorts_times_q15(shorts_load(t + c), factor));
+    codes_swap(out, order->slots, order->boosts);
 }
 
 static inline shorts shorts_scales(const uint8_t *p)
@@ -204,18 +237,49 @@ static inline void lanes_store_bytes(uint8_t *p, lanes x)
     _mm_storeu_si128((__m128i *)p, _mm_packus_epi16(_mm256_castsi256_si128(s), _mm256_extracti128_si256(s, 1)));
 }
 
-static inline void lanes_store_page(uint8_t *to, const float *p, lanes by)
+static inline void lanes_store_page(uint8_t *to, lanes a, lanes b, lanes c, lanes d)
 {
-    for (size_t i = 0; i < 64; i += 16) lanes_store_bytes(to + i, lanes_mul(lanes_load(p + i), by));
+    lanes_store_bytes(to, a), lanes_store_bytes(to + 16, b);
+    lanes_store_bytes(to + 32, c), lanes_store_bytes(to + 48, d);
+}
+
+static inline lanes lanes_load_ints(const int32_t *p)
+{
+    return (lanes){ _mm256_cvtepi32_ps(_mm256_loadu_si256((const __m256i *)p)),
+                    _mm256_cvtepi32_ps(_mm256_loadu_si256((const __m256i *)(p + 8))) };
+}
+
+static inline void lanes_store_ints(int32_t *p, lanes x)
+{
+    _mm256_storeu_si256((__m256i *)p, _mm256_cvttps_epi32(x.a));
+    _mm256_storeu_si256((__m256i *)(p + 8), _mm256_cvttps_epi32(x.b));
+}
+
+static inline __m256 raise8(__m256 x, __m256 by)
+{
+    return _mm256_castsi256_ps(
+        _mm256_add_epi32(_mm256_castps_si256(x), _mm256_slli_epi32(_mm256_castps_si256(by), 23)));
+}
+
+static inline lanes lanes_raise(lanes x, lanes by) { return (lanes){ raise8(x.a, by.a), raise8(x.b, by.b) }; }
+
+static inline ints scale_bits(const uint8_t *p, uint32_t base, int shift)
+{
+    __m128i codes = _mm_loadu_si128((const __m128i *)p), by = _mm_cvtsi32_si128(shift);
+    ints x = { _mm256_sll_epi32(_mm256_cvtepu8_epi32(codes), by),
+               _mm256_sll_epi32(_mm256_cvtepu8_epi32(_mm_srli_si128(codes, 8)), by) };
+    return ints_add(x, ints_set((int32_t)base));
 }
 
 static inline lanes lanes_scales(const uint8_t *p, uint32_t base, int shift)
 {
-    __m128i codes = _mm_loadu_si128((const __m128i *)p), by = _mm_cvtsi32_si128(shift);
-    __m256i b = _mm256_set1_epi32((int)base);
-    __m256i low = _mm256_sll_epi32(_mm256_cvtepu8_epi32(codes), by);
-    __m256i high = _mm256_sll_epi32(_mm256_cvtepu8_epi32(_mm_srli_si128(codes, 8)), by);
-    return (lanes){ _mm256_castsi256_ps(_mm256_add_epi32(low, b)), _mm256_castsi256_ps(_mm256_add_epi32(high, b)) };
+    ints x = scale_bits(p, base, shift);
+    return (lanes){ _mm256_castsi256_ps(x.a), _mm256_castsi256_ps(x.b) };
+}
+
+static inline lanes lanes_scale_ints(const uint8_t *p, uint32_t base, int shift)
+{
+    return ints_lanes(scale_bits(p, base, shift));
 }
 
 static inline __m256 keep8(__m256 x, unsigned mask, __m256 other)

@@ -5,6 +5,7 @@
 #include "kernels/x86/transpose.h"
 
 #include <immintrin.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
