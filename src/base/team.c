@@ -203,18 +203,12 @@ void team_run(team *t, size_t tiles, team_fn *fn, void *arg)
     atomic_store_explicit(&t->tiles_done, 0, memory_order_relaxed);
     atomic_store_explicit(&t->open, (uint64_t)(closed + 1) << 32 | 1, memory_order_release);
     ring(t);
-<<<<<<< HEAD
-    take_tiles(t, 0);
-    for (int spin = 0; atomic_load(&t->tiles_done) != tiles && spin < SPINS; spin++) futex_relax();
-    if (atomic_load(&t->tiles_done) != tiles) {
-=======
     fn(arg, 0, 0);
     wake_all(t); /* by now the fence costs nothing; a sleeper that was overlooked comes for the rest */
     uint32_t others = (uint32_t)tiles - 1 - take_tiles(t, 0);
     for (int spin = 0; atomic_load_explicit(&t->tiles_done, memory_order_acquire) != others && spin < SPINS; spin++)
         futex_relax();
     if (atomic_load(&t->tiles_done) != others) {
->>>>>>> experts
         atomic_store(&t->caller_sleeps, 1);
         for (uint32_t done; (done = atomic_load(&t->tiles_done)) != others;) futex_wait(&t->tiles_done, done);
         atomic_store(&t->caller_sleeps, 0);
