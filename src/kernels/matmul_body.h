@@ -29,7 +29,8 @@
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 
-enum { PARTS = TILE_ROWS / LANES, CHUNK_BYTES = 256 * 1024, AHEAD_BYTES = 12288, SHORT_BYTES = 65536, TURN_BYTES = 8192 };
+enum { PARTS = TILE_ROWS / LANES, CHUNK_BYTES = 256 * 1024 };
+enum { AHEAD_BYTES = 12288, SHORT_BYTES = 65536, TURN_BYTES = 8192 };
 enum { MOST = (int)SOLO > (int)TOKENS ? (int)SOLO : (int)TOKENS };
 /* Super-blocks hold two sets of i32 sums: with more tokens gcc 12 spills, and the gain is lost. */
 enum { TOKENS_256 = 4 };
