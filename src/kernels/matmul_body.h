@@ -29,7 +29,8 @@
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 
-enum { PARTS = TILE_ROWS / LANES, CHUNK_BYTES = 256 * 1024, AHEAD_BYTES = 12288, SHORT_BYTES = 16384 };
+enum { PARTS = TILE_ROWS / LANES, CHUNK_BYTES = 256 * 1024 };
+enum { AHEAD_BYTES = 12288, SHORT_BYTES = 65536, TURN_BYTES = 8192 };
 enum { MOST = (int)SOLO > (int)TOKENS ? (int)SOLO : (int)TOKENS };
 /* Super-blocks hold two sets of i32 sums: with more tokens gcc 12 spills, and the gain is lost. */
 enum { TOKENS_256 = 4 };
@@ -108,7 +109,9 @@ INLINE void store_rows(const struct work *k, size_t units, size_t tokens, f32v a
 
 /* Asks for the bytes of a unit AHEAD_BYTES before they are read, into the second cache: on one core of Zen 4 that gave
  * Q4_K and Q6_K 21 and 24 GB/s where asking for the first cache 2 KiB ahead gave 16 and 10. Behind the end of its tile
- * follows the tile of the next call, units further on. */
+ * follows the tile of the next call, units further on. Tiles that fit the second cache together ask in turn, in the
+ * order of memory, which a processor foresees further than it can be told: by more than the last tile's distance, for
+ * all of them are read at once. Qwen3-0.6B in Q4_0, where memory gives 44 GB/s: 7% more tokens a second. */
 struct ahead {
     const uint8_t *at, *end;
     size_t jump_bytes, tile_bytes;
@@ -121,7 +124,8 @@ INLINE struct ahead ahead_of(const struct work *k, size_t unit, size_t units)
     size_t tile_bytes = k->w->tile_bytes;
     size_t tiles = max_size(units / PARTS, 1);
     if (tiles * tile_bytes <= SHORT_BYTES)
-        return (struct ahead){ k->at[0] + tiles * AHEAD_BYTES, tile, 0, 0, unit / PARTS, tiles };
+        return (struct ahead){ k->at[0] + max_size(tiles * AHEAD_BYTES, (tiles - 1) * tile_bytes + TURN_BYTES), tile,
+                               0, 0, unit / PARTS, tiles };
     return (struct ahead){ tile + AHEAD_BYTES, tile + tile_bytes, (tiles - 1) * tile_bytes, tile_bytes, 0, 1 };
 }
 
