@@ -28,10 +28,12 @@ struct samples {
     size_t count;
 };
 
-static void report(const char *says, struct samples *s)
+/* One row's samples, or those of all rows together: `all` takes them in, NULL: these are all. */
+static void report(const char *says, struct samples *s, struct samples *all)
 {
     double sum = 0;
     if (s->count == 0) return;
+    for (size_t i = 0; all != NULL && i < s->count && all->count < SAMPLES_MAX; i++) all->us[all->count++] = s->us[i];
     for (size_t i = 0; i < s->count; i++) sum += s->us[i];
     qsort(s->us, s->count, sizeof *s->us, by_size);
     printf("  %-28s %6zu masks: mean %7.1f us, p50 %7.1f, p99 %7.1f, p99.9 %7.1f, max %7.1f\n", says, s->count,
@@ -46,7 +48,7 @@ struct bench {
     size_t rows;
     uint64_t *mask;
     arena *a;
-    struct samples *samples;
+    struct samples *samples, *all;
 };
 
 static size_t timed_mask(struct bench *b, const grammar *g, const grammar_state *s, uint32_t left)
@@ -173,7 +175,7 @@ static void measure(struct bench *b)
                                 "{\"when\": \"2024-02-29T12:00:00Z\", \"day\": \"2024-01-01\", \"id\": "
                                 "\"123e4567-e89b-12d3-a456-426614174000\", \"mail\": \"a@b.org\"}}\n</tool_call>")))
                 printf("  not followed: tools\n");
-        report("tools, auto", b->samples);
+        report("tools, auto", b->samples, b->all);
     } else {
         printf("%s\n", e.text);
     }
@@ -181,28 +183,28 @@ static void measure(struct bench *b)
     if (grammar_check(table, &g, &e)) {
         grammar_walker_forget(b->w);
         if (!follow(b, &g, document(b->a))) printf("  not followed: document\n");
-        report("a document, any JSON", b->samples);
+        report("a document, any JSON", b->samples, b->all);
     }
     for (size_t i = 0; i < CORPUS_ROWS; i++) {
         table = compile(CORPUS[i].schema, false, b->a);
         if (!grammar_check(table, &g, &e)) continue;
         grammar_walker_forget(b->w);
         for (uint64_t seed = 0; seed < 8; seed++) wander(b, &g, seed);
-        report(CORPUS[i].says, b->samples);
+        report(CORPUS[i].says, b->samples, b->all);
     }
     (void)mark;
 }
 
 int main(int argc, char **argv)
 {
-    static struct samples samples;
+    static struct samples samples, all;
     for (int i = 1; i < argc; i++) {
         struct vocab_file f;
         tokenizer *t;
         grammar_vocab *v;
         arena a;
         err e = { 0 };
-        struct bench b = { .samples = &samples };
+        struct bench b = { .samples = &samples, .all = &all };
         if (!arena_new(&a, (size_t)1 << 34, &e) || !vocab_file_open(&f, argv[i], &e) || f.missing) return 1;
         if (!tokenizer_new(&t, &f.source, &a, &e)) return printf("%s\n", e.text), 1;
         double start = now_us();
@@ -216,6 +218,7 @@ int main(int argc, char **argv)
         b.mask = ARENA_ARRAY(&a, uint64_t, grammar_vocab_mask_words(v), "mask", &e);
         if (!grammar_walker_new(&b.w, v, &a, &e)) return 1;
         measure(&b);
+        report("all of them", &all, NULL);
         arena_free(&a);
         arena_free(&f.arena);
     }

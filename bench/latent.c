@@ -54,7 +54,8 @@ static void fill(struct work *w)
     for (size_t pos = 0; pos < w->positions; pos++) {
         char *page = w->pages + pos / PAGE_TOK * w->page_bytes;
         for (size_t c = 0; c < KEY; c++) key[c] = (float)prng_unit(1, pos, c) - 0.5f;
-        w->k->store(w->type, key, key, KEY, 0, pos % PAGE_TOK, page, page);
+        w->k->store(w->type, &(struct attention_tokens){ .k = key, .v = key, .count = 1 }, KEY, 0, pos % PAGE_TOK, page,
+                    page);
     }
     for (size_t i = 0; i < w->rows * KEY; i++) w->q[i] = (float)prng_unit(2, 0, i) - 0.5f;
 }

@@ -6,7 +6,7 @@
 #include <string.h>
 
 static struct service_rings owner, client;
-static ring peer[SERVICE_PEERS], drain[SERVICE_PEERS], notices;
+static ring peer[SERVICE_PEERS], drain[SERVICE_PEERS], notices, news;
 
 static void make(ring *r, ring *writer, ring *reader)
 {
@@ -45,6 +45,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         make(&owner.to[i], &client.to[i], &drain[i]);
         make(&owner.from[i], &peer[i], &client.from[i]);
         if (i == 0) make(&owner.notices, &client.notices, &notices);
+        if (i == 0) make(&owner.news, &news, &client.news);
     }
     if (!service_new(&s, &client, &set, &e)) abort();
     if (ring_send(&peer[SERVICE_TEXT], TEXT_FACTS, (view){ (uint8_t *)&text, sizeof text }) != RING_OK ||

@@ -9,6 +9,7 @@
  *                <---------- HEARTH_TOKEN       one a token and choice
  *                <---------- HEARTH_FINISHED    one a choice, the last of it; or HEARTH_ERROR, one a request, the last
  *                <---------- HEARTH_EXPERTS     where settings.experts asks for it: one a layer with experts and step
+ *                <---------- HEARTH_DIFFERS     before the first of a request: why less of a prefix is reused
  *
  *   HEARTH_KV_SAVE  ids ... -----------------> what is kept of them, as a byte stream (cache/save.h)
  *                <---------- HEARTH_KV_OPEN     how long it is; or HEARTH_ERROR
@@ -150,6 +151,7 @@ enum hearth_event_kind {
     HEARTH_EMBEDDING = 6, /* struct hearth_embedding and its tail */
     HEARTH_MASK_READY = 7, /* struct hearth_head */
     HEARTH_EXPERTS = 8,    /* struct hearth_experts and its tail */
+    HEARTH_DIFFERS = 9,    /* struct hearth_differs: a prompt leaves what is kept, by a page or more */
     HEARTH_KV_OPEN = 32,   /* struct hearth_kv_open */
     HEARTH_KV_PIECE = 33,  /* struct hearth_kv_piece and its bytes */
     HEARTH_KV_DONE = 34    /* struct hearth_head: a restored sequence is there, or a saved one let go */
@@ -228,6 +230,14 @@ struct hearth_experts {
     uint64_t alone, shortlist, refined, rescored, bytes;
 };
 
+/* The first token that differs from the kept sequence that begins most alike. Numbers and no text: for a log. */
+struct hearth_differs {
+    struct hearth_head head;
+    uint32_t at;          /* its position: so many tokens are alike */
+    int32_t kept, asked;  /* the token there, of either */
+    uint32_t kept_tok;    /* how many tokens the kept one has computed */
+};
+
 struct hearth_kv_open {
     struct hearth_head head;
     uint64_t count, bytes; /* tokens that the stream holds; its length */
@@ -238,7 +248,7 @@ _Static_assert(sizeof(struct hearth_head) == 16 && sizeof(struct hearth_sampling
 _Static_assert(sizeof(struct hearth_request) == 136 && sizeof(struct hearth_mask) == 32, "no padding");
 _Static_assert(sizeof(struct hearth_token) == 32 && sizeof(struct hearth_finished) == 32, "no padding");
 _Static_assert(sizeof(struct hearth_progress) == 32 && sizeof(struct hearth_error) == 344, "no padding");
-_Static_assert(sizeof(struct hearth_experts) == 72, "no padding");
+_Static_assert(sizeof(struct hearth_experts) == 72 && sizeof(struct hearth_differs) == 32, "no padding");
 _Static_assert(sizeof(struct hearth_facts) == 184 && sizeof(struct hearth_embedding) == 24, "no padding");
 
 /* ---- the same in one process ---- */

@@ -21,4 +21,14 @@ static inline void futex_wake(_Atomic uint32_t *word, int how_many)
     syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, how_many, NULL, NULL, 0);
 }
 
+/* Between two looks at a word that another thread is about to change. */
+static inline void futex_relax(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
 #endif

@@ -71,7 +71,7 @@ enum {
     RING_BYTES_MAX = 1 << 28,         /* bytes of one ring's data: more waits in the sender, where it is counted */
     RING_MESSAGE_BYTES_MAX = 1 << 26, /* bytes of one message: a prompt of CTX_TOK_MAX tokens, four bytes each */
     JAIL_FDS_MAX = 64,   /* descriptors handed to one process: sockets of a front door, two files of a packer */
-    JAIL_RINGS_MAX = 64, /* ring ends held by one process */
+    JAIL_RINGS_MAX = 128, /* ring ends held by one process: a front door has six for each model */
     JAIL_CHECKS_MAX = 3, /* arguments of one system call that a filter looks at */
     JAIL_FILTER_MAX =
         512 /* instructions of one seccomp filter: the widest profile makes under 100, the kernel takes 4096 */
@@ -121,7 +121,7 @@ enum {
     ASKS_MAX = 4096,             /* requests inside at once, waiting ones too */
     ANSWER_BYTES_MAX = 1 << 24,  /* bytes of one answer that is kept to be sent whole */
     ANSWER_CALLS_MAX = 256,      /* tool calls of one answer */
-    SERVER_MODELS_MAX = 64,      /* models one server knows */
+    SERVER_MODELS_MAX = 20,      /* models one server knows, loaded or not: each has rings in the front door */
     SERVER_KEYS_MAX = 4096,      /* keys of one server */
     SERVER_NAME_BYTES_MAX = 64   /* bytes of a key's or a principal's name */
 };

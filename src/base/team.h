@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/limits.h"
 
+#include <stdatomic.h>
 #include <stddef.h>
 
 typedef struct team team;
@@ -36,6 +37,11 @@ void team_run(team *t, size_t tiles, team_fn *fn, void *arg);
  * spins for the next one. Never read, so it may be any address. Said by the caller between two jobs; bytes 0: nothing.
  */
 void team_ahead(team *t, size_t thread, const void *at, size_t bytes);
+
+/* Inside a tile: waits a counted while until others of the same job have brought *left to 0. False: they have not; then
+ * the tile returns, and what was to follow is the caller's after the job, so that nobody waits for a thread that the
+ * system has taken away. Only for what no tile that has not begun is needed for. */
+bool team_await_zero(const _Atomic size_t *left);
 
 size_t team_threads(const team *t);
 

@@ -86,6 +86,8 @@ static bool take_event(struct answering *job, const struct service_event *event,
     case SERVICE_EVENT_MASK:
     case SERVICE_EVENT_KEPT:
     case SERVICE_EVENT_CHANGED:
+    case SERVICE_EVENT_NEWS:
+    case SERVICE_EVENT_DIFFERS:
     case SERVICE_EVENT_EXPERTS: break; /* of no one answer: served_next has taken them */
     }
     return true;

@@ -72,16 +72,21 @@ static bool read_all(int fd, arena *a, view *out, err *e)
     return text != NULL;
 }
 
-bool client_ask(const struct client_options *o, const char *method, const char *path, arena *a, view *body, err *e)
+bool client_ask(const struct client_options *o, const char *method, const char *path, view sent, arena *a, view *body,
+                err *e)
 {
     char text[1024];
     const char *key = o->key != NULL ? o->key : getenv("HEARTH_KEY");
     int fd = connect_server(o);
     if (fd < 0) return fail(e, ERR_IO, ERR_NO_OFFSET, "no server answers (hearth serve starts one)");
-    int len = snprintf(text, sizeof text, "%s %s HTTP/1.0\r\nHost: localhost\r\n%s%s%s\r\n", method, path,
-                       key != NULL ? "Authorization: Bearer " : "", key != NULL ? key : "", key != NULL ? "\r\n" : "");
+    int len = snprintf(text, sizeof text,
+                       "%s %s HTTP/1.0\r\nHost: localhost\r\n%s%s%sContent-Length: %zu\r\n\r\n", method, path,
+                       key != NULL ? "Authorization: Bearer " : "", key != NULL ? key : "", key != NULL ? "\r\n" : "",
+                       sent.len_bytes);
     view all;
-    bool good = len > 0 && (size_t)len < sizeof text && write(fd, text, (size_t)len) == len && read_all(fd, a, &all, e);
+    bool good = len > 0 && (size_t)len < sizeof text && write(fd, text, (size_t)len) == len &&
+                (sent.len_bytes == 0 || write(fd, sent.ptr, sent.len_bytes) == (ssize_t)sent.len_bytes) &&
+                read_all(fd, a, &all, e);
     close(fd);
     const uint8_t *head_end = good ? memmem(all.ptr, all.len_bytes, "\r\n\r\n", 4) : NULL;
     if (head_end == NULL || all.len_bytes < 12)

@@ -6,6 +6,7 @@
 #include "base/file.h"
 
 #include <fcntl.h>
+#include <pwd.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,12 +46,18 @@ static const struct config_key KEYS[] = {
     { "server", "port", CONFIG_INT, 0, 65535, "4327", "0: no TCP", NULL, false },
     { "server", "ollama-port", CONFIG_INT, 0, 65535, "0", "0: none; 11434 stands in for Ollama", NULL, false },
     { "server", "socket", CONFIG_TEXT, 0, 0, "", "Unix socket; empty: in the run folder; none", NULL, false },
+    { "server", "user", CONFIG_TEXT, 0, 0, NULL, "a user who may come to the Unix socket too; * is any of this machine",
+      NULL, true },
     { "server", "user-socket", CONFIG_TEXT, 0, 0, NULL, "NAME PATH: a Unix socket of that user alone", NULL, true },
     { "server", "keys", CONFIG_TEXT, 0, 0, "", "file of keys; empty: in the data folder", NULL, false },
     { "server", "name", CONFIG_TEXT, 0, 0, NULL, "a further name of this server that a Host may say; * is any", NULL,
       true },
     { "server", "origin", CONFIG_TEXT, 0, 0, NULL, "a web page's origin that may ask; * is any", NULL, true },
     { "server", "alias", CONFIG_TEXT, 0, 0, NULL, "NAME MODEL: another name of a model", NULL, true },
+    { "server", "preload", CONFIG_BOOL, 0, 1, "yes",
+      "load models at the start, in order, as far as they fit; no: the first request for one loads it", NULL, false },
+    { "server", "keep", CONFIG_INT, -1, 86400 * 365, "-1",
+      "seconds a model stays without a request; -1: until another needs its room", NULL, false },
     { "server", "parallel", CONFIG_INT, 1, 1024, "4", "answers computed at once, a model", NULL, false },
     { "server", "requests", CONFIG_INT, 1, 4096, "1024", "requests that may wait, a model; more get 503", NULL, false },
     { "server", "max-tokens", CONFIG_INT, 0, CTX_TOK_MAX, "0", "of an answer that does not say; 0: the context", NULL,
@@ -63,8 +70,9 @@ static const struct config_key KEYS[] = {
     { "server", "drop-billing", CONFIG_BOOL, 0, 1, "no",
       "drop system lines that begin with x-anthropic-billing-header: they change with each request", NULL, false },
 };
-enum serve_key { KEY_MODEL, KEY_HOST, KEY_PORT, KEY_OLLAMA, KEY_SOCKET, KEY_USER_SOCKET, KEY_KEYS, KEY_NAME, KEY_ORIGIN,
-                 KEY_ALIAS, KEY_PARALLEL, KEY_REQUESTS, KEY_MAX_TOKENS, KEY_DRAIN, KEY_HEAD, KEY_IDLE, KEY_UNREAD,
+enum serve_key { KEY_MODEL, KEY_HOST, KEY_PORT, KEY_OLLAMA, KEY_SOCKET, KEY_GUEST, KEY_USER_SOCKET, KEY_KEYS, KEY_NAME,
+                 KEY_ORIGIN, KEY_ALIAS, KEY_PRELOAD, KEY_KEEP, KEY_PARALLEL,
+                 KEY_REQUESTS, KEY_MAX_TOKENS, KEY_DRAIN, KEY_HEAD, KEY_IDLE, KEY_UNREAD,
                  KEY_PING, KEY_BILLING, KEY_COUNT };
 _Static_assert(sizeof KEYS / sizeof *KEYS == KEY_COUNT, "a row for each");
 
@@ -128,11 +136,28 @@ static bool read_users(const struct config_value *v, arena *a, struct serve_sett
     return true;
 }
 
+static bool read_guests(const struct config_value *v, arena *a, struct serve_settings *set, err *e)
+{
+    for (; v != NULL; v = v->next) {
+        const char *name = text_of(v, a, e);
+        if (name != NULL && strcmp(name, "*") == 0) {
+            set->any_guest = true;
+            continue;
+        }
+        const struct passwd *user = name != NULL ? getpwnam(name) : NULL;
+        if (user == NULL) return fail(e, ERR_MISSING, ERR_NO_OFFSET, "user: no user %.60s", name != NULL ? name : "");
+        if (set->guest_count == SERVE_GUESTS_MAX)
+            return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "user: over %d", SERVE_GUESTS_MAX);
+        set->guests[set->guest_count++] = user->pw_uid;
+    }
+    return true;
+}
+
 static bool read_models(const struct config_value *v, arena *a, struct serve_settings *set, err *e)
 {
     for (; v != NULL; v = v->next) {
-        if (set->model_count == WORDS_MAX)
-            return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "model: over %d", WORDS_MAX);
+        if (set->model_count == SERVER_MODELS_MAX)
+            return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "model: over %d", SERVER_MODELS_MAX);
         set->models[set->model_count] = text_of(v, a, e);
         if (set->models[set->model_count++] == NULL) return false;
     }
@@ -155,6 +180,9 @@ static void read_numbers(const struct config *c, struct serve_settings *set)
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         *sizes[i].value = (size_t)c->values[sizes[i].key]->integer;
     o->drop_billing = c->values[KEY_BILLING]->integer != 0;
+    set->preload = c->values[KEY_PRELOAD]->integer != 0;
+    int64_t keep_s = c->values[KEY_KEEP]->integer;
+    set->keep_ms = keep_s < 0 ? UINT64_MAX : (uint64_t)keep_s * 1000;
 }
 
 static bool read_config(const char *path, arena *a, struct serve_settings *set, err *e)
@@ -173,7 +201,7 @@ static bool read_config(const char *path, arena *a, struct serve_settings *set, 
     set->keys = text_of(c.values[KEY_KEYS], a, e);
     struct server_options *o = &set->server;
     return (set->model_count > 0 || read_models(c.values[KEY_MODEL], a, set, e)) &&
-           read_users(c.values[KEY_USER_SOCKET], a, set, e) &&
+           read_guests(c.values[KEY_GUEST], a, set, e) && read_users(c.values[KEY_USER_SOCKET], a, set, e) &&
            read_list(c.values[KEY_NAME], a, &o->hosts, &o->host_count, e) &&
            read_list(c.values[KEY_ORIGIN], a, &o->origins, &o->origin_count, e) &&
            read_aliases(c.values[KEY_ALIAS], a, o, e);

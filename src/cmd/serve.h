@@ -4,23 +4,32 @@
 #define HEARTH_CMD_SERVE_H
 
 #include "cmd/served.h"
+#include "orchestrator/acceptor.h"
 #include "server/server.h"
 
 enum {
     SERVE_USERS_MAX = 24,
+    SERVE_GUESTS_MAX = 64,     /* users that may come to one Unix socket */
     SERVE_MASK_BYTES = 1 << 26 /* for tables of schemas and grammars, a model; memory as they are loaded */
 };
 
 /* Values of the configuration, docs/config.md; options of the command line go before them. */
 struct serve_settings {
-    const char *models[WORDS_MAX];
+    const char *models[SERVER_MODELS_MAX];
     size_t model_count;
+    bool preload;             /* the models are loaded at the start, as far as they fit; no: when they are asked for */
+    uint64_t keep_ms;         /* how long a model stays without a request; UINT64_MAX: until another needs its room */
     const char *host;         /* address to listen on */
     size_t port, ollama_port; /* 0: none */
     const char *socket;       /* path of the Unix socket; "none" */
     const char *keys;         /* path of the file of keys */
     struct { const char *name, *path; } users[SERVE_USERS_MAX]; /* further Unix sockets, each of one user */
     size_t user_count;
+    uid_t guests[SERVE_GUESTS_MAX]; /* users that may come to the Unix socket beside who runs the server */
+    size_t guest_count;
+    bool any_guest;
+    struct door_listener doors[HTTP_LISTENERS_MAX]; /* Unix sockets */
+    size_t door_count;
     size_t parallel;          /* answers computed at once */
     size_t requests;          /* that may wait, a model */
     struct jail_choice jail;
@@ -46,8 +55,9 @@ void key_watch_free(struct key_watch *w); /* all zeros is fine */
 /* Where the file has changed: its keys are the server's from now on, and the front door is told. */
 void key_watch_look(struct key_watch *w, struct serve_settings *set, int bell_fd);
 
-/* The sockets, into set->server.listeners: those that systemd hands over, or those the settings name. A key file that
- * holds no key keeps everything off loopback shut. Errors: ERR_IO, ERR_STATE (off loopback without a key). */
+/* The sockets, into set->server.listeners and set->doors: those that systemd hands over, or those the settings name. A
+ * key file that holds no key keeps everything off loopback shut. Errors: ERR_IO, ERR_STATE (off loopback without a
+ * key). */
 bool serve_listen(struct serve_settings *set, err *e);
 void serve_listen_end(struct serve_settings *set); /* closes, and takes the Unix sockets' files away */
 

@@ -28,12 +28,21 @@ bool serve_socket_path(char path[static PATH_BYTES_MAX])
     return true;
 }
 
-static bool add(struct serve_settings *set, int fd, bool is_unix, uint32_t uid, err *e)
+static bool add(struct serve_settings *set, int fd, err *e)
 {
     struct server_options *o = &set->server;
     if (o->listener_count == HTTP_LISTENERS_MAX)
         return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "sockets: %d are the most", HTTP_LISTENERS_MAX);
-    o->listeners[o->listener_count++] = (struct listener){ fd, is_unix, uid };
+    o->listeners[o->listener_count++] = (struct listener){ fd };
+    return true;
+}
+
+/* A Unix socket for who runs the server and for `guests`. */
+static bool add_door(struct serve_settings *set, int fd, bool any, const uid_t *guests, size_t count, err *e)
+{
+    if (set->door_count == HTTP_LISTENERS_MAX)
+        return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "sockets: %d are the most", HTTP_LISTENERS_MAX);
+    set->doors[set->door_count++] = (struct door_listener){ fd, any, guests, count };
     return true;
 }
 
@@ -93,7 +102,7 @@ static bool listen_tcp(struct serve_settings *set, size_t port, err *e)
         return fail(e, ERR_IO, ERR_NO_OFFSET, "%s port %zu: %s%s", set->host, port, strerror(why),
                     why == EADDRINUSE ? " (another server; --port N takes another)" : "");
     }
-    return add(set, fd, false, UINT32_MAX, e);
+    return add(set, fd, e);
 }
 
 /* ---- Unix ---- */
@@ -110,22 +119,25 @@ static bool clear_path(const struct sockaddr_un *at, err *e)
     return true;
 }
 
-/* `uid` alone may connect: mode 0600 from its first moment. */
+/* The kernel says who connects (orchestrator/acceptor.h). Where nobody but `uid` may, the file's mode says so too, from
+ * its first moment. */
 static bool listen_unix(struct serve_settings *set, const char *path, uid_t uid, err *e)
 {
     struct sockaddr_un at = { .sun_family = AF_UNIX };
+    bool own = uid == getuid(), shared = own && (set->any_guest || set->guest_count > 0);
     if (strlen(path) >= sizeof at.sun_path)
         return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "--socket: %zu bytes, at most %zu", strlen(path),
                     sizeof at.sun_path - 1);
     snprintf(at.sun_path, sizeof at.sun_path, "%s", path);
     if (!clear_path(&at, e)) return false;
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    mode_t before = umask(0177);
+    mode_t before = umask(shared ? 0111 : 0177);
     bool good = fd >= 0 && bind(fd, (struct sockaddr *)&at, sizeof at) == 0 &&
                 (uid == getuid() || chown(path, uid, (gid_t)-1) == 0) && listen(fd, BACKLOG) == 0;
     int why = errno;
     umask(before);
-    if (good) return add(set, fd, true, (uint32_t)uid, e);
+    if (good && own) return add_door(set, fd, set->any_guest, set->guests, set->guest_count, e);
+    if (good) return add_door(set, fd, true, NULL, 0, e); /* its mode lets in one user */
     if (fd >= 0) close(fd);
     return fail(e, ERR_IO, ERR_NO_OFFSET, "%s: %s", path, strerror(why));
 }
@@ -146,7 +158,6 @@ static bool adopt(struct serve_settings *set, int fd, err *e)
 {
     struct sockaddr_storage at;
     socklen_t len = sizeof at;
-    struct stat st;
     int yes = 1;
     if (getsockname(fd, (struct sockaddr *)&at, &len) != 0)
         return fail(e, ERR_IO, ERR_NO_OFFSET, "LISTEN_FDS: descriptor %d is no socket", fd);
@@ -154,12 +165,11 @@ static bool adopt(struct serve_settings *set, int fd, err *e)
     fcntl(fd, F_SETFD, FD_CLOEXEC);
     if (at.ss_family != AF_UNIX) {
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
-        return guard_address(set, (struct sockaddr *)&at, e) && add(set, fd, false, UINT32_MAX, e);
+        return guard_address(set, (struct sockaddr *)&at, e) && add(set, fd, e);
     }
-    /* The file says whose it is; where others may connect too, they are all the owner's guests. */
-    const struct sockaddr_un *path = (const struct sockaddr_un *)(const void *)&at;
-    bool owned = path->sun_path[0] == '/' && stat(path->sun_path, &st) == 0;
-    return add(set, fd, true, owned ? (uint32_t)st.st_uid : (uint32_t)getuid(), e);
+    /* Its mode is the unit's to set; without a list whoever that lets in may ask. */
+    bool listed = set->guest_count > 0 && !set->any_guest;
+    return add_door(set, fd, !listed, set->guests, set->guest_count, e);
 }
 
 /* How many sockets systemd hands over: sd_listen_fds(3). */
@@ -186,12 +196,13 @@ bool serve_listen(struct serve_settings *set, err *e)
 void serve_listen_end(struct serve_settings *set)
 {
     struct server_options *o = &set->server;
-    for (size_t i = 0; i < o->listener_count; i++) {
+    for (size_t i = 0; i < set->door_count; i++) {
         struct sockaddr_un at = { 0 };
         socklen_t len = sizeof at;
-        bool named = o->listeners[i].is_unix && getsockname(o->listeners[i].fd, (struct sockaddr *)&at, &len) == 0;
+        bool named = getsockname(set->doors[i].fd, (struct sockaddr *)&at, &len) == 0;
         if (named && handed_over() == 0 && at.sun_path[0] == '/') unlink(at.sun_path);
-        close(o->listeners[i].fd);
+        close(set->doors[i].fd);
     }
-    o->listener_count = 0;
+    for (size_t i = 0; i < o->listener_count; i++) close(o->listeners[i].fd);
+    o->listener_count = set->door_count = 0;
 }

@@ -1,5 +1,6 @@
-/* The processes of hearth serve: a crew a model, one front door; started, watched, ended. This process reads no byte of
- * a client: what comes to it from the front door is log lines and one word, through a pipe.
+/* The processes of hearth serve: the models (orchestrator/fleet.h), one front door; started, watched, ended. This
+ * process reads no byte of a client: what comes to it from the front door is log lines, through a pipe, and which model
+ * is wanted, through rings.
  *
  *   front door --pipe: lines--> here --eventfd: stop--> front door
  *   front door <====rings====> text worker, engine of each model          (crew.h) */
@@ -7,11 +8,12 @@
 #include "cmd/serve.h"
 
 #include "jail/jail.h"
-#include "orchestrator/crew.h"
+#include "orchestrator/fleet.h"
 #include "server/served.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -39,7 +41,6 @@ enum {
 
 struct model_run {
     char path[PATH_BYTES_MAX], name[ASK_NAME_BYTES_MAX + 1];
-    crew *crew;
     struct served_setting setting;
 };
 
@@ -48,6 +49,7 @@ struct serving {
     struct policy policy;
     arena policy_room; /* what the policy points into */
     struct model_run *models;
+    fleet *fleet;          /* the same, in the same order */
     size_t count;
     struct served_setting *settings;
     int stop_fd, bell_fd, epoll_fd, log_fd[2], signal_fd;
@@ -57,6 +59,7 @@ struct serving {
     served *backend;       /* in the front door */
     server *server;
     struct key_watch keys;
+    struct acceptor door;
     bool stopping;
     double stop_at;
 };
@@ -75,6 +78,7 @@ static bool front_prepare(void *arg, err *e)
     struct serving *v = arg;
     struct server_options *o = &v->set->server;
     signal(SIGPIPE, SIG_IGN);
+    mallopt(M_ARENA_MAX, 1); /* a second arena would need a call that the profile has not */
     if (!served_new(&v->backend, v->settings, v->count, v->bell_fd, o->zone_s, e)) return false;
     served_log(v->backend, o->log, o->log_arg);
     o->backend = served_backend(v->backend);
@@ -92,6 +96,7 @@ static size_t list_descriptors(struct serving *v, int fds[static JAIL_FDS_MAX])
 {
     struct server_options *o = &v->set->server;
     size_t count = 0;
+    fds[count++] = o->door_fd; /* the first: the filter knows it by its number */
     for (size_t i = 0; i < o->listener_count; i++) fds[count++] = o->listeners[i].fd;
     fds[count++] = v->epoll_fd;
     fds[count++] = v->bell_fd;
@@ -106,6 +111,7 @@ static void number_descriptors(struct serving *v, struct serving *inside, struct
     *inside = *v;
     *set = *v->set;
     int next = JAIL_FD_FIRST;
+    set->server.door_fd = next++;
     for (size_t i = 0; i < set->server.listener_count; i++) set->server.listeners[i].fd = next++;
     inside->set = set;
     inside->epoll_fd = set->server.epoll_fd = next++;
@@ -138,29 +144,31 @@ static void name_of(const char *path, char *out, size_t out_bytes)
     snprintf(out, out_bytes, "%.*s", (int)(dot != NULL && dot != base ? (size_t)(dot - base) : strlen(base)), base);
 }
 
-static bool start_crew(struct serving *v, struct model_run *m, const char *word, err *e)
+static bool model_allowed(void *arg, const char *path, err *e)
+{
+    const struct serving *v = arg;
+    return policy_allows(&v->policy, path, e);
+}
+
+/* One more model: known, and not in memory yet. */
+static bool add_model(struct serving *v, struct model_run *m, const char *word, err *e)
 {
     const struct serve_settings *set = v->set;
     struct crew_settings how = { .path = m->path, .no_jail = set->jail.no_jail, .log = crew_log,
                                  .require = rules_require(&v->policy, set->jail.no_jail) };
     struct stat st;
-    if (!model_find(word, m->path, e) || !policy_allows(&v->policy, m->path, e) ||
-        !compute_settings(&set->compute, &how.engine, &how.cpus, e))
-        return false;
+    if (!model_find(word, m->path, e) || !compute_settings(&set->compute, &how.engine, &how.cpus, e)) return false;
     name_of(m->path, m->name, sizeof m->name);
-    how.shares = (uint32_t)v->count;
     how.engine.sequences = (uint32_t)set->parallel;
     how.engine.mask_bytes = set->jail.mask_bytes;
-    if (!crew_start(&m->crew, &how, e)) {
-        err_prefix(e, m->path);
-        return false;
-    }
+    bool known = stat(m->path, &st) == 0;
     m->setting = (struct served_setting){ .name = view_of(m->name), .format = view_of(""),
-                                          .created_s = stat(m->path, &st) == 0 ? (uint64_t)st.st_mtime : 0,
+                                          .created_s = known ? (uint64_t)st.st_mtime : 0,
+                                          .file_bytes = known ? (uint64_t)st.st_size : 0, .keep_ms = set->keep_ms,
                                           .places = (uint32_t)set->parallel + PLACES_BEHIND,
                                           .waiting_max = (uint32_t)set->requests,
                                           .service = { .asks = ASKS_AT_ONCE, .ctx_tok = 1 << 17 } };
-    return true;
+    return fleet_add(v->fleet, m->name, &how, e);
 }
 
 static bool start_front(struct serving *v, err *e)
@@ -174,19 +182,26 @@ static bool start_front(struct serving *v, err *e)
         return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "serve: %zu models, at most %d", v->count,
                     (JAIL_RINGS_MAX - 1) / CREW_CLIENT_RINGS);
     for (size_t i = 0; i < v->count; i++) {
-        v->models[i].setting.rings = crew_lend(v->models[i].crew, rings + o.ring_count);
+        struct served_setting *one = &v->models[i].setting;
+        crew *c = fleet_crew(v->fleet, i);
+        one->rings = crew_lend(c, rings + o.ring_count);
+        one->up = crew_state(c) == CREW_UP;
+        one->coming = crew_state(c) == CREW_PACKING;
         o.ring_count += CREW_CLIENT_RINGS;
         v->settings[i] = v->models[i].setting;
     }
     rings[o.ring_count++] = (struct jail_ring){ &v->keys.ring, RING_READER };
     v->set->server.keys_ring = &v->keys.ring;
     if (v->set->jail.no_jail) o.skip = JAIL_ALL & ~jail_bit(JAIL_DESCRIPTORS);
+    if ((v->set->server.door_fd = acceptor_pair(&v->door, e)) < 0) return false;
     o.fds = fds;
     o.fd_count = list_descriptors(v, fds);
     number_descriptors(v, &inside, &set);
     struct jail_job job = { front_prepare, front_run, &inside };
     v->front_since = now_s();
-    return jail_spawn(&JAIL_FRONT_DOOR, &o, &job, &v->front, e);
+    bool good = jail_spawn(&JAIL_FRONT_DOOR, &o, &job, &v->front, e);
+    close(v->set->server.door_fd);
+    return good;
 }
 
 static bool make_descriptors(struct serving *v, err *e)
@@ -226,12 +241,14 @@ static void begin_stop(struct serving *v)
     if (v->stopping) return;
     v->stopping = true;
     v->stop_at = now_s();
+    acceptor_end(&v->door);
     say("stopping: answers have %u s to end", v->set->server.drain_s);
     if (write(v->stop_fd, &one, sizeof one) < 0) v->stop_at = 0;
 }
 
-/* On SIGHUP. A policy that can not be read changes nothing; one that no longer allows a model ends the service, as its
- * weights are in memory already. Walls it requires count for every process from the next start of one on. */
+/* On SIGHUP. A policy that can not be read changes nothing. A model that the new one no longer allows leaves memory at
+ * once: its answers end with an error, and from then on who asks for it is refused. Walls it requires count for every
+ * process from the next start of one on. */
 static void read_policy_again(struct serving *v)
 {
     struct policy now;
@@ -247,13 +264,7 @@ static void read_policy_again(struct serving *v)
     v->policy_room = room;
     v->policy = now;
     say("policy: %s read again", now.path != NULL ? now.path : "none, the defaults");
-    for (size_t i = 0; i < v->count; i++) {
-        crew_require(v->models[i].crew, rules_require(&v->policy, v->set->jail.no_jail));
-        if (!v->stopping && !policy_allows(&v->policy, v->models[i].path, &e)) {
-            say("%s", e.text);
-            begin_stop(v);
-        }
-    }
+    if (!v->stopping) fleet_policy(v->fleet, rules_require(&v->policy, v->set->jail.no_jail));
 }
 
 /* The front door has ended. True where it is over; else another one stands in its place: clients of the old one see
@@ -267,7 +278,7 @@ static bool front_ended(struct serving *v, const struct jail_end *end, bool *goo
     *good = v->front_short_lives < SHORT_LIVES_MAX ||
             fail(e, ERR_STATE, ERR_NO_OFFSET, "front door: it ended %d times, each soon after its start",
                  SHORT_LIVES_MAX);
-    for (size_t i = 0; i < v->count && *good; i++) *good = crew_client_gone(v->models[i].crew, e);
+    for (size_t i = 0; i < v->count && *good; i++) *good = crew_client_gone(fleet_crew(v->fleet, i), e);
     if (*good) {
         ring_restart(&v->keys.ring, RING_READER);
         close(v->epoll_fd); /* the dead one's watches are of descriptors that are gone */
@@ -280,7 +291,7 @@ static bool front_ended(struct serving *v, const struct jail_end *end, bool *goo
 /* Waits for what may happen: a signal, a line, an end; and looks at the crews. */
 static void wait_for_something(struct serving *v)
 {
-    struct pollfd wait[3 + SERVICE_PEERS * (JAIL_RINGS_MAX / CREW_CLIENT_RINGS)] = {
+    struct pollfd wait[3 + SERVICE_PEERS * SERVER_MODELS_MAX + HTTP_LISTENERS_MAX] = {
         { .fd = v->signal_fd, .events = POLLIN },
         { .fd = v->log_fd[0], .events = POLLIN },
         { .fd = v->front.pidfd, .events = POLLIN },
@@ -288,10 +299,12 @@ static void wait_for_something(struct serving *v)
     size_t count = 3;
     for (size_t i = 0; i < v->count; i++) {
         int fds[SERVICE_PEERS];
-        crew_watch(v->models[i].crew, fds);
+        crew_watch(fleet_crew(v->fleet, i), fds);
         for (size_t j = 0; j < SERVICE_PEERS; j++) wait[count++] = (struct pollfd){ .fd = fds[j], .events = POLLIN };
     }
+    if (!v->stopping) count += acceptor_watch(&v->door, wait + count);
     poll(wait, count, TEND_MS);
+    if (!v->stopping) acceptor_turn(&v->door);
     struct signalfd_siginfo info;
     if ((wait[0].revents & POLLIN) != 0 && read(v->signal_fd, &info, sizeof info) == sizeof info) {
         if (info.ssi_signo != SIGHUP) begin_stop(v);
@@ -306,7 +319,7 @@ static bool tend(struct serving *v, err *e)
     for (;;) {
         struct jail_end end;
         wait_for_something(v);
-        for (size_t i = 0; i < v->count && good && !v->stopping; i++) good = crew_tend(v->models[i].crew, e);
+        if (good && !v->stopping) good = fleet_tend(v->fleet, e);
         if (!good) begin_stop(v);
         key_watch_look(&v->keys, v->set, v->bell_fd);
         if (jail_wait(&v->front, 0, &end) && front_ended(v, &end, &good, e)) return good;
@@ -317,7 +330,9 @@ static bool tend(struct serving *v, err *e)
 static void say_places(const struct serving *v)
 {
     const struct serve_settings *set = v->set;
-    for (size_t i = 0; i < v->count; i++) say("model %s: %s", v->models[i].name, v->models[i].path);
+    for (size_t i = 0; i < v->count; i++)
+        say("model %s: %s%s", v->models[i].name, v->models[i].path,
+            crew_state(fleet_crew(v->fleet, i)) == CREW_DOWN ? " (loaded when it is asked for)" : "");
     if (set->port > 0) say("listening on http://%s:%zu", set->host, set->port);
     if (set->ollama_port > 0) say("listening on http://%s:%zu for Ollama's clients", set->host, set->ollama_port);
     say(set->server.keys.count > 0 ? "a key is needed (%zu known)"
@@ -336,24 +351,32 @@ static bool start_all(struct serving *v, err *e)
         !rules_load(set->jail.policy, set->jail.no_jail, &v->policy_room, &v->policy, e) ||
         !rules_prove(&v->policy, set->jail.no_jail, e))
         return false;
+    struct fleet_settings all = { .memory_bytes = set->compute.memory, .alone = v->count == 1, .bell_fd = v->bell_fd,
+                                  .allowed = model_allowed, .log = crew_log, .arg = v };
+    if (!fleet_new(&v->fleet, &all, e)) return false;
     for (size_t i = 0; i < v->count; i++)
-        if (!start_crew(v, &v->models[i], set->models[i], e)) return false;
+        if (!add_model(v, &v->models[i], set->models[i], e)) return false;
+    if (set->preload && !fleet_start(v->fleet, e)) return false;
     set->server.clients_max = (size_t)JAIL_FRONT_DOOR.files - FRONT_DOOR_FILES_LEFT;
-    if (!serve_listen(set, e) || !start_front(v, e)) return false;
+    if (!serve_listen(set, e)) return false;
+    v->door = acceptor_new(set->doors, set->door_count, crew_log, v);
+    if (!start_front(v, e)) return false;
     rules_say_missing(&v->policy, &v->front.report);
     return true;
 }
 
 bool serve_run(struct serve_settings *set, err *e)
 {
-    struct serving v = { .set = set, .stop_fd = -1, .bell_fd = -1, .epoll_fd = -1, .signal_fd = -1 };
+    struct serving v = { .set = set, .stop_fd = -1, .bell_fd = -1, .epoll_fd = -1, .signal_fd = -1,
+                         .door = acceptor_new(NULL, 0, NULL, NULL) };
     bool good = key_watch_new(&v.keys, set->keys, e) && make_descriptors(&v, e) && start_all(&v, e);
     if (good) {
         say_places(&v);
         good = tend(&v, e);
     }
     jail_free(&v.front);
-    for (size_t i = 0; v.models != NULL && i < v.count; i++) crew_stop(v.models[i].crew);
+    acceptor_end(&v.door);
+    fleet_free(v.fleet);
     serve_listen_end(set);
     arena_free(&v.policy_room);
     key_watch_free(&v.keys);

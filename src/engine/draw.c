@@ -72,6 +72,13 @@ void emit_progress(engine *en, const struct sequence *s)
     emit(en, HEARTH_PROGRESS, &f, sizeof f);
 }
 
+void emit_differs(engine *en, const struct asked *q, uint32_t choice, const struct sequence *kept, size_t at)
+{
+    struct hearth_differs f = { .head = head_of(q->r.head.id, choice), .at = (uint32_t)at, .kept = kept->tokens[at],
+                                .asked = q->ids[at], .kept_tok = (uint32_t)kept->kv.len_tok };
+    emit(en, HEARTH_DIFFERS, &f, sizeof f);
+}
+
 size_t experts_event_bytes(size_t tokens, size_t top_k)
 {
     return sizeof(struct hearth_experts) + tokens * (sizeof(uint32_t) + top_k * sizeof(uint16_t));

@@ -110,6 +110,7 @@ void sequence_release(engine *en, struct sequence *s);
 void emit_finished(engine *en, struct asked *q, uint32_t choice, enum hearth_finish finish, size_t cached, size_t made);
 void emit_error(engine *en, uint64_t id, const err *why);
 void emit_progress(engine *en, const struct sequence *s);
+void emit_differs(engine *en, const struct asked *q, uint32_t choice, const struct sequence *kept, size_t at);
 void emit_loaded(engine *en, size_t plan_bytes);
 void emit_experts(void *en, const struct expert_event *event); /* an expert_watch */
 size_t experts_event_bytes(size_t tokens, size_t top_k);

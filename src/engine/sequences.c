@@ -23,14 +23,21 @@ static struct asked *first_waiting(const engine *en)
     return first;
 }
 
-/* How many tokens of the request the sequence has computed already. The last one of a prompt is always computed: its
- * row of logits is the first draw's. */
-static size_t common_tok(const struct sequence *s, const struct asked *q)
+/* How many tokens both begin with. The last one of a prompt is always computed, as its row of logits is the first
+ * draw's: it does not count. */
+static size_t alike_tok(const struct sequence *s, const struct asked *q)
 {
     if (s->tenant != q->r.tenant || q->r.want != HEARTH_GENERATE) return 0;
     size_t n = 0, most = min_size(s->kv.len_tok, (size_t)q->r.prompt_tok - 1);
     while (n < most && s->tokens[n] == q->ids[n]) n++;
-    return kv_seq_kept(&s->kv, n);
+    return n;
+}
+
+/* How many tokens of the request the sequence has computed already. */
+static size_t common_tok(const struct sequence *s, const struct asked *q)
+{
+    size_t n = alike_tok(s, q);
+    return n > 0 ? kv_seq_kept(&s->kv, n) : 0;
 }
 
 /* The sequence, idle or running, that has most of it; NULL where none has enough. */
@@ -45,6 +52,22 @@ static struct sequence *best_source(const engine *en, const struct asked *q, siz
         best = &en->sequences[i];
     }
     return best;
+}
+
+/* Tells where the prompt leaves the kept sequence it is most alike with, if that loses a page of both or more. One that
+ * carries on what is kept, and one that begins otherwise from its first token on, lose nothing. */
+static void tell_differs(engine *en, const struct asked *q)
+{
+    const struct sequence *kept = NULL;
+    size_t alike = 0;
+    for (size_t i = 0; i < en->set.sequences; i++) {
+        size_t n = alike_tok(&en->sequences[i], q);
+        if (n <= alike) continue;
+        alike = n;
+        kept = &en->sequences[i];
+    }
+    if (kept == NULL || min_size(kept->kv.len_tok, q->r.prompt_tok) - alike < PAGE_TOK) return;
+    emit_differs(en, q, q->next_choice, kept, alike);
 }
 
 /* The idle sequence that nobody used for longest, an empty one before all; NULL where all run. `but` is spared. */
@@ -145,6 +168,7 @@ bool sequence_admit(engine *en)
     if (blocks > en->pool.main.count - en->reserved) return false;
     struct sequence *source = best_source(en, q, &common), *place = choose_place(en, source, common);
     if (place == NULL) return false; /* those that do not run are being saved or restored */
+    if (q->next_choice == 0) tell_differs(en, q);
     if (place != source) sequence_let_go(place);
     else common = kv_seq_rewind(&place->kv, common);
     sequence_make_room(en, blocks - min_size(blocks, place->kv.block_count), place, source);

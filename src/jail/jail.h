@@ -106,7 +106,7 @@ struct jail_profile {
 extern const struct jail_profile JAIL_ENGINE;      /* also what a scripted model runs in */
 extern const struct jail_profile JAIL_TEXT_WORKER;
 extern const struct jail_profile JAIL_PACKER;      /* descriptors: the input, then the memfd it fills */
-extern const struct jail_profile JAIL_FRONT_DOOR;  /* descriptors: listening sockets, an epoll, an eventfd */
+extern const struct jail_profile JAIL_FRONT_DOOR;  /* descriptors: the acceptor's socket, then others */
 const struct jail_profile *const *jail_profiles(size_t *count);
 
 /* What a call outside the profile meets. */

@@ -5,6 +5,7 @@
 
 #include <linux/futex.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 
 /* Waiting and waking, for good: with a timeout the call would be a clock. FUTEX_WAIT and FUTEX_WAKE are 0 and 1. */
@@ -43,8 +44,10 @@ static const struct jail_call PACKER_CALLS[] = {
     { 0 },
 };
 
-/* Every socket it has was accepted or inherited. No connect, no address, no message with descriptors or options: an
- * accepted socket could be disconnected and connected elsewhere, which no empty network namespace prevents. */
+/* Every socket it has was accepted, inherited, or handed to it through its first descriptor, by the process that
+ * started it (orchestrator/acceptor.h). No connect, no address, no options, and no message that could carry a
+ * descriptor out: an accepted socket could be disconnected and connected elsewhere, which no empty network namespace
+ * prevents. */
 static const struct jail_call FRONT_DOOR_CALLS[] = {
     { "epoll_wait", MACHINE_EPOLL_WAIT, { { 0 } }, "wait for clients and for the bell of a ring" },
     { "epoll_pwait",
@@ -53,6 +56,10 @@ static const struct jail_call FRONT_DOOR_CALLS[] = {
       "the same, where it is the only one; no signal mask" },
     { "epoll_ctl", SYS_epoll_ctl, { { 0 } }, "watch a client, or no longer" },
     { "accept4", SYS_accept4, { { 0 } }, "take a client from an inherited socket" },
+    { "recvmsg",
+      SYS_recvmsg,
+      { { 0, false, UINT32_MAX, JAIL_FD_FIRST }, { 2, false, UINT32_MAX, MSG_DONTWAIT | MSG_CMSG_CLOEXEC } },
+      "take a client of a Unix socket, with its user's number, from the orchestrator" },
     { "read", SYS_read, { { 0 } }, "bytes of a client" },
     { "write", SYS_write, { { 0 } }, "bytes to a client" },
     { "writev", SYS_writev, { { 0 } }, "head and body to a client at once" },

@@ -108,8 +108,8 @@ static void finish_c(float *part, const float *sink, size_t value_dim, float *ou
     for (size_t c = 0; c < value_dim; c++) out[c] = ((scale_a ? part[c] * f : part[c]) + 0.0f) / sum;
 }
 
-static void store_c(enum kv_type type, const float *k, const float *v, size_t key_dim, size_t value_dim, size_t at,
-                    void *k_page, void *v_page)
+static void store_one(enum kv_type type, const float *k, const float *v, size_t key_dim, size_t value_dim, size_t at,
+                      void *k_page, void *v_page)
 {
     if (type == KV_F32) {
         float *keys = k_page, *values = (float *)v_page + at * value_dim;
@@ -120,6 +120,14 @@ static void store_c(enum kv_type type, const float *k, const float *v, size_t ke
     uint16_t *keys = k_page, *values = (uint16_t *)v_page + at * value_dim;
     for (size_t c = 0; c < key_dim; c++) keys[c * PAGE_TOK + at] = f16_clamped(k[c]);
     for (size_t c = 0; c < value_dim; c++) values[c] = f16_clamped(v[c]);
+}
+
+static void store_c(enum kv_type type, const struct attention_tokens *from, size_t key_dim, size_t value_dim, size_t at,
+                    void *k_page, void *v_page)
+{
+    for (size_t i = 0; i < from->count; i++)
+        store_one(type, from->k + i * from->k_stride, from->v + i * from->v_stride, key_dim, value_dim, at + i, k_page,
+                  v_page);
 }
 
 void attention_bind_c(struct attention_kernels *k)

@@ -58,6 +58,12 @@ struct attention_span {
     size_t row_count;
 };
 
+/* Keys and values of `count` tokens in a row, rows `k_stride` and `v_stride` floats apart. */
+struct attention_tokens {
+    const float *k, *v;
+    size_t k_stride, v_stride, count;
+};
+
 struct attention_kernels {
     void (*span)(const struct attention_span *s);
     /* The same for types in codes (coded.h), in the arithmetic of attention_coded.c; only k_pages is read. Where keys
@@ -67,8 +73,9 @@ struct attention_kernels {
     void (*combine)(float *a, const float *b, size_t value_dim);
     /* Joins the sink (NULL: none) and divides: out[c], c < value_dim. */
     void (*finish)(float *part, const float *sink, size_t value_dim, float *out);
-    /* Stores position `at` (0..63) of a page: key_dim values with stride 64, value_dim values in a row. */
-    void (*store)(enum kv_type type, const float *k, const float *v, size_t key_dim, size_t value_dim, size_t at,
+    /* Stores positions `at` (0..63) and on of a page: keys of key_dim values with stride 64, value_dim values in a
+     * row. */
+    void (*store)(enum kv_type type, const struct attention_tokens *from, size_t key_dim, size_t value_dim, size_t at,
                   void *k_page, void *v_page);
 };
 

@@ -411,8 +411,8 @@ static void attention_finish_lanes(float *part, const float *sink, size_t value_
 }
 
 /* Keys go one by one to their columns; values in a row. */
-static void attention_store_lanes(enum kv_type type, const float *k, const float *v, size_t key_dim, size_t value_dim,
-                                  size_t at, void *k_page, void *v_page)
+static void attention_store_one(enum kv_type type, const float *k, const float *v, size_t key_dim, size_t value_dim,
+                                size_t at, void *k_page, void *v_page)
 {
     if (type == KV_F32) {
         float *keys = k_page, *values = (float *)v_page + at * value_dim;
@@ -427,6 +427,32 @@ static void attention_store_lanes(enum kv_type type, const float *k, const float
     }
     for (size_t c = 0; c < value_dim; c += LANES)
         lanes_store16_n(values + c, value_dim - c, lanes_clamp16(lanes_load_n(v + c, value_dim - c, 0.0f)));
+}
+
+/* Channels 0..key_dim-1, a multiple of LANES, of LANES keys to positions `at` and on: turned, they are rows of the
+ * page. One by one they would write every line of it LANES times. */
+static void attention_store_keys16(const float *k, size_t k_stride, size_t key_dim, size_t at, uint16_t *page)
+{
+    _Alignas(64) float turned[LANES * LANES];
+    for (size_t c = 0; c < key_dim; c += LANES) {
+        lanes_turn(turned, LANES, k + c, k_stride);
+        for (size_t i = 0; i < LANES; i++)
+            lanes_store16_n(page + (c + i) * PAGE_TOK + at, LANES, lanes_clamp16(lanes_load(turned + i * LANES)));
+    }
+}
+
+static void attention_store_lanes(enum kv_type type, const struct attention_tokens *from, size_t key_dim,
+                                  size_t value_dim, size_t at, void *k_page, void *v_page)
+{
+    size_t i = 0;
+    for (; type == KV_F16 && key_dim % LANES == 0 && i + LANES <= from->count; i += LANES) {
+        attention_store_keys16(from->k + i * from->k_stride, from->k_stride, key_dim, at + i, k_page);
+        for (size_t j = i; j < i + LANES; j++)
+            attention_store_one(type, from->k, from->v + j * from->v_stride, 0, value_dim, at + j, k_page, v_page);
+    }
+    for (; i < from->count; i++)
+        attention_store_one(type, from->k + i * from->k_stride, from->v + i * from->v_stride, key_dim, value_dim,
+                            at + i, k_page, v_page);
 }
 
 static inline void attention_bind_lanes(struct attention_kernels *k)

@@ -29,7 +29,7 @@
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 
-enum { PARTS = TILE_ROWS / LANES, CHUNK_BYTES = 256 * 1024, AHEAD_BYTES = 12288 };
+enum { PARTS = TILE_ROWS / LANES, CHUNK_BYTES = 256 * 1024, AHEAD_BYTES = 12288, SHORT_BYTES = 16384 };
 enum { MOST = (int)SOLO > (int)TOKENS ? (int)SOLO : (int)TOKENS };
 /* Super-blocks hold two sets of i32 sums: with more tokens gcc 12 spills, and the gain is lost. */
 enum { TOKENS_256 = 4 };
@@ -112,6 +112,7 @@ INLINE void store_rows(const struct work *k, size_t units, size_t tokens, f32v a
 struct ahead {
     const uint8_t *at, *end;
     size_t jump_bytes, tile_bytes;
+    size_t turn, turns; /* 0, 1: a tile asks for the same tile's like. Else tiles ask in turn, in the order of memory */
 };
 
 INLINE struct ahead ahead_of(const struct work *k, size_t unit, size_t units)
@@ -119,18 +120,21 @@ INLINE struct ahead ahead_of(const struct work *k, size_t unit, size_t units)
     const uint8_t *tile = k->at[unit];
     size_t tile_bytes = k->w->tile_bytes;
     size_t tiles = max_size(units / PARTS, 1);
-    return (struct ahead){ tile + AHEAD_BYTES, tile + tile_bytes, (tiles - 1) * tile_bytes, tile_bytes };
+    if (tiles * tile_bytes <= SHORT_BYTES)
+        return (struct ahead){ k->at[0] + tiles * AHEAD_BYTES, tile, 0, 0, unit / PARTS, tiles };
+    return (struct ahead){ tile + AHEAD_BYTES, tile + tile_bytes, (tiles - 1) * tile_bytes, tile_bytes, 0, 1 };
 }
 
 INLINE void ahead_fetch(struct ahead *a, size_t part, size_t bytes)
 {
     if (part != 0) return;
-    if (a->at >= a->end) {
+    if (a->jump_bytes > 0 && a->at >= a->end) {
         a->at += a->jump_bytes;
         a->end += a->jump_bytes + a->tile_bytes;
     }
-    UNROLL for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(a->at + i, 0, 2);
-    a->at += bytes;
+    const uint8_t *from = a->at + a->turn * bytes;
+    UNROLL for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(from + i, 0, 2);
+    a->at += a->turns * bytes;
 }
 
 /* i32 sums of one block: sum[u][t] += codes of unit u . codes of token t. */

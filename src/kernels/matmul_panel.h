@@ -13,8 +13,9 @@ enum {
     PANEL_BLOCKS = PANEL_VALUES / 32,
     PANEL_SUPERS = PANEL_VALUES / 256,
     PANEL_LEAST = 4 * TOKENS,         /* tokens from which expanding pays */
-    PANEL_MOST = 256 / TOKENS * TOKENS, /* of one call */
-    RUN_BYTES = 512 * 1024            /* of tokens' codes: what stays in the second cache while all tiles pass */
+    PANEL_MOST = 516 / TOKENS * TOKENS, /* of one call: a chunk of 512, and its codes are expanded once */
+    RUN_BYTES = LANES == 16 ? 768 * 1024 : 512 * 1024 /* of tokens' codes: what stays in the second cache while all
+                                                         tiles pass; with AVX-512 that cache has 1 MiB and more */
 };
 
 /* The running sums of a call's tokens between two panels: dense, because rows of `out` that are a power of two apart
@@ -41,6 +42,15 @@ struct panel_part {
     bool last; /* the sums are whole after this one */
     int zero;
 };
+
+/* Asks for the lines that store_rows will write, which another stage left in the third cache. */
+INLINE void ask_rows(const struct work *k, const struct panel_part *part)
+{
+    if (!part->last) return;
+    UNROLL for (size_t u = 0; u < UNITS; u++)
+        UNROLL for (size_t t = 0; t < TOKENS; t++)
+            __builtin_prefetch(k->out + (k->token + t) * k->out_stride + k->row[u], 1, 3);
+}
 
 /* The weights of the next panel, asked for in equal parts while the groups of this one are computed: expanding would
  * wait for memory otherwise. Behind the last panel of a row follow the tiles of the next call. */
@@ -115,6 +125,7 @@ INLINE void group_32(const struct panel_32 *p, const struct work *k, const struc
     if (!from_zero || minima)
         for (size_t t = 0; t < TOKENS; t++) block_sums(sums + 2 * t * all, minima ? 1 : -part->zero, blocks, starts[t]);
     load_sums(sums_of, part->group, first == 0, acc);
+    ask_rows(k, part);
     for (size_t b = 0; b < blocks; b++, codes += 32) {
         i32v sum[UNITS][MOST];
         UNROLL for (size_t t = 0; t < TOKENS; t++) {
@@ -286,6 +297,7 @@ INLINE void group_supers(const struct panel_256 *p, const struct work *k, const 
     size_t pairs = group_values == 32 ? 4 : 8;
     f32v acc[UNITS][MOST];
     load_sums(sums_of, part->group, first == 0, acc);
+    ask_rows(k, part);
     for (size_t b = 0; b < blocks; b++, codes += 256, sums += 16) {
         struct super_sums of[TOKENS];
         i32v isum[UNITS][MOST];

@@ -2,12 +2,17 @@
 #include "kernels/route.h"
 
 #include "base/checked.h"
+#include "base/limits.h"
 #include "kernels/math.h"
 #include "kernels/tiers.h"
 
 #include <assert.h>
 
-enum { LANES = 16, CODE_MOST = 32639 /* 127 * 256 + 127: both halves signed */ };
+enum {
+    LANES = 16,
+    CODE_MOST = 32639, /* 127 * 256 + 127: both halves signed */
+    ASK_BYTES = 8192   /* ahead of reading codes: Zen 4, one core, 15% more than the processor foresees by itself */
+};
 
 #define ROUND_TO_INTEGER 0x1.8p23f
 #define SCALE_LEAST      0x1p-60f /* products of two scales stay far from denormals */
@@ -31,7 +36,7 @@ static float tree(float s[static LANES])
 size_t route_input_bytes(size_t cols)
 {
     size_t groups = route_groups(cols);
-    return groups * (ROUTE_GROUP * 2 + LANES * sizeof(int32_t)) + 2 * round_up(groups * 4, 64);
+    return groups * (ROUTE_GROUP * (2 + sizeof(float)) + LANES * sizeof(int32_t)) + 2 * round_up(groups * 4, 64);
 }
 
 void route_input_lay(struct route_input *in, size_t cols, void *room)
@@ -45,6 +50,7 @@ void route_input_lay(struct route_input *in, size_t cols, void *room)
     in->lift = (int32_t *)(void *)(at + 2 * values);
     in->scale = (float *)(void *)(at + 3 * values);
     in->norm = (float *)(void *)(at + 3 * values + round_up(groups * 4, 64));
+    in->x = (float *)(void *)(at + 3 * values + 2 * round_up(groups * 4, 64));
 }
 
 /* One value's code in its two halves. */
@@ -61,9 +67,11 @@ static int32_t code_at(const struct route_input *in, size_t at)
     return 256 * in->high[at] + in->low[at];
 }
 
-static void group_input(const float *x, size_t n, struct route_input *in, size_t g, float *rest, float *all)
+/* One group; what its codes leave is added to 16 sums of squares. */
+static void group_input(const float *x, size_t n, struct route_input *in, size_t g, float rest[static LANES],
+                        float *all)
 {
-    float most = 0.0f, qq[LANES] = { 0 }, rr[LANES] = { 0 }, xx[LANES] = { 0 };
+    float most = 0.0f, xx[LANES] = { 0 };
     for (size_t i = 0; i < n; i++) {
         float a = x[i] < 0 ? -x[i] : x[i];
         most = a > most ? a : most;
@@ -74,8 +82,7 @@ static void group_input(const float *x, size_t n, struct route_input *in, size_t
     for (size_t i = 0; i < ROUTE_GROUP; i++) {
         float v = i < n ? x[i] : 0.0f, shifted = v * inverse + ROUND_TO_INTEGER, q = shifted - ROUND_TO_INTEGER;
         float r = fmaf(-scale, q, v);
-        qq[i % LANES] = fmaf(q, q, qq[i % LANES]);
-        rr[i % LANES] = fmaf(r, r, rr[i % LANES]);
+        rest[i % LANES] = fmaf(r, r, rest[i % LANES]);
         xx[i % LANES] = fmaf(v, v, xx[i % LANES]);
         put_code(in, g * ROUTE_GROUP + i, shifted);
     }
@@ -84,19 +91,26 @@ static void group_input(const float *x, size_t n, struct route_input *in, size_t
         in->lift[g * LANES + j] =
             -128 * (code_at(in, at) + code_at(in, at + 1) + code_at(in, at + 2) + code_at(in, at + 3));
     }
+    float square = tree(xx);
     in->scale[g] = scale;
-    in->norm[g] = scale * sqrtf(tree(qq));
-    *rest = *rest + tree(rr);
-    *all = *all + tree(xx);
+    in->norm[g] = fmaf(scale, 4.25f, sqrtf(square));
+    *all = *all + square;
+}
+
+static void copy_c(const float *x, struct route_input *in)
+{
+    for (size_t i = 0; i < in->groups * ROUTE_GROUP; i++) in->x[i] = i < in->cols ? x[i] : 0.0f;
 }
 
 static bool input_c(const float *x, struct route_input *in)
 {
-    float rest = 0.0f, all = 0.0f;
+    copy_c(x, in);
+    float rest[LANES] = { 0 }, all[LANES] = { 0 };
     for (size_t g = 0; g < in->groups; g++)
-        group_input(x + g * ROUTE_GROUP, min_size(ROUTE_GROUP, in->cols - g * ROUTE_GROUP), in, g, &rest, &all);
-    in->rest = route_norm_above(rest);
-    in->all = route_norm_above(all);
+        group_input(x + g * ROUTE_GROUP, min_size(ROUTE_GROUP, in->cols - g * ROUTE_GROUP), in, g, rest,
+                    &all[g % LANES]);
+    in->rest = route_norm_above(tree(rest));
+    in->all = route_norm_above(tree(all));
     return in->all < 0x1p60f && in->rest < 0x1p60f;
 }
 
@@ -117,18 +131,22 @@ static float row_codes(const uint8_t *codes, const uint16_t *scales, const struc
     return tree(acc);
 }
 
-static void codes_c(const uint8_t *codes, const uint16_t *scales, size_t rows, const struct route_input *in, float *out)
-{
-    size_t stride = route_scale_stride(in->cols);
-    for (size_t r = 0; r < rows; r++)
-        out[r] = row_codes(codes + r * in->groups * ROUTE_GROUP, scales + r * stride, in);
-}
-
-static float reach_c(const uint16_t *scales, const struct route_input *in)
+static float row_reach(const uint16_t *scales, const struct route_input *in)
 {
     float acc[LANES] = { 0 };
     for (size_t g = 0; g < in->groups; g++) acc[g % LANES] = fmaf(bf16(scales[g]), in->norm[g], acc[g % LANES]);
     return tree(acc);
+}
+
+static void codes_c(const uint8_t *codes, const uint16_t *scales, size_t rows, const uint8_t *const *ask,
+                    const struct route_input *in, float *out, float *reach)
+{
+    size_t stride = route_scale_stride(in->cols);
+    (void)ask;
+    for (size_t r = 0; r < rows; r++) {
+        out[r] = row_codes(codes + r * in->groups * ROUTE_GROUP, scales + r * stride, in);
+        if (reach != NULL) reach[r] = row_reach(scales + r * stride, in);
+    }
 }
 
 static void bf16_rows_c(const uint16_t *w, size_t rows, size_t cols, const float *x, float *out)
@@ -161,10 +179,26 @@ static void int16_cols_c(const int16_t *w, size_t rank, size_t experts, const fl
         for (size_t e = 0; e < experts; e++) out[e] = fmaf((float)w[j * experts + e], y[j], out[e]);
 }
 
+/* The values so far that are among the k largest, in falling order. */
+static float kth_c(const float *v, size_t n, size_t k)
+{
+    float top[EXPERTS_MAX];
+    size_t held = 0;
+    assert(k >= 1 && k <= n && n <= EXPERTS_MAX);
+    for (size_t i = 0; i < n; i++) {
+        if (held == k && !(v[i] > top[held - 1])) continue;
+        size_t at = held < k ? held++ : held - 1;
+        for (; at > 0 && top[at - 1] < v[i]; at--) top[at] = top[at - 1];
+        top[at] = v[i];
+    }
+    return top[k - 1];
+}
+
 void route_bind_c(struct route_kernels *k)
 {
-    *k = (struct route_kernels){ .input = input_c, .codes = codes_c, .reach = reach_c, .bf16_rows = bf16_rows_c,
-                                 .int16_rows = int16_rows_c, .int16_cols = int16_cols_c };
+    *k = (struct route_kernels){ .input = input_c, .copy = copy_c, .codes = codes_c,
+                                 .bf16_rows = bf16_rows_c, .int16_rows = int16_rows_c, .int16_cols = int16_cols_c,
+                                 .kth = kth_c };
 }
 
 /* ---- above the kernels ---- */
@@ -172,7 +206,8 @@ void route_bind_c(struct route_kernels *k)
 float route_second(const struct route_kernels *k, const struct route *r, const struct route_input *in, size_t e)
 {
     float out;
-    k->codes(r->second + e * in->groups * ROUTE_GROUP, r->scales + e * route_scale_stride(r->cols), 1, in, &out);
+    const uint16_t *scales = r->scales + e * route_scale_stride(r->cols);
+    k->codes(r->second + e * in->groups * ROUTE_GROUP, scales, 1, NULL, in, &out, NULL);
     return out;
 }
 
@@ -181,20 +216,45 @@ float route_refined(float by_first, float second)
     return fmaf(second, 0x1p-8f, by_first);
 }
 
-void route_scores(const struct route_kernels *k, const struct route *r, const struct route_input *in, size_t first,
-                  size_t count, bool both, float *out, float *reach)
+/* Row number `at` of a part, in the order of reading: of all rows, or in turns of some rows of A and the same of B.
+ * Behind the last one follows `then`. */
+static const uint8_t *row_in_order(const struct route *r, const struct route_part *part, size_t at)
 {
-    size_t stride = route_scale_stride(r->cols), row = in->groups * ROUTE_GROUP, end = first + count;
-    for (size_t e = first; e < end; e += ROUTE_ROWS_AT_ONCE) {
-        size_t rows = min_size(ROUTE_ROWS_AT_ONCE, end - e);
+    size_t all = part->count + part->next, row = route_groups(r->cols) * ROUTE_GROUP;
+    size_t rows = part->both ? 2 * all : all;
+    if (at >= rows) return (at - rows + 1) * row <= part->then_bytes ? part->then + (at - rows) * row : NULL;
+    if (!part->both) return r->first + (part->first + at) * row;
+    size_t turn = at / (2 * ROUTE_ROWS_IN_TURN) * ROUTE_ROWS_IN_TURN, in_turn = at % (2 * ROUTE_ROWS_IN_TURN);
+    size_t each = min_size(ROUTE_ROWS_IN_TURN, all - turn); /* the last turn may be shorter */
+    return in_turn < each ? r->first + (part->first + turn + in_turn) * row
+                          : r->second + (part->first + turn + in_turn - each) * row;
+}
+
+static void ask_rows(const struct route *r, const struct route_part *part, size_t at, size_t rows,
+                     const uint8_t *ask[static ROUTE_ROWS_IN_TURN])
+{
+    size_t ahead = ceil_div(ASK_BYTES, route_groups(r->cols) * ROUTE_GROUP);
+    for (size_t i = 0; i < rows; i++) ask[i] = row_in_order(r, part, at + ahead + i);
+}
+
+void route_scores(const struct route_kernels *k, const struct route *r, const struct route_input *in,
+                  const struct route_part *part, float *out, float *reach)
+{
+    size_t stride = route_scale_stride(r->cols), row = in->groups * ROUTE_GROUP, at = 0;
+    const uint8_t *ask[ROUTE_ROWS_IN_TURN];
+    for (size_t i = 0, rows; i < part->count; i += rows) {
+        size_t e = part->first + i;
         const uint16_t *scales = r->scales + e * stride;
-        float *to = out + (e - first), second[ROUTE_ROWS_AT_ONCE];
-        k->codes(r->first + e * row, scales, rows, in, to);
-        if (both) k->codes(r->second + e * row, scales, rows, in, second);
-        for (size_t i = 0; i < rows; i++) {
-            if (both) to[i] = route_refined(to[i], second[i]);
-            reach[e - first + i] = k->reach(scales + i * stride, in);
-        }
+        float second[ROUTE_ROWS_IN_TURN];
+        rows = min_size(ROUTE_ROWS_IN_TURN, part->count - i);
+        ask_rows(r, part, at, rows, ask);
+        k->codes(r->first + e * row, scales, rows, ask, in, out + i, reach + i);
+        at += rows;
+        if (!part->both) continue;
+        ask_rows(r, part, at, rows, ask);
+        k->codes(r->second + e * row, scales, rows, ask, in, second, NULL);
+        for (size_t j = 0; j < rows; j++) out[i + j] = route_refined(out[i + j], second[j]);
+        at += rows;
     }
 }
 

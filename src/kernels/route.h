@@ -25,7 +25,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { ROUTE_GROUP = 64, ROUTE_ROWS_AT_ONCE = 4, ROUTE_CHAIN = 512 };
+enum { ROUTE_GROUP = 64, ROUTE_ROWS_AT_ONCE = 4, ROUTE_ROWS_IN_TURN = 16, ROUTE_CHAIN = 512 };
 
 /* The numbers are the image's. */
 enum route_form { ROUTE_NONE, ROUTE_BF16, ROUTE_PLANES, ROUTE_PLANES_BF16, ROUTE_FACTOR, ROUTE_FORMS };
@@ -67,9 +67,11 @@ static inline size_t route_scale_stride(size_t cols)
  * behind `cols`. Memory is the caller's: route_input_bytes, laid out by route_input_lay. */
 struct route_input {
     size_t cols, groups;
-    float *scale, *norm;  /* groups: of a code; |x'| of the group */
+    float *scale, *norm;  /* groups: of a code; |x'| of the group, rounded up a little */
     int32_t *lift;        /* 16 a group: -128 times the sum of 4 codes, for codes that stand 128 above their value */
     int8_t *high, *low;   /* 64 * groups: codes in two halves, both signed */
+    float *x;             /* 64 * groups: x and zeros, this thread's own: a line that another core reads leaves the one
+                           * that wrote it (Zen 4, across sockets: an input read twice cost 6 us) */
     float all, rest;      /* |x| and |x - x'|, rounded up */
 };
 
@@ -79,15 +81,19 @@ void route_input_lay(struct route_input *in, size_t cols, void *room); /* room a
 struct route_kernels {
     /* Fills `in` from cols values; false (and codes of no meaning) where one is not finite or |x| is not under 2^60.
      * Per group: scale = max(max|x| / 32639, 2^-60); t = x * (1 / scale) + M, q = t - M, M = 1.5 * 2^23; the code is
-     * the integer q. r = fma(-scale, q, x). Three sums of 16 chains by index modulo 16 and the tree of vector.h, fused:
-     * q q, r r, x x. norm = scale * sqrt(sum q q). Then, over the groups in order, sums of r r and x x. */
+     * the integer q. xx: 16 chains of x x by index modulo 16, fused, and the tree of vector.h; norm = fma(scale,
+     * 4.25, sqrt(xx)), for each of 64 values is off by 0.51 of the scale at most. |x - x'|^2: 16 chains over all
+     * columns of r r, r = fma(-scale, q, x), fused; |x|^2: 16 chains over the groups' xx by g modulo 16; the tree. */
     bool (*input)(const float *x, struct route_input *in);
+    /* in->x alone. */
+    void (*copy)(const float *x, struct route_input *in);
     /* `rows` rows of codes, 64 * groups apart, their scales scale_stride apart. A row has 16 chains; chain j takes, for
      * each group g in order, acc = fma(scales[g] * in->scale[g], (float)sum, acc) with the exact sum over i < 4 of
-     * (codes[64 g + 4 j + i] - 128) * code of the same index. Then the tree, to out[row]. */
-    void (*codes)(const uint8_t *codes, const uint16_t *scales, size_t rows, const struct route_input *in, float *out);
-    /* sum_g scales[g] * in->norm[g]: 16 chains by g modulo 16, fused, and the tree. */
-    float (*reach)(const uint16_t *scales, const struct route_input *in);
+     * (codes[64 g + 4 j + i] - 128) * code of the same index. Then the tree, to out[row]. reach[row], where `reach` is
+     * not NULL: sum_g scales[g] * in->norm[g], 16 chains by g modulo 16, fused, and the tree. While a row is read, as
+     * many bytes at ask[row] are asked for; `ask`, or one of it, may be NULL. */
+    void (*codes)(const uint8_t *codes, const uint16_t *scales, size_t rows, const uint8_t *const *ask,
+                  const struct route_input *in, float *out, float *reach);
     /* out[r] = dot (vector.h) of row r, widened exactly, and x: rows `cols` apart. */
     void (*bf16_rows)(const uint16_t *w, size_t rows, size_t cols, const float *x, float *out);
     /* out[e] = sum over j < rank of w[j * experts + e] * y[j]: one fused chain an expert, in order of j. */
@@ -95,12 +101,23 @@ struct route_kernels {
     /* out[r] of integer rows `cols` apart: for each ROUTE_CHAIN columns 16 fused chains from 0, added to 16 sums in
      * order; then the tree. Short chains: what a bound has to allow for is how often a sum was rounded. */
     void (*int16_rows)(const int16_t *w, size_t rows, size_t cols, const float *x, float *out);
+    /* The k-th largest of n values, 1 <= k <= n <= EXPERTS_MAX. Of no meaning where one is NaN. */
+    float (*kth)(const float *v, size_t n, size_t k);
 };
 
-/* Scores of experts first..first + count - 1 in form PLANES or PLANES_BF16: by A (and, where `both`, by B), and what
- * the bound grows with. out[i], reach[i] belong to expert first + i. */
-void route_scores(const struct route_kernels *k, const struct route *r, const struct route_input *in, size_t first,
-                  size_t count, bool both, float *out, float *reach);
+/* Experts first..first + count - 1, by A and, where `both`, by B. The `next` experts behind them are read after them,
+ * and then then_bytes at `then`: asked for in time. */
+struct route_part {
+    size_t first, count, next;
+    bool both;
+    const uint8_t *then;
+    size_t then_bytes;
+};
+
+/* Scores of a part in form PLANES or PLANES_BF16, and what the bound grows with. out[i], reach[i] belong to expert
+ * first + i. */
+void route_scores(const struct route_kernels *k, const struct route *r, const struct route_input *in,
+                  const struct route_part *part, float *out, float *reach);
 
 /* What B adds to expert e's score by A, in 256ths; and the score by both. */
 float route_second(const struct route_kernels *k, const struct route *r, const struct route_input *in, size_t e);

@@ -79,13 +79,39 @@ static uint32_t unit_unpack(uint32_t unit, uint8_t change)
     return change == BIT_PLANE ? unshuffle(unshuffle(unshuffle(unit))) : unit;
 }
 
-/* `bytes` of units of one row to their places: unit u of row r at (16 u + r) * unit. Loops of one kind each, so that a
- * unit costs a load and a store: packing is to run at the speed of memory. */
+typedef uint32_t quad __attribute__((vector_size(16)));
+
+static inline quad quad_load(const uint8_t *p, quad flip)
+{
+    quad v;
+    memcpy(&v, p, sizeof v);
+    return v ^ flip;
+}
+
+/* `bytes` (a multiple of 16) of units of 4 bytes of all 16 rows to their places: squares of four units of four rows are
+ * turned, because packing is to run at the speed of memory, and a load and a store a unit do not. */
+static void squares_pack(const uint8_t *const row[TILE_ROWS], size_t bytes, uint32_t flip_unit, uint8_t *out)
+{
+    const quad flip = { flip_unit, flip_unit, flip_unit, flip_unit };
+    for (size_t i = 0; i < bytes; i += 16)
+        for (size_t r = 0; r < TILE_ROWS; r += 4) {
+            quad a = quad_load(row[r] + i, flip), b = quad_load(row[r + 1] + i, flip);
+            quad c = quad_load(row[r + 2] + i, flip), d = quad_load(row[r + 3] + i, flip);
+            quad ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+            quad ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7),
+                 cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+            const quad units[4] = { __builtin_shufflevector(ab, cd, 0, 1, 4, 5),
+                                    __builtin_shufflevector(ab, cd, 2, 3, 6, 7),
+                                    __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5),
+                                    __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7) };
+            for (size_t u = 0; u < 4; u++) memcpy(out + 16 * i + 64 * u + 4 * r, &units[u], sizeof units[u]);
+        }
+}
+
+/* `bytes` of units of one row to their places: unit u of row r at (16 u + r) * unit. */
 static void units_pack(const struct field *f, const uint8_t *src, size_t bytes, uint8_t *out)
 {
-    if (f->unit == 4 && f->change == AS_IS && bytes == 16)
-        for (size_t i = 0; i < 16; i += 4) memcpy(out + 16 * i, src + i, 4); /* the nibbles of 32: unrolled */
-    else if (f->unit == 4 && f->change == AS_IS)
+    if (f->unit == 4 && f->change == AS_IS)
         for (size_t i = 0; i < bytes; i += 4) memcpy(out + 16 * i, src + i, 4);
     else if (f->unit == 4)
         for (size_t i = 0; i < bytes; i += 4) le_put_u32(out + 16 * i, unit_pack(le_u32(src + i), f->change));
@@ -93,6 +119,14 @@ static void units_pack(const struct field *f, const uint8_t *src, size_t bytes, 
         for (size_t i = 0; i < bytes; i += 2) memcpy(out + 16 * i, src + i, 2);
     else
         for (size_t i = 0; i < bytes; i++) out[16 * i] = src[i];
+}
+
+static void field_pack(const struct field *f, const uint8_t *const row[TILE_ROWS], uint8_t *out)
+{
+    if (f->unit == 4 && f->bytes % 16 == 0 && f->change != BIT_PLANE)
+        squares_pack(row, f->bytes, unit_pack(0, f->change), out);
+    else
+        for (size_t r = 0; r < TILE_ROWS; r++) units_pack(f, row[r], f->bytes, out + r * f->unit);
 }
 
 static void field_unpack(const struct field *f, const uint8_t *packed, size_t row, uint8_t *block)
@@ -126,10 +160,10 @@ void tile_pack(enum weight_type type, const uint8_t *file, size_t rows, size_t c
     }
     for (size_t b = 0; b < blocks; b++)
         for (const struct field *f = FIELDS[type]; f < FIELDS[type] + FIELDS_MAX && f->bytes > 0; f++) {
-            for (size_t r = 0; r < TILE_ROWS; r++) {
-                const uint8_t *block = r < here ? file + ((first + r) * blocks + b) * kind->block_bytes : ZERO_BLOCK;
-                units_pack(f, block + f->at, f->bytes, out + r * f->unit);
-            }
+            const uint8_t *row[TILE_ROWS];
+            for (size_t r = 0; r < TILE_ROWS; r++)
+                row[r] = (r < here ? file + ((first + r) * blocks + b) * kind->block_bytes : ZERO_BLOCK) + f->at;
+            field_pack(f, row, out);
             out += TILE_ROWS * f->bytes;
         }
 }

@@ -30,6 +30,7 @@ size_t experts_needs(graph *g, size_t threads, struct need out[static EXPERT_NEE
         { (void **)&x->pair_token, pairs, sizeof *x->pair_token },
         { (void **)&x->first_pair, n + 1, sizeof *x->first_pair },
         { (void **)&x->active, n, sizeof *x->active },
+        { (void **)&x->done, n, sizeof *x->done },
         { (void **)&x->in, pairs * h->width, f },
         { (void **)&x->gate, pairs * h->experts.ffn_width, f },
         { (void **)&x->up, pairs * h->experts.ffn_width, f },
@@ -170,22 +171,34 @@ static void gate_task(void *arg, size_t pair, size_t thread)
 struct expert_products_job {
     graph *g;
     const activations *input; /* FORMS of them */
+    bool one_row;             /* the input is the only token's, for all its pairs */
     const struct expert_matrix *w[2];
     float *out[2];
     size_t count, tiles, pieces; /* matrices; tiles of a task; tasks of one matrix */
     const struct expert_matrix *next; /* what the same experts are multiplied with in the next stage, or NULL */
+    struct pairs_job *gate; /* few rows: who finishes an expert's rows gates them. Else NULL */
 };
+
+static size_t expert_of_task(const struct expert_products_job *job, size_t task)
+{
+    return job->g->experts.active[task / job->pieces / job->count];
+}
+
+static matrix matrix_of(const struct expert_products_job *job, size_t task)
+{
+    return expert_of(job->w[task / job->pieces % job->count], expert_of_task(job, task));
+}
 
 static void expert_products_task(void *arg, size_t task, size_t thread)
 {
     const struct expert_products_job *job = arg;
     const graph *g = job->g;
     const struct expert_scratch *x = &g->experts;
-    size_t i = task / job->pieces % job->count, expert = x->active[task / job->pieces / job->count];
+    size_t i = task / job->pieces % job->count, expert = expert_of_task(job, task);
     size_t first = x->first_pair[expert], rows = x->first_pair[expert + 1] - first;
-    matrix w = expert_of(job->w[i], expert);
+    matrix w = matrix_of(job, task);
     enum activation_form form = g->set.activations_f32 ? ACTIVATION_F32 : weight_kind(w.type)->activations;
-    activations in = activations_slice(&job->input[form], first, rows);
+    activations in = activations_slice(&job->input[form], job->one_row ? 0 : first, rows);
     size_t begin = task % job->pieces * job->tiles, end = min_size(begin + job->tiles, tile_count(w.rows));
     (void)thread;
     matmul(g->k, &w, &in, job->out[i] + first * w.rows, w.rows, begin, end);
@@ -196,6 +209,11 @@ static size_t active_begin(size_t active, size_t threads, size_t thread)
     return active * thread / threads;
 }
 
+static void ask_matrix(const matrix *w)
+{
+    graph_ask(w->tiles, w->tile_bytes, tile_count(w->rows) * w->tile_bytes);
+}
+
 /* A stage of few rows lasts some 100 us: a thread that has nothing left to take asks for what it reads first in the
  * next one. */
 static void ask_next(const struct expert_products_job *job, size_t thread)
@@ -203,7 +221,30 @@ static void ask_next(const struct expert_products_job *job, size_t thread)
     const struct expert_scratch *x = &job->g->experts;
     size_t own = active_begin(x->active_count, team_threads(job->g->team), thread);
     if (job->next == NULL) graph_ask_soon(job->g, thread);
-    else if (own < x->active_count) graph_ask(expert_of(job->next, x->active[own]).tiles, job->next->bytes);
+    else if (own < x->active_count) {
+        matrix next = expert_of(job->next, x->active[own]);
+        ask_matrix(&next);
+    }
+}
+
+/* Experts stand apart in memory: in the last task of a matrix, the begin of the next one is asked for, unless it is
+ * what follows anyway. */
+static void ask_jump(const struct expert_products_job *job, size_t task, size_t end)
+{
+    if (task + 1 >= end || (task + 1) % job->pieces != 0) return;
+    matrix now = matrix_of(job, task), next = matrix_of(job, task + 1);
+    if (next.tiles != now.tiles + tile_count(now.rows) * now.tile_bytes) ask_matrix(&next);
+}
+
+/* After the last task of an expert its pairs are gated, where their rows are: a stage less, and most rows do not leave
+ * the core that made them. */
+static void gate_finished(struct expert_products_job *job, size_t task, size_t thread)
+{
+    struct expert_scratch *x = &job->g->experts;
+    size_t active = task / job->pieces / job->count, expert = x->active[active];
+    if (atomic_fetch_add_explicit(&x->done[active], 1, memory_order_acq_rel) + 1 < job->pieces * job->count) return;
+    for (size_t pair = x->first_pair[expert]; pair < x->first_pair[expert + 1]; pair++)
+        gate_task(job->gate, pair, thread);
 }
 
 static void expert_stretch_task(void *arg, size_t slot, size_t thread)
@@ -213,8 +254,11 @@ static void expert_stretch_task(void *arg, size_t slot, size_t thread)
     (void)slot;
     for (size_t i = 0; i < threads; i++) {
         struct stretch *s = &job->g->stretches[(thread + i) % threads];
-        for (size_t task; (task = atomic_fetch_add_explicit(&s->next, 1, memory_order_relaxed)) < s->end;)
+        for (size_t task; (task = atomic_fetch_add_explicit(&s->next, 1, memory_order_relaxed)) < s->end;) {
+            ask_jump(job, task, s->end);
             expert_products_task(job, task, thread);
+            if (job->gate != NULL) gate_finished(job, task, thread);
+        }
     }
     ask_next(job, thread);
 }
@@ -235,8 +279,10 @@ static void expert_products(graph *g, struct expert_products_job job)
     size_t tasks = active * job.count * job.pieces;
     if (!few) {
         team_run(g->team, tasks, expert_products_task, &job);
+        if (job.gate != NULL) team_run(g->team, g->experts.pairs, gate_task, job.gate);
         return;
     }
+    for (size_t i = 0; i < active; i++) atomic_store_explicit(&g->experts.done[i], 0, memory_order_relaxed);
     for (size_t i = 0; i < threads; i++) {
         atomic_store_explicit(&g->stretches[i].next, tasks * i / threads, memory_order_relaxed);
         g->stretches[i].end = tasks * (i + 1) / threads;
@@ -278,29 +324,39 @@ static void lay_forms(const graph *g, activations *out, void *const *rooms, unsi
             activations_lay(&out[f], (enum activation_form)f, x, cols, cols, g->experts.pairs, rooms[f]);
 }
 
+/* The inputs of gate and up, row by row as pairs stand. Of a single token all rows would be one: it stays where
+ * graph.c has made it. */
+static bool gather_pairs(graph *g, struct pairs_job *job)
+{
+    struct expert_scratch *x = &g->experts;
+    if (g->token_count == 1) return true;
+    lay_forms(g, x->in_form, x->in_room, job->forms, x->in, g->m->hyper.width);
+    team_run(g->team, x->pairs, gather_task, job);
+    return false;
+}
+
 void experts_block(graph *g, const struct layer *w)
 {
     const struct hyper *h = &g->m->hyper;
     struct expert_scratch *x = &g->experts;
-    if (h->experts.shared_width > 0)
-        graph_feed_forward(g, &w->shared_gate, &w->shared_up, &w->shared_down, NULL, NULL, x->shared_out);
-
     choose_all(g, w);
     lay_pairs(g);
 
     const matrix *ins[] = { &w->gate_exps.first, &w->up_exps.first }, *outs[] = { &w->down_exps.first };
     struct pairs_job pairs = { .g = g, .w = w, .forms = graph_forms(g, ins, 2) };
-    lay_forms(g, x->in_form, x->in_room, pairs.forms, x->in, h->width);
-    team_run(g->team, x->pairs, gather_task, &pairs);
-    expert_products(g, (struct expert_products_job){ .input = x->in_form, .w = { &w->gate_exps, &w->up_exps },
-                                                     .out = { x->gate, x->up }, .count = 2,
-                                                     .next = &w->down_exps });
+    bool one_row = gather_pairs(g, &pairs);
     pairs.forms = graph_forms(g, outs, 1);
     lay_forms(g, x->mid_form, x->mid_room, pairs.forms, x->gate, h->experts.ffn_width);
-    team_run(g->team, x->pairs, gate_task, &pairs);
+    expert_products(g, (struct expert_products_job){ .input = one_row ? g->input : x->in_form, .one_row = one_row,
+                                                     .w = { &w->gate_exps, &w->up_exps }, .out = { x->gate, x->up },
+                                                     .count = 2, .next = &w->down_exps, .gate = &pairs });
+    bool shared = h->experts.shared_width > 0;
     g->soon = g->later;
+    if (shared) g->soon = (struct product_list){ { &w->shared_gate, &w->shared_up }, 2 };
     expert_products(g, (struct expert_products_job){ .input = x->mid_form, .w = { &w->down_exps }, .out = { x->out },
                                                      .count = 1 });
     g->soon.count = 0;
+    if (shared)
+        graph_feed_forward(g, &w->shared_gate, &w->shared_up, &w->shared_down, NULL, NULL, x->shared_out);
     team_run(g->team, g->token_count, sum_task, &pairs);
 }

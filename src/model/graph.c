@@ -212,6 +212,21 @@ static void products(graph *g, const matrix *const *w, float *const *out, size_t
     graph_products(g, g->input, w, out, count);
 }
 
+/* Asks for values that another stage left in the third cache: rows are too short for the hardware to learn where the
+ * next one is. */
+static void ask_values(const float *at, size_t count)
+{
+    for (size_t i = 0; i < count; i += 64 / sizeof *at) __builtin_prefetch(at + i, 1, 2);
+}
+
+/* Tokens of one task where tasks of one would be shorter than the way to the third cache; one where tokens are few:
+ * every thread is to have some. */
+static size_t task_tokens(const graph *g)
+{
+    enum { TASK_TOK = 4 };
+    return g->token_count >= 4 * TASK_TOK * team_threads(g->team) ? TASK_TOK : 1;
+}
+
 /* ---- rows: embedding, residual, norm ---- */
 
 /* Per token: what the last block made joins the residual stream, and the next block's input is made. */
@@ -221,6 +236,7 @@ struct rows_job {
     const float *out_bias, *post_norm; /* of the block that ended */
     const float *norm;       /* of the block that begins; NULL: none */
     unsigned forms;
+    size_t task_tok;
 };
 
 static void embed_row(graph *g, size_t t)
@@ -242,12 +258,19 @@ static void join_row(graph *g, const struct rows_job *job, size_t t)
     else v->add_scaled(x, made, h->residual_scale, h->width);
 }
 
-static void rows_task(void *arg, size_t t, size_t thread)
+static void ask_row(const struct rows_job *job, size_t t)
 {
-    const struct rows_job *job = arg;
+    const graph *g = job->g;
+    size_t width = g->m->hyper.width;
+    if (t >= g->token_count || job->embed || job->task_tok == 1) return;
+    ask_values(g->x + t * width, width);
+    ask_values(g->block_out + t * width, width);
+}
+
+static void one_row(const struct rows_job *job, size_t t)
+{
     graph *g = job->g;
     const struct hyper *h = &g->m->hyper;
-    (void)thread;
     if (job->embed) embed_row(g, t);
     else join_row(g, job, t);
     float *x = g->x + t * h->width;
@@ -255,12 +278,25 @@ static void rows_task(void *arg, size_t t, size_t thread)
     graph_make_inputs(g, g->input, job->forms, t, t);
 }
 
+static void rows_task(void *arg, size_t task, size_t thread)
+{
+    const struct rows_job *job = arg;
+    size_t first = task * job->task_tok, end = min_size(first + job->task_tok, job->g->token_count);
+    (void)thread;
+    ask_row(job, first);
+    for (size_t t = first; t < end; t++) {
+        ask_row(job, t + 1);
+        one_row(job, t);
+    }
+}
+
 static void rows(graph *g, struct rows_job job, const matrix *const *next, size_t next_count)
 {
     job.g = g;
     job.forms = graph_forms(g, next, next_count);
     lay_inputs(g, job.forms, job.norm != NULL ? g->normed : g->x, g->m->hyper.width, g->token_count);
-    team_run(g->team, g->token_count, rows_task, &job);
+    job.task_tok = task_tokens(g);
+    team_run(g->team, ceil_div(g->token_count, job.task_tok), rows_task, &job);
 }
 
 /* ---- attention ---- */
@@ -291,7 +327,7 @@ static void cool(const graph *g, float *head, size_t pos)
     g->k->vector.scale(head, f, h->key_dim);
 }
 
-/* Biases, norms and rope of key/value head `kv` and its query heads, and the store into the cache. */
+/* Biases, norms and rope of key/value head `kv` and its query heads. */
 static void place_head(const struct heads_job *job, size_t t, size_t kv)
 {
     graph *g = job->g;
@@ -311,19 +347,55 @@ static void place_head(const struct heads_job *job, size_t t, size_t kv)
     if (job->w->v_bias != NULL) v->add(value, job->w->v_bias + kv * h->value_dim, h->value_dim);
     if (per_head) v->rms_norm(key, job->w->k_norm, d, h->eps, key);
     graph_turn(g, job->layer, key, t);
-    enum kv_type type;
-    struct kv_page page = graph_place(g, t, job->layer, kv, &type);
-    if (page.keys != NULL)
-        g->k->attention.store(type, key, value, d, h->value_dim, pos % PAGE_TOK, page.keys, page.values);
 }
 
-/* The tokens of a block one after the other: they share the lines of the key pages that they store into. */
+static void ask_head(const struct heads_job *job, size_t t, size_t kv)
+{
+    const graph *g = job->g;
+    const struct hyper *h = &g->m->hyper;
+    size_t group = h->heads / h->kv_heads;
+    ask_values(g->q + (t * h->heads + kv * group) * h->key_dim, group * h->key_dim);
+    ask_values(g->key + (t * h->kv_heads + kv) * h->key_dim, h->key_dim);
+    ask_values(g->value + (t * h->kv_heads + kv) * h->value_dim, h->value_dim);
+}
+
+/* Into the cache, `count` tokens of one page. */
+static void keep_page(const struct heads_job *job, size_t t, size_t count, size_t kv)
+{
+    const graph *g = job->g;
+    const struct hyper *h = &g->m->hyper;
+    enum kv_type type;
+    struct kv_page page = graph_place(g, t, job->layer, kv, &type);
+    const struct attention_tokens from = { .k = g->key + (t * h->kv_heads + kv) * h->key_dim,
+                                           .v = g->value + (t * h->kv_heads + kv) * h->value_dim,
+                                           .k_stride = h->kv_heads * h->key_dim,
+                                           .v_stride = h->kv_heads * h->value_dim, .count = count };
+    if (page.keys != NULL)
+        g->k->attention.store(type, &from, h->key_dim, h->value_dim, g->positions[t] % PAGE_TOK, page.keys,
+                              page.values);
+}
+
+/* Into the cache, page by page. */
+static void keep_head(const struct heads_job *job, size_t t, size_t count, size_t kv)
+{
+    for (size_t end = t + count, of_page; t < end; t += of_page) {
+        of_page = min_size(PAGE_TOK - job->g->positions[t] % PAGE_TOK, end - t);
+        keep_page(job, t, of_page, kv);
+    }
+}
+
+/* A block's tokens are a stretch of one sequence. */
 static void heads_task(void *arg, size_t task, size_t thread)
 {
     const struct heads_job *job = arg;
     const struct block *b = &job->g->blocks[task / job->g->m->hyper.kv_heads];
     (void)thread;
-    for (size_t t = b->first; t < b->first + b->count; t++) place_head(job, t, task % job->g->m->hyper.kv_heads);
+    size_t kv = task % job->g->m->hyper.kv_heads;
+    for (size_t t = b->first; t < b->first + b->count; t++) {
+        if (t + 1 < b->first + b->count) ask_head(job, t + 1, kv);
+        place_head(job, t, kv);
+    }
+    keep_head(job, b->first, b->count, kv);
 }
 
 /* One token, where the q and k norms run over all its heads. */
@@ -340,7 +412,10 @@ static void whole_task(void *arg, size_t t, size_t thread)
     if (job->w->k_bias != NULL) v->add(key, job->w->k_bias, k_width);
     v->rms_norm(q, job->w->q_norm, q_width, h->eps, q);
     v->rms_norm(key, job->w->k_norm, k_width, h->eps, key);
-    for (size_t kv = 0; kv < h->kv_heads; kv++) place_head(job, t, kv);
+    for (size_t kv = 0; kv < h->kv_heads; kv++) {
+        place_head(job, t, kv);
+        keep_head(job, t, 1, kv);
+    }
 }
 
 struct attend_job {
@@ -489,6 +564,7 @@ static void attend_task(void *arg, size_t task, size_t thread)
     for (size_t r = 0; r < count; r++) {
         if (!log && kv_turns_values(b->seq->pool->shape.type)) coded_turn_back(whole + r * g->part_floats,
                 h->value_dim);
+        if (r + 1 < count) ask_values(attended_row(g, b, kv, r + 1), h->value_dim);
         g->k->attention.finish(whole + r * g->part_floats, row_sink(job, kv, r), h->value_dim,
                                attended_row(g, b, kv, r));
     }
@@ -688,6 +764,7 @@ struct between_job {
     const float *gate_bias, *up_bias;
     size_t cols, part_cols; /* of one task */
     unsigned forms;
+    size_t task_tok;
 };
 
 void graph_gate(const graph *g, float *gate, float *up, const float *gate_bias, const float *up_bias, size_t n)
@@ -719,19 +796,37 @@ static activations columns_of(const activations *a, size_t t, size_t begin, size
     return out;
 }
 
-static void between_task(void *arg, size_t task, size_t thread)
+static void between_part(const struct between_job *job, size_t t, size_t begin)
 {
-    const struct between_job *job = arg;
     graph *g = job->g;
-    size_t parts = ceil_div(job->cols, job->part_cols), t = task / parts, begin = task % parts * job->part_cols;
     size_t count = min_size(job->part_cols, job->cols - begin), at = t * job->cols + begin;
-    (void)thread;
     if (job->up != NULL)
         graph_gate(g, job->x + at, job->up + at, bias_at(job->gate_bias, begin), bias_at(job->up_bias, begin), count);
     for (size_t f = 0; f < FORMS; f++) {
         if (!(job->forms >> f & 1)) continue;
         activations part = columns_of(&g->input[f], t, begin, count);
         if (!activations_make(g->k, &part, 0)) graph_mark_bad(g, t);
+    }
+}
+
+static void ask_between(const struct between_job *job, size_t t)
+{
+    if (t >= job->g->token_count || job->task_tok == 1) return;
+    ask_values(job->x + t * job->cols, job->cols);
+    if (job->up != NULL) ask_values(job->up + t * job->cols, job->cols);
+}
+
+/* Some tokens, or a part of one token's columns. */
+static void between_task(void *arg, size_t task, size_t thread)
+{
+    const struct between_job *job = arg;
+    size_t parts = ceil_div(job->cols, job->part_cols), first = task / parts * job->task_tok;
+    size_t end = min_size(first + job->task_tok, job->g->token_count);
+    (void)thread;
+    ask_between(job, first);
+    for (size_t t = first; t < end; t++) {
+        ask_between(job, t + 1);
+        between_part(job, t, task % parts * job->part_cols);
     }
 }
 
@@ -746,7 +841,8 @@ static void between(graph *g, struct between_job job, const matrix *next)
     if (job.up != NULL && g->token_count < threads)
         job.part_cols = min_size(max_size(round_up(ceil_div(job.cols, threads), CUT), LEAST), job.cols);
     lay_inputs(g, job.forms, job.x, job.cols, g->token_count);
-    team_run(g->team, g->token_count * ceil_div(job.cols, job.part_cols), between_task, &job);
+    job.task_tok = task_tokens(g);
+    team_run(g->team, ceil_div(g->token_count, job.task_tok) * ceil_div(job.cols, job.part_cols), between_task, &job);
 }
 
 /* ---- the step ---- */
@@ -806,17 +902,23 @@ void graph_feed_forward(graph *g, const matrix *gate, const matrix *up, const ma
     products(g, (const matrix *const[]){ down }, (float *const[]){ out }, 1);
 }
 
-/* What the normed input of the feed-forward block is multiplied with before experts are chosen. */
-static size_t feed_forward_inputs(const struct layer *w, const matrix **out)
+/* What the normed input of the feed-forward block is multiplied with as it stands. Experts' inputs are gathered, but of
+ * a single token. */
+static size_t feed_forward_inputs(const struct layer *w, size_t token_count, const matrix *out[static INPUTS_MAX])
 {
+    size_t count = 0;
     if (w->router == NULL) {
-        out[0] = &w->gate;
-        out[1] = &w->up;
-        return 2;
+        out[count++] = &w->gate;
+        out[count++] = &w->up;
+    } else if (token_count == 1) {
+        out[count++] = &w->gate_exps.first;
+        out[count++] = &w->up_exps.first;
     }
-    out[0] = &w->shared_gate;
-    out[1] = &w->shared_up;
-    return w->shared_gate.rows > 0 ? 2 : 0;
+    if (w->shared_gate.rows > 0) {
+        out[count++] = &w->shared_gate;
+        out[count++] = &w->shared_up;
+    }
+    return count;
 }
 
 /* Before the last feed-forward block: only tokens that asked for logits go on, as rows 0.. of x and block_out. */
@@ -838,7 +940,7 @@ static bool layers(graph *g, err *e)
     const model *m = g->m;
     for (size_t l = 0; l < m->hyper.layers; l++) {
         const struct layer *w = &m->layers[l], *before = l > 0 ? w - 1 : NULL;
-        const matrix *next[PRODUCTS_MAX];
+        const matrix *next[INPUTS_MAX];
         size_t next_count = attention_inputs(&m->hyper, w, next);
         rows(g, (struct rows_job){ .embed = l == 0, .norm = w->attn_norm,
                                    .out_bias = before != NULL ? before->down_bias : NULL,
@@ -850,7 +952,7 @@ static bool layers(graph *g, err *e)
             gather(g);
         }
         if (g->token_count == 0) return true;
-        next_count = feed_forward_inputs(w, next);
+        next_count = feed_forward_inputs(w, g->token_count, next);
         rows(g, (struct rows_job){ .norm = w->ffn_norm, .out_bias = w->o_bias, .post_norm = w->attn_post_norm }, next,
              next_count);
         g->later = (struct product_list){ { &m->output }, 1 };

@@ -8,10 +8,11 @@
 #include <stdatomic.h>
 
 enum {
-    BLOCK_TOK = 16,   /* tokens of one sequence that share a reading of the keys */
+    BLOCK_TOK = 24,   /* tokens of one sequence that share a reading of the keys */
     SPLIT_TOK = 8,    /* up to so many tokens a step, spans of one head go to different threads, */
     SLICE_ROWS = 48,  /* and so many rows of a block at a time, where heads share much: latent attention */
     PRODUCTS_MAX = 3, /* products that share an input: q, k, v */
+    INPUTS_MAX = 4,   /* matrices that ask for one input, in whatever stage */
     FORMS = 3,        /* ORDER activation_form */
     EXPERT_TILES = 4,     /* tiles of one expert's matrix that one task computes, */
     EXPERT_TILES_FEW = 8, /* and with few tokens, up to */
@@ -49,6 +50,7 @@ struct expert_scratch {
     size_t *pair_token, pairs;
     size_t *first_pair;      /* experts + 1 */
     size_t *active, active_count; /* experts that have pairs */
+    _Atomic uint32_t *done;       /* of each active one: tasks of a stage that are over */
     float *in, *gate, *up, *out;  /* rows of pairs */
     float *shared_out;            /* chunk_tok rows */
     void *in_room[FORMS], *mid_room[FORMS];
@@ -127,9 +129,9 @@ void graph_feed_forward(graph *g, const matrix *gate, const matrix *up, const ma
 /* out[i] = w[i] times `input` (in the form each asks for), `count` at most PRODUCTS_MAX. */
 void graph_products(graph *g, const activations *input, const matrix *const *w, float *const *out, size_t count);
 
-/* Asks for the begin of what thread `thread` reads first of g->soon; for the begin of `bytes` at an address. */
+/* Asks for the begin of what thread `thread` reads first of g->soon; of tiles at an address, `left` bytes of them. */
 void graph_ask_soon(const graph *g, size_t thread);
-void graph_ask(const uint8_t *at, size_t bytes);
+void graph_ask(const uint8_t *at, size_t tile_bytes, size_t left);
 
 /* Tells the watcher, if there is one, which rows of `input` are about to meet w, number `index` of its kind. */
 void graph_tell_inputs(const graph *g, const activations *input, const matrix *w, size_t index, size_t first,
@@ -160,7 +162,7 @@ float *latent_attention(graph *g, const struct layer *w, size_t layer);
 /* ---- experts.c ---- */
 
 /* What a model with experts takes beside the rest: fills `out` and returns how many. */
-enum { EXPERT_NEEDS = 19 };
+enum { EXPERT_NEEDS = 20 };
 size_t experts_needs(graph *g, size_t threads, struct need out[static EXPERT_NEEDS]);
 
 /* Lays what was taken: once, before the first step. */

@@ -65,8 +65,9 @@ static void key_task(void *arg, size_t t, size_t thread)
     g->k->vector.rms_norm(key, job->w->kv_a_norm, c->kv_rank, h->eps, key);
     graph_turn(g, job->layer, key + c->kv_rank, t);
     if (page.keys != NULL) /* value_dim: 0 where the key is all there is */
-        g->k->attention.store(type, key, key, h->key_dim, g->tokens[t].seq->pool->shape.value_dim,
-                              g->positions[t] % PAGE_TOK, page.keys, page.values);
+        g->k->attention.store(type, &(struct attention_tokens){ .k = key, .v = key, .count = 1 }, h->key_dim,
+                              g->tokens[t].seq->pool->shape.value_dim, g->positions[t] % PAGE_TOK, page.keys,
+                              page.values);
     if (c->q_rank == 0) return;
     float *low = g->latent.q_low + t * c->q_rank;
     g->k->vector.rms_norm(low, job->w->q_a_norm, c->q_rank, h->eps, low);

@@ -71,9 +71,15 @@ static void ask(const uint8_t *at, size_t bytes)
     for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(at + i, 0, 2);
 }
 
-void graph_ask(const uint8_t *at, size_t bytes)
+/* Of the first two tiles, what a kernel begins with before its own asking ahead reaches it. */
+void graph_ask(const uint8_t *at, size_t tile_bytes, size_t left)
 {
-    ask(at, min_size(bytes, SOON_BYTES));
+    if (tile_bytes >= SOON_BYTES / 2 && left >= 2 * tile_bytes) {
+        ask(at, SOON_BYTES / 2);
+        ask(at + tile_bytes, SOON_BYTES / 2);
+    } else {
+        ask(at, min_size(SOON_BYTES, left));
+    }
 }
 
 /* Where the thread's stretch of the next stage begins, and what is left of its matrix; NULL: nothing is known of it. */
@@ -93,18 +99,11 @@ static const uint8_t *soon_at(const graph *g, size_t threads, size_t thread, siz
     return at;
 }
 
-/* The first two tiles of the thread's stretch: what a kernel begins with before its own asking ahead reaches it. */
 void graph_ask_soon(const graph *g, size_t thread)
 {
     size_t tile_bytes, left;
     const uint8_t *at = soon_at(g, team_threads(g->team), thread, &tile_bytes, &left);
-    if (at == NULL) return;
-    if (tile_bytes >= SOON_BYTES / 2 && left >= 2 * tile_bytes) {
-        ask(at, SOON_BYTES / 2);
-        ask(at + tile_bytes, SOON_BYTES / 2);
-    } else {
-        ask(at, min_size(SOON_BYTES, left));
-    }
+    if (at != NULL) graph_ask(at, tile_bytes, left);
 }
 
 /* The others': they have nothing to do while the caller is alone, so memory rests for nobody. */

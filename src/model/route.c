@@ -8,10 +8,12 @@
 enum {
     REST_DECISIONS = 64,  /* after one that read more than the whole router: its neighbours will not be better */
     FOUND_MORE = 2,       /* two lists, each rounded up, cut into pieces */
-    PIECES_EACH = 2,      /* of a router, for each thread: more would begin more often, fewer leave a slow one behind */
-    TASK_BYTES = 1 << 15, /* least of rows that one task reads, where threads share a router */
+    PIECE_ROWS = 16,      /* of a router, and multiples of it: their scores fill lines of their own */
+    PIECE_BYTES = 1 << 15, /* least of rows that are taken at once, where threads share a router */
     ALONE_BYTES = 1 << 15,  /* below, one thread has read it before another has woken */
-    AHEAD_BYTES = 1 << 13,  /* of rows on their way into the cache */
+    BEGIN_BYTES = 1 << 10,  /* of a stretch, asked for before it is read, */
+    BEGIN_ROWS = 4,         /* and so many rows' scales */
+    AHEAD_BYTES = 1 << 13,  /* of rows of a list on their way into the cache */
     AT_ONCE_BYTES = 1 << 17 /* of rows of the second plane that are read beside the likely experts' own */
 };
 
@@ -45,41 +47,75 @@ void route_scratch_lay(struct route_scratch *s, size_t experts, size_t width, vo
     s->allowed = take(&at, experts * sizeof(bool));
 }
 
-/* ---- reading rows ---- */
-
-/* One reading of many rows: of the whole router, or of two lists that jump, one of rows to be read exactly, one of
- * rows of the second plane. */
-enum reading { READ_FIRST, READ_BOTH, READ_INNER, READ_SECOND, READ_EXACT };
-
-struct rows_list {
-    enum reading reading;
-    const uint16_t *rows;
-    size_t count, ahead; /* ahead: rows on their way into the cache */
-};
-
-struct reading_job {
-    const struct route_gate *r;
-    const float *x;
-    struct route_scratch *s; /* one a thread; results go to the first */
-    enum reading reading;
-    size_t count, task_rows;
-    struct rows_list lists[2];
-    size_t pieces;
-};
+/* ---- intervals ---- */
 
 static const struct route *form_of(const struct route_gate *r)
 {
     return &r->layer->route;
 }
 
-/* The input's codes, made by each thread for itself: sooner there than those of another core. */
-static const struct route_input *own_input(const struct reading_job *job, size_t thread)
+/* The sigmoid as computed is off from the true one, which is monotone, by less than 4 units of 2^-24; so is this. */
+#define SIGMOID_SLACK 0x1p-20f
+
+/* Ends of ranks from ends of scores, in place, of experts begin..end-1: the same f32 operations as on a score, of which
+ * additions are monotone and the sigmoid nearly so. False where one is no interval of finite numbers: the rest of this
+ * file counts on it. */
+static bool rank_ends(const struct route_gate *r, struct route_scratch *s, size_t begin, size_t end)
 {
-    struct route_scratch *s = &job->s[thread];
-    if (!s->input_made) s->input_good = job->r->k->route.input(job->x, &s->input);
-    s->input_made = true;
-    return &s->input;
+    const float *bias = r->layer->router_bias, *choice = r->layer->choice_bias;
+    bool good = true;
+    for (size_t e = begin; bias != NULL && e < end; e++) {
+        s->low[e] = s->low[e] + bias[e];
+        s->high[e] = s->high[e] + bias[e];
+    }
+    if (r->config->router == ROUTER_SIGMOID) {
+        r->k->vector.sigmoid(s->low + begin, end - begin);
+        r->k->vector.sigmoid(s->high + begin, end - begin);
+        for (size_t e = begin; e < end; e++) { /* where it underflows, slack is absolute */
+            s->low[e] = s->low[e] * (1.0f - SIGMOID_SLACK) - 0x1p-126f;
+            s->high[e] = s->high[e] * (1.0f + SIGMOID_SLACK) + 0x1p-126f;
+        }
+    }
+    for (size_t e = begin; choice != NULL && e < end; e++) {
+        s->low[e] = s->low[e] + choice[e];
+        s->high[e] = s->high[e] + choice[e];
+    }
+    for (size_t e = begin; e < end; e++)
+        good = (s->low[e] >= -0x1p120f) & (s->low[e] <= s->high[e]) & (s->high[e] <= 0x1p120f) & good;
+    return good;
 }
+
+/* The intervals of the scores of experts begin..end-1, whose bounds stand in `high`. */
+static bool set_ends(const struct route_gate *r, struct route_scratch *s, size_t begin, size_t end)
+{
+    for (size_t e = begin; e < end; e++) {
+        float bound = s->high[e];
+        s->low[e] = s->score[e] - bound;
+        s->high[e] = s->score[e] + bound;
+        s->exact[e] = false;
+    }
+    return rank_ends(r, s, begin, end);
+}
+
+/* ---- reading the router ---- */
+
+/* One reading: of the whole router, or of two lists that jump, one of rows to be read exactly, one of rows of the
+ * second plane. */
+enum reading { READ_FIRST, READ_BOTH, READ_INNER, READ_SECOND, READ_EXACT };
+
+/* A decision's reading of the whole router, which slots share: each has a stretch and takes pieces of it in order, then
+ * of the others'. Where `lists`, they go on together: see slot_task. */
+struct reading_job {
+    struct route form; /* the layer's: here it is on its way to the other cores with the rest */
+    const struct route_gate *r;
+    const float *x;
+    struct route_scratch *s; /* one a slot; results go to the first */
+    enum reading reading;
+    bool lists;
+    size_t count, slots, piece_rows;
+    _Atomic size_t left; /* rows that are not yet read */
+    _Atomic bool bad;    /* an input or an interval that is none */
+};
 
 static float with_bias(const struct route_gate *r, size_t e, float score)
 {
@@ -94,25 +130,6 @@ static float exact_row(const struct route_gate *r, const float *x, size_t e)
     if (f->rows == NULL) return r->k->vector.dot(r->layer->router + e * r->width, x, r->width);
     r->k->route.bf16_rows(f->rows + e * r->width, 1, r->width, x, &score);
     return score;
-}
-
-/* Rows first.. of the whole router. */
-static void read_rows(const struct reading_job *job, size_t first, size_t count, size_t thread)
-{
-    const struct route_gate *r = job->r;
-    const struct route *f = form_of(r);
-    const struct route_kernels *k = &r->k->route;
-    struct route_scratch *s = job->s;
-    if (job->reading <= READ_BOTH) {
-        const struct route_input *in = own_input(job, thread);
-        route_scores(k, f, in, first, count, job->reading == READ_BOTH, s->score + first, s->reach + first);
-    } else if (job->reading == READ_INNER) {
-        k->int16_rows(f->inner + first * f->cols, count, f->cols, job->x, s->inner + first);
-    } else {
-        if (f->rows != NULL) k->bf16_rows(f->rows + first * r->width, count, r->width, job->x, s->score + first);
-        for (size_t e = first; e < first + count; e++)
-            s->score[e] = with_bias(r, e, f->rows != NULL ? s->score[e] : exact_row(r, job->x, e));
-    }
 }
 
 static size_t row_bytes(const struct route_gate *r, enum reading reading)
@@ -132,48 +149,150 @@ static const uint8_t *rows_of(const struct route_gate *r, enum reading reading)
     return rows[reading];
 }
 
-static void fetch(const uint8_t *at, size_t bytes)
+static void fetch(const void *at, size_t bytes)
 {
-    for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(at + i, 0, 2);
+    for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch((const uint8_t *)at + i, 0, 2);
 }
 
-/* A piece of the whole router. Its begin comes while the input's codes are made; from there on the processor foresees
- * what is read better than it can be told (measured on Zen 4: asking ahead by hand costs a tenth). */
-static void piece_task(void *arg, size_t task, size_t thread)
+static bool make_input(const struct route_gate *r, const float *x, struct route_scratch *s)
 {
-    const struct reading_job *job = arg;
-    bool codes = job->reading <= READ_BOTH; /* scales, and the second plane, stand elsewhere */
-    size_t begin = task * job->task_rows, count = min_size(job->task_rows, job->count - begin);
-    size_t each = codes ? route_groups(job->r->width) * ROUTE_GROUP : row_bytes(job->r, job->reading);
-    fetch(rows_of(job->r, job->reading) + begin * each, min_size(AHEAD_BYTES, count * each));
-    read_rows(job, begin, count, thread);
+    s->input_made = true;
+    return r->k->route.input(x, &s->input);
 }
 
-/* Lists jump, and no processor foresees where to: the next rows are asked for while one is computed. A piece has every
- * pieces-th row of both lists, and leaves what it finds in one place: lines that two cores write in turn would cost
- * more than the rows. */
-static void list_task(void *arg, size_t piece, size_t thread)
+/* Where a slot's stretch of `count` rows begins, for slot = slots: where the last one ends. */
+static size_t stretch_begin(const struct reading_job *job, size_t slot)
 {
-    const struct reading_job *job = arg;
-    const struct route *f = form_of(job->r);
-    float *found = job->s[piece].found;
+    return min_size(ceil_div(job->count, PIECE_ROWS) * slot / job->slots * PIECE_ROWS, job->count);
+}
+
+/* The begin of a slot's stretch comes while the input's codes are made: by each slot for itself, sooner there than
+ * those of another core. More is not asked for by hand: a core waits for few lines at once (Zen 4: 24, which is 8 to 14
+ * GB/s), and only what is read in order comes faster. */
+static void begin_stretch(struct reading_job *job, size_t slot)
+{
+    const struct route *f = &job->form;
+    struct route_scratch *s = &job->s[slot];
+    size_t first = stretch_begin(job, slot), rows = stretch_begin(job, slot + 1) - first;
+    bool codes = job->reading <= READ_BOTH; /* scales and facts stand elsewhere */
+    if (codes) {
+        size_t each = route_groups(f->cols) * ROUTE_GROUP, stride = route_scale_stride(f->cols);
+        fetch(f->first + first * each, min_size(rows * each, BEGIN_BYTES));
+        fetch(f->scales + first * stride, min_size(rows, BEGIN_ROWS) * stride * sizeof *f->scales);
+        fetch(f->facts + first, min_size(rows, PIECE_ROWS) * sizeof *f->facts);
+        if (!make_input(job->r, job->x, s)) atomic_store_explicit(&job->bad, true, memory_order_relaxed);
+    } else {
+        size_t each = row_bytes(job->r, job->reading);
+        fetch(rows_of(job->r, job->reading) + first * each, min_size(rows * each, BEGIN_BYTES));
+        job->r->k->route.copy(job->x, &s->input);
+        s->input_made = false;
+    }
+    s->listed = s->share_read = false;
+}
+
+/* The expert of first..end-1 that is most likely to be chosen. */
+static size_t best_low(const struct route_scratch *s, size_t first, size_t end)
+{
+    size_t best = first;
+    for (size_t e = first; e < end; e++) best = s->low[e] > s->low[best] ? e : best;
+    return best;
+}
+
+/* A piece of the whole router: rows first.. of the stretch begin..end-1. While the last ones are read, the row that
+ * will be read exactly, most likely, is on its way. */
+static void read_piece(struct reading_job *job, size_t first, size_t begin, size_t end, size_t slot)
+{
+    const struct route_gate *r = job->r;
+    const struct route *f = &job->form;
+    const struct route_kernels *k = &r->k->route;
+    const struct route_input *own = &job->s[slot].input;
+    struct route_scratch *s = job->s;
+    size_t count = min_size(job->piece_rows, end - first);
+    if (job->reading <= READ_BOTH) {
+        fetch(f->facts + first + count, min_size(end - first - count, PIECE_ROWS) * sizeof *f->facts);
+        struct route_part part = { first, count, end - first - count, job->reading == READ_BOTH, NULL, 0 };
+        if (job->lists && part.next == 0 && first > begin) {
+            part.then_bytes = row_bytes(r, READ_EXACT);
+            part.then = rows_of(r, READ_EXACT) + best_low(s, begin, first) * part.then_bytes;
+        }
+        route_scores(k, f, own, &part, s->score + first, s->reach + first);
+        route_bounds(f, own, first, count, part.both, s->reach + first, s->high + first);
+        if (!set_ends(r, s, first, first + count)) atomic_store_explicit(&job->bad, true, memory_order_relaxed);
+    } else if (job->reading == READ_INNER) {
+        k->int16_rows(f->inner + first * f->cols, count, f->cols, own->x, s->inner + first);
+    } else {
+        if (f->rows != NULL) k->bf16_rows(f->rows + first * r->width, count, r->width, own->x, s->score + first);
+        for (size_t e = first; e < first + count; e++)
+            s->score[e] = with_bias(r, e, f->rows != NULL ? s->score[e] : exact_row(r, own->x, e));
+    }
+}
+
+static void read_stretches(struct reading_job *job, size_t slot)
+{
+    size_t done = 0;
+    for (size_t i = 0; i < job->slots; i++) {
+        size_t of = (slot + i) % job->slots, begin = stretch_begin(job, of), end = stretch_begin(job, of + 1);
+        _Atomic size_t *next = &job->s[of].next;
+        for (size_t at; (at = begin + atomic_fetch_add_explicit(next, job->piece_rows, memory_order_relaxed)) < end;) {
+            read_piece(job, at, begin, end, slot);
+            done += min_size(job->piece_rows, end - at);
+        }
+    }
+    atomic_fetch_sub_explicit(&job->left, done, memory_order_acq_rel);
+}
+
+/* ---- reading lists ---- */
+
+/* Lists jump, and no processor foresees where to. Where slots share them, a piece has every pieces-th row of both, and
+ * leaves what it finds in one place: lines that two cores write in turn would cost more than the rows. */
+struct rows_list {
+    enum reading reading;
+    const uint16_t *rows;
+    size_t count;
+};
+
+struct lists_job {
+    const struct route_gate *r;
+    const float *x;
+    struct route_scratch *s; /* one a piece */
+    struct rows_list lists[2];
+    size_t pieces;
+};
+
+/* The next rows are asked for while one is computed. */
+static void read_share(const struct lists_job *job, size_t piece)
+{
+    const struct route_gate *r = job->r;
+    struct route_scratch *s = &job->s[piece];
+    float *found = s->found;
+    size_t step = job->pieces;
     for (size_t l = 0; l < 2; l++) {
         const struct rows_list *list = &job->lists[l];
-        const uint8_t *rows = rows_of(job->r, list->reading);
-        size_t each = row_bytes(job->r, list->reading), step = job->pieces, ahead = list->ahead * step;
+        const uint8_t *rows = rows_of(r, list->reading);
+        size_t each = row_bytes(r, list->reading), ahead = max_size(AHEAD_BYTES / each, 1) * step;
         for (size_t i = piece; i < min_size(piece + ahead, list->count); i += step)
             fetch(rows + list->rows[i] * each, each);
         for (size_t i = piece; i < list->count; i += step) {
             size_t e = list->rows[i];
             if (i + ahead < list->count) fetch(rows + list->rows[i + ahead] * each, each);
-            if (list->reading == READ_EXACT) *found++ = exact_row(job->r, job->x, e);
-            else *found++ = route_second(&job->r->k->route, f, own_input(job, thread), e);
+            if (list->reading == READ_EXACT) *found++ = exact_row(r, s->input.x, e);
+            else *found++ = route_second(&r->k->route, form_of(r), &s->input, e);
         }
     }
 }
 
-/* From where list_task left it: exact scores, and scores by both planes. */
-static void collect(const struct reading_job *job)
+static void share_task(void *arg, size_t piece, size_t thread)
+{
+    const struct lists_job *job = arg;
+    struct route_scratch *s = &job->s[piece];
+    (void)thread;
+    if (job->lists[1].count > 0 && !s->input_made) make_input(job->r, job->x, s);
+    if (!s->input_made) job->r->k->route.copy(job->x, &s->input); /* a slot that ended early, or read no codes */
+    read_share(job, piece);
+}
+
+/* From where read_share left it: exact scores, and scores by both planes. */
+static void collect(const struct lists_job *job)
 {
     struct route_scratch *s = job->s;
     for (size_t piece = 0; piece < job->pieces; piece++) {
@@ -188,61 +307,222 @@ static void collect(const struct reading_job *job)
     }
 }
 
-/* A short list is read where it is: waking a thread costs as much. */
-static void read_lists(const struct route_gate *r, const float *x, struct route_scratch *s, struct rows_list exact,
-                       struct rows_list second, team *t)
+static size_t lists_bytes(const struct lists_job *job)
 {
-    struct reading_job job = { .r = r, .x = x, .s = s, .lists = { exact, second } };
     size_t bytes = 0;
-    for (size_t l = 0; l < 2; l++) {
-        size_t each = row_bytes(r, job.lists[l].reading);
-        job.lists[l].ahead = max_size(AHEAD_BYTES / each, 1);
-        bytes += each * job.lists[l].count;
-    }
+    for (size_t l = 0; l < 2; l++) bytes += row_bytes(job->r, job->lists[l].reading) * job->lists[l].count;
+    return bytes;
+}
+
+/* A short list is read where it is: waking a thread costs as much. */
+static void read_list(const struct route_gate *r, const float *x, struct route_scratch *s, struct rows_list list,
+                      team *t)
+{
+    struct lists_job job = { .r = r, .x = x, .s = s, .lists = { list, { .reading = READ_SECOND } } };
+    size_t bytes = lists_bytes(&job);
     s->tally.bytes += bytes;
     job.pieces = t != NULL && bytes >= ALONE_BYTES ? team_threads(t) : 1;
-    if (job.pieces > 1) team_run(t, job.pieces, list_task, &job);
-    else list_task(&job, 0, 0);
+    if (job.pieces > 1) team_run(t, job.pieces, share_task, &job);
+    else share_task(&job, 0, 0);
     collect(&job);
 }
 
-/* The whole router, in pieces that are long enough for the processor to see where reading goes. */
-static void read_all(const struct route_gate *r, const float *x, struct route_scratch *s, enum reading reading,
-                     size_t count, team *t)
+/* ---- lists ---- */
+
+/* Experts of all whose rank reaches the top_k-th largest low: they may be among the top_k. In order. `ends` has the
+ * intervals, `s` gets the list. */
+static void list_all(const struct route_gate *r, const struct route_scratch *ends, struct route_scratch *s)
 {
-    size_t bytes = row_bytes(r, reading) * count, threads = t != NULL && bytes >= ALONE_BYTES ? team_threads(t) : 1;
-    size_t pieces = max_size(min_size(bytes / TASK_BYTES, PIECES_EACH * threads), threads);
-    struct reading_job job = { .r = r, .x = x, .s = s, .reading = reading, .count = count, .task_rows = count };
-    s->tally.bytes += bytes;
-    if (threads == 1) {
-        piece_task(&job, 0, 0);
-        return;
+    s->least = r->k->route.kth(ends->low, r->config->count, r->config->top_k);
+    s->list_count = 0;
+    for (size_t i = 0; i < r->config->count; i++) { /* without a branch: who is in can not be foreseen */
+        s->list[s->list_count] = (uint16_t)i;
+        s->list_count += ends->high[i] >= s->least;
     }
-    job.task_rows = round_up(ceil_div(count, pieces), 16); /* scores of a piece fill lines of their own */
-    team_run(t, ceil_div(count, job.task_rows), piece_task, &job);
+}
+
+/* The same of the experts of open groups. */
+static void list_allowed(const struct route_gate *r, struct route_scratch *s)
+{
+    size_t n = r->config->count;
+    for (size_t i = 0; i < n; i++) s->found[i] = s->allowed[i] ? s->low[i] : -__builtin_inff();
+    s->least = r->k->route.kth(s->found, n, r->config->top_k);
+    s->list_count = 0;
+    for (size_t i = 0; i < n; i++) {
+        s->list[s->list_count] = (uint16_t)i;
+        s->list_count += s->allowed[i] & (s->high[i] >= s->least);
+    }
+}
+
+/* Shortens the list by intervals that have become narrower. Who is not on it has been shown to be out. */
+static void list_again(const struct route_gate *r, struct route_scratch *s)
+{
+    size_t count = s->list_count;
+    for (size_t i = 0; i < count; i++) s->found[i] = s->low[s->list[i]];
+    s->least = r->k->route.kth(s->found, count, r->config->top_k);
+    s->list_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint16_t e = s->list[i];
+        s->list[s->list_count] = e;
+        s->list_count += s->high[e] >= s->least;
+    }
+}
+
+/* Orders rows so that each is read, where it can be, by the slot whose stretch it stood in: slot k reads every slots-th
+ * from the k-th on. */
+static void deal(const struct reading_job *job, uint16_t *rows, size_t count)
+{
+    uint16_t dealt[EXPERTS_MAX], rest[EXPERTS_MAX];
+    size_t at[THREADS_MAX], left = 0;
+    for (size_t k = 0; k < job->slots; k++) at[k] = k;
+    for (size_t i = 0; i < count; i++) {
+        size_t k = 0;
+        while (rows[i] >= stretch_begin(job, k + 1)) k++;
+        if (at[k] < count) {
+            dealt[at[k]] = rows[i];
+            at[k] += job->slots;
+        } else {
+            rest[left++] = rows[i];
+        }
+    }
+    for (size_t k = 0; k < job->slots; k++)
+        for (; at[k] < count; at[k] += job->slots) dealt[at[k]] = rest[--left];
+    memcpy(rows, dealt, count * sizeof *rows);
+}
+
+/* What is read first of a list that was just made: its top_k by lows exactly, for these will be chosen, most likely,
+ * and it raises what the others have to reach; those by the second plane, where there is one. Many of them wait: after
+ * the first have been read, fewer are left. */
+static void plan_first(const struct reading_job *job, const struct route_scratch *ends, struct route_scratch *s)
+{
+    const struct route_gate *r = job->r;
+    size_t likely = 0, top_k = r->config->top_k, rest = top_k, others = s->list_count - top_k;
+    for (size_t i = 0; i < s->list_count; i++) {
+        size_t e = s->list[i];
+        if (ends->low[e] >= s->least && likely < top_k) s->unread[likely++] = (uint16_t)e;
+        else s->unread[rest++] = (uint16_t)e;
+    }
+    bool two = job->form.form == ROUTE_PLANES;
+    s->exact_count = top_k;
+    s->second_count = two && others * row_bytes(r, READ_SECOND) <= AT_ONCE_BYTES ? others : 0;
+    if (job->slots == 1 || job->reading == READ_INNER) return;
+    deal(job, s->unread, s->exact_count);
+    deal(job, s->unread + s->exact_count, s->second_count);
+    if (s != job->s) return; /* what the caller will look at, of other threads' stretches */
+    for (size_t i = 0; i < s->second_count; i++) {
+        size_t e = s->unread[s->exact_count + i];
+        fetch(&job->form.facts[e], 1);
+        fetch(&s->reach[e], 1);
+        fetch(&s->score[e], 1);
+    }
+}
+
+static struct lists_job planned_lists(const struct route_gate *r, const float *x, struct route_scratch *s,
+                                      const struct route_scratch *plan, size_t pieces)
+{
+    return (struct lists_job){ .r = r, .x = x, .s = s, .pieces = pieces,
+                               .lists = { { READ_EXACT, plan->unread, plan->exact_count },
+                                          { READ_SECOND, plan->unread + plan->exact_count, plan->second_count } } };
+}
+
+/* Scores and intervals by a factor, of all experts. */
+static bool factor_ends(const struct route_gate *r, const float *x, const float *inner, struct route_scratch *s)
+{
+    const struct route *f = form_of(r);
+    float x_norm = route_norm_above(r->k->vector.dot(x, x, r->width));
+    if (!(x_norm < 0x1p60f)) return false;
+    route_factor_scores(&r->k->route, f, inner, s->score);
+    route_factor_bounds(f, x_norm, s->high);
+    return set_ends(r, s, 0, r->config->count);
+}
+
+/* The list and the plan of a slot: each makes them for itself, from the same intervals, which is sooner than to wait
+ * for those of another. False where there are none. */
+static bool plan_slot(struct reading_job *job, size_t slot)
+{
+    const struct route_gate *r = job->r;
+    struct route_scratch *s = &job->s[slot], *ends = job->reading == READ_INNER ? s : job->s;
+    if (atomic_load_explicit(&job->bad, memory_order_relaxed)) return false;
+    if (job->reading == READ_INNER && !factor_ends(r, s->input.x, job->s->inner, s)) return false;
+    list_all(r, ends, s);
+    if (s->list_count < r->config->top_k) return false; /* bounds that contradict themselves */
+    plan_first(job, ends, s);
+    s->listed = true;
+    return true;
+}
+
+/* Reads what it can get of the router, waits for the others to have read the rest, which takes them as long as one
+ * piece at most, and reads its share of the lists that follow from it: a decision wakes threads once. Where another
+ * takes long, it ends; what it would have done is done in choose_lists. */
+static void slot_task(void *arg, size_t slot, size_t thread)
+{
+    struct reading_job *job = arg;
+    struct route_scratch *s = &job->s[slot];
+    (void)thread;
+    begin_stretch(job, slot);
+    read_stretches(job, slot);
+    if (!job->lists || !team_await_zero(&job->left) || !plan_slot(job, slot)) return;
+    struct lists_job lists = planned_lists(job->r, job->x, job->s, s, job->slots);
+    read_share(&lists, slot);
+    s->share_read = true;
+}
+
+/* Reads the whole router; fills in the rest of `job`. */
+static void read_all(struct reading_job *job, size_t count, team *t)
+{
+    size_t each = row_bytes(job->r, job->reading), bytes = each * count, units = ceil_div(count, PIECE_ROWS);
+    size_t threads = t != NULL && bytes >= ALONE_BYTES ? team_threads(t) : 1;
+    job->form = *form_of(job->r);
+    job->count = count;
+    job->slots = min_size(threads, units);
+    job->piece_rows = job->slots > 1 ? round_up(ceil_div(PIECE_BYTES, each), PIECE_ROWS) : count;
+    atomic_store_explicit(&job->left, count, memory_order_relaxed);
+    for (size_t i = 0; i < job->slots; i++) atomic_store_explicit(&job->s[i].next, 0, memory_order_relaxed);
+    for (size_t i = job->slots; t != NULL && i < team_threads(t); i++) job->s[i].input_made = false;
+    job->s->tally.bytes += bytes;
+    if (job->slots > 1) team_run(t, job->slots, slot_task, job); /* publishes the stretches */
+    else slot_task(job, 0, 0);
 }
 
 /* ---- the choice by exact scores ---- */
 
 /* From the chosen experts' scores to weights, in order of their numbers. With ROUTER_ALL `score` has every expert's and
  * is overwritten. */
-static void weigh(const struct route_gate *r, float *score, const bool *chosen, struct choice *out)
+static void weigh(const struct route_gate *r, float *score, const uint16_t *chosen, struct choice *out)
 {
     const struct expert_config *x = r->config;
     const struct vector_kernels *v = &r->k->vector;
     float weights[EXPERTS_USED_MAX], ones[EXPERTS_USED_MAX];
-    size_t k = 0;
+    size_t k = x->top_k;
     if (x->router == ROUTER_ALL) v->softmax(score, x->count);
-    for (size_t i = 0; i < x->count; i++) {
-        if (!chosen[i]) continue;
-        out[k] = (struct choice){ .expert = i };
-        ones[k] = 1.0f;
-        weights[k++] = score[i];
+    for (size_t i = 0; i < k; i++) {
+        out[i] = (struct choice){ .expert = chosen[i] };
+        ones[i] = 1.0f;
+        weights[i] = score[chosen[i]];
     }
     if (x->router == ROUTER_CHOSEN) v->softmax(weights, k);
     float sum = 1.0f;
     if (x->router == ROUTER_SIGMOID && x->renormalise) sum = v->dot(weights, ones, k) + 1e-20f;
     for (size_t i = 0; i < k; i++) out[i].weight = weights[i] / sum * x->scale;
+}
+
+/* The top_k of `count` experts by ranks that stand in order of theirs; ties go to the lowest number. experts NULL: 0,
+ * 1, .. False, and any top_k, where ranks are no numbers. */
+static bool best_of(const struct route_gate *r, const float *rank, const uint16_t *experts, size_t count,
+                    uint16_t chosen[static EXPERTS_USED_MAX])
+{
+    size_t k = r->config->top_k, above = 0, taken = 0;
+    float least = r->k->route.kth(rank, count, k);
+    for (size_t i = 0; i < count; i++) above += rank[i] > least;
+    size_t equal = k - min_size(above, k);
+    for (size_t i = 0; i < count && taken < k; i++) {
+        bool tie = (rank[i] == least) & (equal > 0);
+        chosen[taken] = experts != NULL ? experts[i] : (uint16_t)i;
+        taken += (rank[i] > least) | tie;
+        equal -= tie;
+    }
+    for (size_t i = 0; taken < k && i < k; i++) chosen[i] = (uint16_t)i;
+    return taken == k;
 }
 
 /* The rank of an expert whose score (the sigmoid of it, where the gate is one) is known. */
@@ -286,65 +566,27 @@ static bool choose_by_all(const struct route_gate *r, const float *in, struct ro
 {
     const struct expert_config *x = r->config;
     float group_rank[EXPERTS_MAX], *rank = s->low;
-    bool open[EXPERTS_MAX], *kept = s->exact;
-    read_all(r, in, s, READ_EXACT, x->count, t);
+    bool open[EXPERTS_MAX];
+    uint16_t chosen[EXPERTS_USED_MAX];
+    struct reading_job job = { .r = r, .x = in, .s = s, .reading = READ_EXACT };
+    read_all(&job, x->count, t);
     s->tally.shortlist = s->tally.rescored = x->count;
     bool finite = r->k->vector.all_finite(s->score, x->count);
     if (!finite) memset(s->score, 0, x->count * sizeof *s->score); /* the step ends with an error; until then what is */
     if (x->router == ROUTER_SIGMOID) r->k->vector.sigmoid(s->score, x->count); /* computed needs this model's shape */
-    for (size_t i = 0; i < x->count; i++) {
-        rank[i] = rank_of(r, s->score, i);
-        s->allowed[i] = x->groups == x->groups_used;
-        kept[i] = false;
-    }
+    for (size_t i = 0; i < x->count; i++) rank[i] = rank_of(r, s->score, i);
     if (x->groups != x->groups_used) {
         for (size_t g = 0; g < x->groups; g++) {
             group_rank[g] = group_sum(x, rank, g);
             open[g] = true;
         }
+        memset(s->allowed, 0, x->count * sizeof *s->allowed);
         keep_groups(x, group_rank, open, x->groups_used, s->allowed);
+        for (size_t i = 0; i < x->count; i++) rank[i] = s->allowed[i] ? rank[i] : -__builtin_inff();
     }
-    for (size_t k = 0; k < x->top_k; k++) {
-        size_t best = SIZE_MAX;
-        for (size_t i = 0; i < x->count; i++)
-            if (s->allowed[i] && !kept[i] && (best == SIZE_MAX || rank[i] > rank[best])) best = i;
-        kept[best] = true;
-    }
-    weigh(r, s->score, kept, out);
+    finite = best_of(r, rank, NULL, x->count, chosen) && finite;
+    weigh(r, s->score, chosen, out);
     return finite;
-}
-
-/* ---- intervals ---- */
-
-/* The sigmoid as computed is off from the true one, which is monotone, by less than 4 units of 2^-24; so is this. */
-#define SIGMOID_SLACK 0x1p-20f
-
-/* Ends of ranks from ends of scores, in place, of experts begin..end-1: the same f32 operations as on a score, of which
- * additions are monotone and the sigmoid nearly so. False where one is no interval of finite numbers: the rest of this
- * file counts on it. */
-static bool rank_ends(const struct route_gate *r, struct route_scratch *s, size_t begin, size_t end)
-{
-    const float *bias = r->layer->router_bias, *choice = r->layer->choice_bias;
-    bool good = true;
-    for (size_t e = begin; bias != NULL && e < end; e++) {
-        s->low[e] = s->low[e] + bias[e];
-        s->high[e] = s->high[e] + bias[e];
-    }
-    if (r->config->router == ROUTER_SIGMOID) {
-        r->k->vector.sigmoid(s->low + begin, end - begin);
-        r->k->vector.sigmoid(s->high + begin, end - begin);
-        for (size_t e = begin; e < end; e++) { /* where it underflows, slack is absolute */
-            s->low[e] = s->low[e] * (1.0f - SIGMOID_SLACK) - 0x1p-126f;
-            s->high[e] = s->high[e] * (1.0f + SIGMOID_SLACK) + 0x1p-126f;
-        }
-    }
-    for (size_t e = begin; choice != NULL && e < end; e++) {
-        s->low[e] = s->low[e] + choice[e];
-        s->high[e] = s->high[e] + choice[e];
-    }
-    for (size_t e = begin; e < end; e++)
-        good = (s->low[e] >= -0x1p120f) & (s->low[e] <= s->high[e]) & (s->high[e] <= 0x1p120f) & good;
-    return good;
 }
 
 /* An expert whose row was read: no interval is left. */
@@ -355,123 +597,59 @@ static void set_exact(const struct route_gate *r, struct route_scratch *s, size_
     s->exact[e] = true;
 }
 
-/* The intervals of the scores of experts begin..end-1, whose bounds stand in `high`. */
-static void set_ends(struct route_scratch *s, size_t begin, size_t end)
+/* Those on the list that are not exact yet, to `unread`. */
+static size_t list_unread(struct route_scratch *s)
 {
-    for (size_t e = begin; e < end; e++) {
-        float bound = s->high[e];
-        s->low[e] = s->score[e] - bound;
-        s->high[e] = s->score[e] + bound;
-        s->exact[e] = false;
-    }
+    size_t count = 0;
+    for (size_t i = 0; i < s->list_count; i++)
+        if (!s->exact[s->list[i]]) s->unread[count++] = s->list[i];
+    return count;
 }
 
-/* Intervals of all experts; false where the input or a bound is not finite. */
-static bool first_look(const struct route_gate *r, const float *in, struct route_scratch *s, bool both, team *t)
-{
-    const struct route *f = form_of(r);
-    const struct reading_job job = { .r = r, .x = in, .s = s };
-    size_t n = r->config->count;
-    fetch((const uint8_t *)f->facts, n * sizeof *f->facts);
-    if (f->form == ROUTE_FACTOR) {
-        float x_norm = route_norm_above(r->k->vector.dot(in, in, r->width));
-        if (!(x_norm < 0x1p60f)) return false;
-        fetch((const uint8_t *)f->outer, n * f->rank * 2);
-        read_all(r, in, s, READ_INNER, f->rank, t);
-        route_factor_scores(&r->k->route, f, s->inner, s->score);
-        s->tally.bytes += n * f->rank * 2;
-        route_factor_bounds(f, x_norm, s->high);
-        set_ends(s, 0, n);
-        return rank_ends(r, s, 0, n);
-    }
-    for (size_t i = 0; i < (t != NULL ? team_threads(t) : 1); i++) s[i].input_made = false;
-    read_all(r, in, s, both ? READ_BOTH : READ_FIRST, n, t);
-    const struct route_input *input = own_input(&job, 0); /* made above, but for a thread that came too late */
-    if (!s->input_good) return false;
-    route_bounds(f, input, 0, n, both, s->reach, s->high);
-    set_ends(s, 0, n);
-    return rank_ends(r, s, 0, n);
-}
-
-/* The k-th largest of the allowed experts' lows; k of them exist. */
-static float threshold(const struct expert_config *x, const float *low, const bool *allowed)
-{
-    float top[EXPERTS_USED_MAX] = { 0 };
-    size_t held = 0;
-    for (size_t i = 0; i < x->count; i++) {
-        if (!allowed[i] || (held == x->top_k && !(low[i] > top[held - 1]))) continue;
-        size_t at = held < x->top_k ? held++ : held - 1;
-        for (; at > 0 && top[at - 1] < low[i]; at--) top[at] = top[at - 1];
-        top[at] = low[i];
-    }
-    return top[x->top_k - 1];
-}
-
-/* Experts that may still be among the top_k, in order. */
-static void list_candidates(const struct expert_config *x, struct route_scratch *s)
-{
-    s->least = threshold(x, s->low, s->allowed);
-    s->list_count = 0;
-    for (size_t i = 0; i < x->count; i++) { /* without a branch: who is in can not be foreseen */
-        s->list[s->list_count] = (uint16_t)i;
-        s->list_count += s->allowed[i] & (s->high[i] >= s->least);
-    }
-}
-
-/* Reads the rows of those on the list that are not exact yet. */
+/* Reads their rows. */
 static void make_exact(const struct route_gate *r, const float *in, struct route_scratch *s, team *t)
 {
-    struct rows_list exact = { .reading = READ_EXACT, .rows = s->unread };
-    for (size_t i = 0; i < s->list_count; i++)
-        if (!s->exact[s->list[i]]) s->unread[exact.count++] = s->list[i];
+    struct rows_list exact = { READ_EXACT, s->unread, list_unread(s) };
     s->tally.rescored += exact.count;
-    if (exact.count > 0) read_lists(r, in, s, exact, (struct rows_list){ 0 }, t);
+    if (exact.count > 0) read_list(r, in, s, exact, t);
     for (size_t i = 0; i < exact.count; i++) set_exact(r, s, s->unread[i]);
 }
 
-/* Orders `unread` as the list that was just made, with its top_k by lows first: these will be chosen, most likely. */
-static void likely_first(const struct expert_config *x, struct route_scratch *s)
-{
-    size_t likely = 0, rest = x->top_k;
-    for (size_t i = 0; i < s->list_count; i++) {
-        size_t e = s->list[i];
-        if (s->low[e] >= s->least && likely < x->top_k) s->unread[likely++] = (uint16_t)e;
-        else s->unread[rest++] = (uint16_t)e;
-    }
-}
+/* ---- the choice by intervals: few stay ---- */
 
-/* Narrows the list: the likely ones are read exactly, which raises what the others have to reach, and those that still
- * may are refined by the second plane, where there is one. Few rows are not worth a turn of their own: then both happen
- * at once. False where a bound is nonsense. */
-static bool narrow(const struct route_gate *r, const float *in, struct route_scratch *s, team *t)
+/* After the first look: the slots have read what plan_first asked for, or some of it. Narrows the list. False where a
+ * bound is nonsense. */
+static bool choose_lists(struct reading_job *job, team *t)
 {
-    const struct expert_config *x = r->config;
-    bool two = form_of(r)->form == ROUTE_PLANES;
-    likely_first(x, s);
-    size_t others = s->list_count - x->top_k;
-    struct rows_list exact = { .reading = READ_EXACT, .rows = s->unread, .count = x->top_k };
-    struct rows_list second = { .reading = READ_SECOND, .rows = s->unread + x->top_k };
-    bool at_once = two && others * row_bytes(r, READ_SECOND) <= AT_ONCE_BYTES;
-    if (at_once) second.count = others;
-    read_lists(r, in, s, exact, second, t);
-    s->tally.rescored += exact.count;
-    for (size_t i = 0; i < exact.count; i++) set_exact(r, s, exact.rows[i]);
-    if (two && !at_once) {
-        list_candidates(x, s);
-        for (size_t i = 0; i < s->list_count; i++)
-            if (!s->exact[s->list[i]]) s->unread[x->top_k + second.count++] = s->list[i];
-        exact.count = 0;
-        if (second.count > 0) read_lists(r, in, s, exact, second, t);
+    const struct route_gate *r = job->r;
+    struct route_scratch *s = job->s;
+    size_t top_k = r->config->top_k;
+    if (!s->listed && !plan_slot(job, 0)) return false;
+    if (atomic_load(&job->bad)) return false;
+    struct lists_job lists = planned_lists(r, job->x, s, s, job->slots);
+    for (size_t i = 0; i < job->slots; i++)
+        if (!s[i].share_read) share_task(&lists, i, 0);
+    collect(&lists);
+    memcpy(s->shortlist, s->list, s->list_count * sizeof *s->list);
+    s->tally.bytes += lists_bytes(&lists);
+    s->tally.shortlist = s->shortlist_count = s->list_count;
+    s->tally.rescored = s->exact_count;
+    for (size_t i = 0; i < s->exact_count; i++) set_exact(r, s, s->unread[i]);
+    if (s->list_count == top_k) return true;
+    struct rows_list second = lists.lists[1];
+    if (second.count == 0) list_again(r, s);
+    if (second.count == 0 && form_of(r)->form == ROUTE_PLANES) {
+        second = (struct rows_list){ READ_SECOND, s->unread, list_unread(s) };
+        if (second.count > 0) read_list(r, job->x, s, second, t);
     }
-    s->tally.refined += second.count;
+    s->tally.refined = second.count;
     for (size_t i = 0; i < second.count; i++) {
         size_t e = second.rows[i];
         route_bounds(form_of(r), &s->input, e, 1, true, s->reach + e, s->high + e);
-        set_ends(s, e, e + 1);
-        if (!rank_ends(r, s, e, e + 1)) return false;
+        if (!set_ends(r, s, e, e + 1)) return false;
     }
-    list_candidates(x, s);
-    return s->list_count >= x->top_k;
+    if (second.count > 0) list_again(r, s);
+    return s->list_count >= top_k;
 }
 
 /* ---- groups ---- */
@@ -531,39 +709,33 @@ static void decide_groups(const struct route_gate *r, const float *in, struct ro
 
 /* ---- the choice by intervals ---- */
 
-/* top_k of the list, all exact. */
-static void choose_from_list(const struct route_gate *r, struct route_scratch *s, struct choice *out)
-{
-    const struct expert_config *x = r->config;
-    bool *kept = s->allowed;
-    memset(kept, 0, x->count * sizeof *kept);
-    for (size_t k = 0; k < x->top_k; k++) {
-        size_t best = SIZE_MAX;
-        for (size_t i = 0; i < s->list_count; i++) {
-            size_t e = s->list[i];
-            if (!kept[e] && (best == SIZE_MAX || s->low[e] > s->low[best])) best = e;
-        }
-        kept[best] = true;
-    }
-    weigh(r, s->score, kept, out);
-}
-
 static bool choose_by_form(const struct route_gate *r, const float *in, struct route_scratch *s, team *t,
                            struct choice *out)
 {
     const struct expert_config *x = r->config;
-    bool groups = x->groups != x->groups_used;
-    if (!first_look(r, in, s, groups && form_of(r)->form == ROUTE_PLANES, t)) return false;
-    if (groups) decide_groups(r, in, s, t);
-    else memset(s->allowed, 1, x->count * sizeof *s->allowed);
-    list_candidates(x, s);
-    if (s->list_count < x->top_k) return false; /* bounds that contradict themselves */
-    memcpy(s->shortlist, s->list, s->list_count * sizeof *s->list);
-    s->tally.shortlist = s->shortlist_count = s->list_count;
-    if (!groups && s->list_count > x->top_k && !narrow(r, in, s, t)) return false;
+    const struct route *f = form_of(r);
+    bool groups = x->groups != x->groups_used, factor = f->form == ROUTE_FACTOR;
+    uint16_t chosen[EXPERTS_USED_MAX];
+    struct reading_job job = { .r = r, .x = in, .s = s, .lists = !groups, .reading = READ_FIRST };
+    if (groups && f->form == ROUTE_PLANES) job.reading = READ_BOTH;
+    if (factor) job.reading = READ_INNER;
+    if (factor) s->tally.bytes += x->count * f->rank * 2;
+    read_all(&job, factor ? f->rank : x->count, t);
+    if (!groups) {
+        if (!choose_lists(&job, t)) return false;
+    } else {
+        if (atomic_load(&job.bad) || (factor && !factor_ends(r, s->input.x, s->inner, s))) return false;
+        decide_groups(r, in, s, t);
+        list_allowed(r, s);
+        if (s->list_count < x->top_k) return false; /* bounds that contradict themselves */
+        memcpy(s->shortlist, s->list, s->list_count * sizeof *s->list);
+        s->tally.shortlist = s->shortlist_count = s->list_count;
+    }
     make_exact(r, in, s, t);
     if (!r->k->vector.all_finite(s->low, x->count)) return false; /* an exact score that is not finite */
-    choose_from_list(r, s, out);
+    for (size_t i = 0; i < s->list_count; i++) s->found[i] = s->low[s->list[i]];
+    if (!best_of(r, s->found, s->list, s->list_count, chosen)) return false;
+    weigh(r, s->score, chosen, out);
     return true;
 }
 

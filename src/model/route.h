@@ -37,13 +37,15 @@ struct route_tally {
 
 /* A thread's memory for decisions. `room` holds route_room_bytes. */
 struct route_scratch {
+    _Alignas(64) _Atomic size_t next; /* of its stretch of the router: the first row that nobody reads yet */
     struct route_input input;
-    bool input_made, input_good; /* of the decision that goes on */
+    bool input_made, listed, share_read; /* of the decision that goes on */
     float *score, *reach, *low, *high; /* experts each; score becomes exact where `exact` says so */
     float *inner;                      /* rank <= experts: of a factor */
     float *found;                      /* what this thread's part of a list came to */
     uint16_t *list, *unread, *shortlist; /* experts each */
     size_t list_count, shortlist_count;
+    size_t exact_count, second_count; /* rows at the begin of `unread` to be read exactly, and of the second plane */
     float least; /* what the list's highs reach */
     bool *exact, *allowed;
     struct route_tally tally;

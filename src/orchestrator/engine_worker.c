@@ -39,6 +39,7 @@ bool engine_worker_prepare(void *arg, err *e)
 static void send_event(void *arg, uint32_t kind, view event)
 {
     struct engine_worker *w = arg;
+    if (kind == HEARTH_LOADED && w->told != NULL) (void)ring_send(w->told, kind, event);
     enum ring_status status = ring_send_wait(w->ends.out, kind, event);
     if (status != RING_OK) worker_protest("the client of the engine broke the protocol", __FILE__, __LINE__);
 }
@@ -49,7 +50,9 @@ static void tell_failure(struct engine_worker *w, const err *e)
     struct hearth_error f = { .head.choice = HEARTH_ALL_CHOICES, .code = (uint32_t)e->code };
     memcpy(f.text, e->text, sizeof f.text);
     f.text[sizeof f.text - 1] = '\0';
-    send_event(w, HEARTH_ERROR, (view){ (const uint8_t *)&f, sizeof f });
+    view message = { (const uint8_t *)&f, sizeof f };
+    if (w->told != NULL) (void)ring_send(w->told, HEARTH_ERROR, message);
+    send_event(w, HEARTH_ERROR, message);
 }
 
 /* Everything that waits in the ring; false where there was nothing. */

@@ -9,9 +9,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -20,7 +20,6 @@ enum {
     SHARDS_MAX = JAIL_FDS_MAX - 2, /* of a model that is packed in a jail; more: hearth pack writes a file first */
     RING_BYTES = 1 << 14,
     MEMFD_NOEXEC = 0x8, /* MFD_NOEXEC_SEAL, newer than the headers of Debian 12 */
-    LOOK_MS = 20,
     TRIES_MAX = 3 /* of a packer that somebody ends from outside: an operator, the kernel short of memory */
 };
 
@@ -144,56 +143,39 @@ static int image_memfd(void)
     return fd >= 0 || errno != EINVAL ? fd : memfd_create("hearth-image", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 }
 
-/* Listens until the process ends. */
-static bool listen(struct jail_process *p, ring *from, const char *path, const struct pack_settings *set,
-                   size_t *bytes, bool *killed, err *e)
+struct packer {
+    char path[4096];
+    struct pack_settings set;
+    struct pack_job job;
+    int fd;                /* the memfd; -1: none, or the caller has it */
+    ring owner, from;      /* from: our end */
+    struct jail_process process;
+    int tried;
+    bool done, failed;     /* what it has told */
+    size_t bytes;
+    err why;
+};
+
+/* What it has told, so far. */
+static void hear(packer *p)
 {
     uint8_t message[sizeof(err)];
-    bool done = false, ended = false;
-    struct jail_end end = { .code = -1 };
-    for (;;) {
-        uint32_t kind;
-        size_t len;
-        enum ring_status status = ring_receive(from, &kind, message, &len);
-        if (status == RING_OK && kind == PACK_ERROR && len == sizeof(err)) {
-            err why;
-            memcpy(&why, message, sizeof why);
-            why.text[sizeof why.text - 1] = '\0';
-            err_set(e, why.code > ERR_NONE && why.code <= ERR_CANCELLED ? why.code : ERR_VALUE, why.offset, "%s: %s",
-                    path, why.text);
-        } else if (status == RING_OK && len == sizeof(struct pack_counts)) {
-            struct pack_counts counts;
+    uint32_t kind;
+    size_t len;
+    while (ring_receive(&p->from, &kind, message, &len) == RING_OK) {
+        struct pack_counts counts;
+        if (kind == PACK_ERROR && len == sizeof p->why) {
+            memcpy(&p->why, message, sizeof p->why);
+            p->why.text[sizeof p->why.text - 1] = '\0';
+            p->failed = true;
+        } else if (len == sizeof counts) {
             memcpy(&counts, message, sizeof counts);
-            done = done || kind == PACK_DONE;
-            if (kind == PACK_DONE) *bytes = (size_t)counts.all_bytes;
-            if (set->progress != NULL) set->progress(set->arg, (size_t)counts.done_bytes, (size_t)counts.all_bytes);
-        } else if (ended) {
-            if (done && end.code == 0) return true;
-            *killed = end.signal == SIGKILL && !end.crashed; /* what a file did to it ends it in another way */
-            return fail(e, ERR_STATE, ERR_NO_OFFSET, "%s: the packer ended before it was done: %s", path, end.text);
-        } else {
-            ended = jail_wait(p, LOOK_MS, &end);
+            p->done = p->done || kind == PACK_DONE;
+            if (kind == PACK_DONE) p->bytes = (size_t)counts.all_bytes;
+            if (p->set.progress != NULL)
+                p->set.progress(p->set.arg, (size_t)counts.done_bytes, (size_t)counts.all_bytes);
         }
     }
-}
-
-static bool spawn(struct pack_job *job, const char *path, const int *fds, const struct pack_settings *set,
-                  size_t *bytes, bool *killed, err *e)
-{
-    ring owner, from = { 0 };
-    if (!ring_new(&owner, RING_BYTES, sizeof(err), e)) return false;
-    struct jail_ring end = { &owner, RING_WRITER };
-    struct jail_options o = { .require = set->require, .skip = set->skip, .fds = fds, .fd_count = job->count + 1,
-                              .rings = &end, .ring_count = 1, .file_bytes = job->image_bytes_max };
-    struct jail_job jail_job = { prepare, run, job };
-    struct jail_process p = { .pidfd = -1 };
-    job->out = &owner;
-    bool good = ring_attach(&owner, RING_READER, &from, e) && jail_spawn(&JAIL_PACKER, &o, &jail_job, &p, e) &&
-                listen(&p, &from, path, set, bytes, killed, e);
-    jail_free(&p);
-    ring_free(&from);
-    ring_free(&owner);
-    return good;
 }
 
 /* What the packer said of the size is what the kernel says of it, and nobody can write it any more. */
@@ -208,41 +190,96 @@ static bool seal(int fd, size_t bytes, const char *path, err *e)
     return true;
 }
 
-static bool pack_once(const char *path, const struct pack_settings *set, int *fd, size_t *bytes, bool *killed, err *e)
+/* Ends the process and lets go of what one try holds. */
+static void clear(packer *p)
 {
-    struct pack_job job = { .threads = set->threads };
+    jail_free(&p->process);
+    ring_free(&p->from);
+    ring_free(&p->owner);
+    if (p->fd >= 0) close(p->fd);
+    p->fd = -1;
+    p->process.pidfd = -1;
+    p->done = p->failed = false;
+}
+
+static bool spawn(packer *p, err *e)
+{
     int files[SHARDS_MAX], fds[SHARDS_MAX + 1];
-    bool good = open_files(path, files, job.file_bytes, &job.count, e);
-    *fd = good ? image_memfd() : -1;
-    if (good && *fd < 0) good = fail(e, ERR_IO, ERR_NO_OFFSET, "%s: no memfd: %s", path, strerror(errno));
+    struct pack_job *job = &p->job;
+    *job = (struct pack_job){ .threads = p->set.threads, .out = &p->owner };
+    bool good = open_files(p->path, files, job->file_bytes, &job->count, e);
+    p->fd = good ? image_memfd() : -1;
+    if (good && p->fd < 0) good = fail(e, ERR_IO, ERR_NO_OFFSET, "%s: no memfd: %s", p->path, strerror(errno));
     if (good) {
         size_t all = 0;
-        for (size_t i = 0; i < job.count; i++) all += job.file_bytes[i];
+        for (size_t i = 0; i < job->count; i++) all += job->file_bytes[i];
         /* An image is at most 1% and 1 MiB larger than its file; a small one's padding is bounded by its tensors. */
-        job.image_bytes_max = all + all / 8 + ((size_t)256 << 20);
+        job->image_bytes_max = all + all / 8 + ((size_t)256 << 20);
         fds[0] = files[0];
-        fds[1] = *fd;
-        for (size_t i = 1; i < job.count; i++) fds[i + 1] = files[i];
-        good = spawn(&job, path, fds, set, bytes, killed, e) && seal(*fd, *bytes, path, e);
+        fds[1] = p->fd;
+        for (size_t i = 1; i < job->count; i++) fds[i + 1] = files[i];
+        struct jail_ring end = { &p->owner, RING_WRITER };
+        struct jail_options o = { .require = p->set.require, .skip = p->set.skip, .fds = fds,
+                                  .fd_count = job->count + 1, .rings = &end, .ring_count = 1,
+                                  .file_bytes = job->image_bytes_max };
+        struct jail_job jail_job = { prepare, run, job };
+        good = ring_new(&p->owner, RING_BYTES, sizeof(err), e) &&
+               ring_attach(&p->owner, RING_READER, &p->from, e) &&
+               jail_spawn(&JAIL_PACKER, &o, &jail_job, &p->process, e);
     }
-    for (size_t i = 0; i < job.count; i++) close(files[i]);
-    if (!good && *fd >= 0) {
-        close(*fd);
-        *fd = -1;
-    }
+    for (size_t i = 0; i < job->count; i++) close(files[i]);
+    p->tried++;
     return good;
 }
 
-bool pack_model(const char *path, const struct pack_settings *set, int *fd, size_t *bytes, err *e)
+bool packer_start(packer **out, const char *path, const struct pack_settings *set, err *e)
 {
-    for (int tried = 1;; tried++) {
-        bool killed = false;
-        err why = { 0 };
-        if (pack_once(path, set, fd, bytes, &killed, &why)) return true;
-        if (!killed || tried == TRIES_MAX) {
-            *e = e->code == ERR_NONE ? why : *e;
-            return false;
-        }
-        if (set->log != NULL) set->log(set->arg, "packer: it was killed; started again");
+    packer *p = calloc(1, sizeof *p);
+    *out = NULL;
+    if (p == NULL) return fail(e, ERR_MEMORY, ERR_NO_OFFSET, "no memory for a packer");
+    p->set = *set;
+    p->fd = p->process.pidfd = -1;
+    bool fits = snprintf(p->path, sizeof p->path, "%s", path) < (int)sizeof p->path ||
+                fail(e, ERR_LIMIT, ERR_NO_OFFSET, "model: a path over %zu bytes", sizeof p->path);
+    if (fits && spawn(p, e)) *out = p;
+    else packer_free(p);
+    return *out != NULL;
+}
+
+bool packer_look(packer *p, int wait_ms, int *fd, size_t *bytes, err *e)
+{
+    struct jail_end end;
+    *fd = -1;
+    bool ended = jail_wait(&p->process, wait_ms, &end);
+    hear(p); /* after the look: what it told before its end is all there */
+    if (!ended) return true;
+    if (p->failed) {
+        bool known = p->why.code > ERR_NONE && p->why.code <= ERR_CANCELLED;
+        return fail(e, known ? p->why.code : ERR_VALUE, p->why.offset, "%s: %s", p->path, p->why.text);
     }
+    if (p->done && end.code == 0) {
+        if (!seal(p->fd, p->bytes, p->path, e)) return false;
+        *fd = p->fd;
+        *bytes = p->bytes;
+        p->fd = -1;
+        return true;
+    }
+    bool killed = end.signal == SIGKILL && !end.crashed; /* what a file did to it ends it in another way */
+    if (!killed || p->tried == TRIES_MAX)
+        return fail(e, ERR_STATE, ERR_NO_OFFSET, "%s: the packer ended before it was done: %s", p->path, end.text);
+    if (p->set.log != NULL) p->set.log(p->set.arg, "packer: it was killed; started again");
+    clear(p);
+    return spawn(p, e);
+}
+
+int packer_watch(const packer *p)
+{
+    return p->process.pidfd;
+}
+
+void packer_free(packer *p)
+{
+    if (p == NULL) return;
+    clear(p);
+    free(p);
 }

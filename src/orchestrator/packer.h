@@ -15,9 +15,20 @@ struct pack_settings {
     void *arg;
 };
 
-/* Packs the model file at `path` (with its other shards beside it) into a sealed memfd. The caller closes *fd. Errors:
- * whatever the file is refused for, the path in front; the jail's; ERR_IO. A packer that was killed from outside is
- * started again, twice at most. */
-bool pack_model(const char *path, const struct pack_settings *set, int *fd, size_t *bytes, err *e);
+typedef struct packer packer;
+
+/* Starts to pack the model file at `path` (with its other shards beside it). Errors: a file that can not be opened, the
+ * path in front; the jail's; ERR_IO, ERR_MEMORY. */
+bool packer_start(packer **out, const char *path, const struct pack_settings *set, err *e);
+
+/* Looks at it, and waits at most `wait_ms` for something to happen. *fd is -1 until it is done, then the sealed memfd,
+ * which the caller closes. A packer that was killed from outside is started again, twice at most. Errors: whatever the
+ * file is refused for, the path in front; ERR_STATE. */
+bool packer_look(packer *p, int wait_ms, int *fd, size_t *bytes, err *e);
+
+/* Becomes readable when the process ends, for poll. */
+int packer_watch(const packer *p);
+
+void packer_free(packer *p); /* ends it where it runs; NULL is fine */
 
 #endif

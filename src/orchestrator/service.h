@@ -8,7 +8,8 @@
  *                                               <====> engine         include/hearth.h
  *
  * Files: service.h here is the client's side, one for all commands and the server; text.h and include/hearth.h the
- * messages; text_worker.c and engine_worker.c what answers them; crew.h the processes of one model; policy.h the file.
+ * messages; text_worker.c and engine_worker.c what answers them; crew.h the processes of one model, fleet.h the models
+ * of a server; acceptor.h who is at a Unix socket; policy.h the file.
  *
  * A service joins one text worker and one engine and hides who does what: it is asked for an answer, and tells what
  * becomes of it as events. It makes no system call but futex's wake, allocates when it is made, and believes neither
@@ -30,18 +31,35 @@ enum {
 /* ORDER service_peer */
 enum service_peer { SERVICE_TEXT, SERVICE_ENGINE };
 
-/* The ends of the rings that a client holds: to and from each peer. And one to the orchestrator. */
+/* The ends of the rings that a client holds: to and from each peer. And two with the orchestrator. */
 struct service_rings {
     ring to[SERVICE_PEERS], from[SERVICE_PEERS];
     ring notices; /* to the orchestrator: enum service_notice */
+    ring news;    /* from it: enum service_news */
 };
 
+/* Each with 4 bytes: enum service_peer, or 0. */
 enum service_notice {
-    SERVICE_PEER_BROKEN = 1, /* 4 bytes: enum service_peer. It sent nonsense: end it and start another */
-    SERVICE_PEER_SILENT = 2  /* 4 bytes: enum service_peer. It has work and says nothing: look whether it computes */
+    SERVICE_PEER_BROKEN = 1, /* it sent nonsense: end it and start another */
+    SERVICE_PEER_SILENT = 2, /* it has work and says nothing: look whether it computes */
+    SERVICE_WANTED = 3,      /* somebody asks for the model: load it */
+    SERVICE_UNWANTED = 4     /* nobody asks for it: let it go */
+};
+
+/* Each with a struct service_news_message. That a model is there is told by its own processes too. */
+enum service_news {
+    SERVICE_LOADED = 1,  /* its engine's plan fits: it stays until it is let go */
+    SERVICE_NO_ROOM = 2, /* beside what is loaded there is no room for it; text has the numbers. Let another go first */
+    SERVICE_REFUSED = 3, /* it can not be loaded: text */
+    SERVICE_GONE = 4     /* it is in memory no more */
+};
+struct service_news_message {
+    uint32_t code; /* enum err_code of SERVICE_REFUSED */
+    char text[ERR_TEXT_BYTES];
 };
 
 typedef struct service service;
+typedef void service_heard(void *arg);
 
 struct service_settings {
     uint32_t asks;    /* at once: 1..SERVICE_ASKS_MAX */
@@ -57,6 +75,10 @@ void service_free(service *s); /* its bells' threads end first; NULL is fine */
 /* Facts of both peers, once both have told them; false before, and while one of them is being started again. A server
  * is healthy while this is true. Either may be NULL. */
 bool service_ready(const service *s, const struct text_facts **text, const struct hearth_facts **engine);
+
+/* Asks the orchestrator to load the model, or to let it go; what becomes of it comes as SERVICE_EVENT_NEWS and
+ * SERVICE_EVENT_CHANGED. False where the ring is full: later. */
+bool service_want(service *s, bool wanted);
 
 /* Tells the service the time, as it reads no clock: now and then, from the client's loop. A peer that was asked for
  * something and has said nothing for silent_ms is told to the orchestrator, and again after as long. */
@@ -131,6 +153,8 @@ enum service_event_kind {
     SERVICE_EVENT_MASK,      /* mask: the last of its ask */
     SERVICE_EVENT_KEPT,      /* kept_kind ..: of what service_kept sent; SERVICE_EVENT_ERROR with its id: refused */
     SERVICE_EVENT_CHANGED,   /* id 0: service_ready has changed */
+    SERVICE_EVENT_DIFFERS,   /* differs: of the prompt and what the engine keeps */
+    SERVICE_EVENT_NEWS,      /* id 0: news, code, text: of the orchestrator */
     SERVICE_EVENT_EXPERTS    /* id 0: experts and their arrays; only where the engine was asked to tell */
 };
 
@@ -152,6 +176,7 @@ struct service_event {
     size_t id_count;
     uint32_t in_reasoning;
     struct hearth_progress progress;
+    struct hearth_differs differs;
     struct hearth_token token;
     const struct hearth_rival *rivals;  /* token.top_count */
     enum text_part part;
@@ -172,6 +197,7 @@ struct service_event {
     const uint32_t *positions;          /* experts.count_tok */
     const uint16_t *chosen;             /* experts.count_tok * experts.top_k, each below the facts' experts */
     enum err_code code;                 /* text has the line */
+    uint32_t news;                      /* enum service_news */
 };
 
 /* The next event; pointers in it hold until the next call on this service. False where there is none: sleep on the
@@ -182,9 +208,18 @@ const char *service_finish_name(enum service_finish f); /* "stop", "stop", "leng
 
 /* ---- waiting ---- */
 
+/* A moment for the text worker, before the client sleeps: where it has been fed tokens it answers within microseconds,
+ * and two threads of this process would have to be woken for it. True: service_poll has something. */
+bool service_linger(const service *s);
+
 /* For a client that sleeps in epoll or poll: one thread for each ring from a peer sleeps on its bell and adds 1 to the
  * eventfd when it rings. Called once, before the jail closes; the threads sleep in futex and make no call but futex and
  * write. The client reads the eventfd, then polls until there is nothing. Errors: ERR_MEMORY. */
 bool service_bells(service *s, int event_fd, err *e);
+
+/* From now on those threads call `heard` themselves instead of adding to the eventfd: one waking less on the way of a
+ * token. It may be called by several at once, and polls under the client's own lock. NULL: the eventfd again; when this
+ * returns no call is under way. */
+void service_call(service *s, service_heard *heard, void *arg);
 
 #endif

@@ -47,10 +47,13 @@ struct fed {
     struct hearth_rival rivals[HEARTH_TOP_MAX];
 };
 
-/* A thread that turns a ring's bell into an eventfd's count. */
+/* A thread that turns a ring's bell into an eventfd's count, or into a call. */
 struct bell {
     const ring *from;
     int event_fd;
+    service_heard *_Atomic heard;
+    void *arg;             /* written before `heard` */
+    _Atomic bool calling;
     uint32_t seen;
     bool runs;
     _Atomic bool stop;
@@ -78,6 +81,8 @@ struct service {
     struct service_event next; /* told by the next poll; kind NONE: nothing */
     struct ask *flushed;  /* cancelled before it ran: its choices end one by one */
     uint32_t flush_choice;
+    uint32_t text_bell;   /* of the text worker's ring, before it was found empty last */
+    char news_text[ERR_TEXT_BYTES]; /* of the event told last */
     uint64_t kept, kept_count; /* the sequence that is saved or restored, 0: none; how many there were */
 };
 

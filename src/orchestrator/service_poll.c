@@ -367,6 +367,17 @@ static int take_progress(struct ask *a, view message, struct service_event *out)
     return 1;
 }
 
+static int take_differs(struct ask *a, view message, struct service_event *out)
+{
+    struct hearth_differs f;
+    if (message.len_bytes != sizeof f) return -1;
+    memcpy(&f, message.ptr, sizeof f);
+    if (a == NULL || a->state != ASK_RUNS) return 0;
+    tell(out, SERVICE_EVENT_DIFFERS, a->id, 0);
+    out->differs = f;
+    return 1;
+}
+
 /* What sparse layers chose: told as it is, once every number is in the range that the facts gave. */
 static int take_experts(const service *s, view message, struct service_event *out)
 {
@@ -441,6 +452,7 @@ static int take_engine(service *s, uint32_t kind, view message, struct service_e
         peer_up(s, SERVICE_ENGINE);
         return 0;
     case HEARTH_PROGRESS: return take_progress(a, message, out);
+    case HEARTH_DIFFERS: return take_differs(a, message, out);
     case HEARTH_TOKEN: return take_token(s, a, message);
     case HEARTH_FINISHED: return take_finished(s, a, message, out);
     case HEARTH_ERROR: return take_error(s, a, message, out);
@@ -495,6 +507,25 @@ static bool flush(service *s, struct service_event *out)
     return true;
 }
 
+/* The orchestrator is who started this process: its messages are well formed, or it is another version's. */
+static bool hear_news(service *s, struct service_event *out)
+{
+    uint32_t kind;
+    size_t len;
+    struct service_news_message m;
+    enum ring_status status;
+    while ((status = ring_receive(&s->rings->news, &kind, s->in[SERVICE_TEXT], &len)) == RING_RESTARTED) {}
+    if (status != RING_OK || len != sizeof m) return false;
+    memcpy(&m, s->in[SERVICE_TEXT], sizeof m);
+    if (m.code > ERR_CANCELLED || memchr(m.text, '\0', sizeof m.text) == NULL) return false;
+    memcpy(s->news_text, m.text, sizeof s->news_text);
+    tell(out, SERVICE_EVENT_NEWS, 0, 0);
+    out->news = kind;
+    out->code = (enum err_code)m.code;
+    out->text = view_of(s->news_text);
+    return true;
+}
+
 bool service_poll(service *s, struct service_event *out)
 {
     if (s->next.kind != SERVICE_EVENT_NONE) {
@@ -509,6 +540,8 @@ bool service_poll(service *s, struct service_event *out)
             s->changed = false;
             return tell(out, SERVICE_EVENT_CHANGED, 0, 0);
         }
+        if (hear_news(s, out)) return true;
+        s->text_bell = ring_bell(&s->rings->from[SERVICE_TEXT]);
         int text = hear(s, SERVICE_TEXT, take_text, out);
         if (text > 0) return true;
         int engine = s->fifo_count < SERVICE_FIFO ? hear(s, SERVICE_ENGINE, take_engine, out) : -1;

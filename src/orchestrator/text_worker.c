@@ -87,6 +87,8 @@ void text_error(struct text_worker *w, uint64_t id, const err *why)
     struct hearth_error f = { .head = { .id = id, .choice = HEARTH_ALL_CHOICES }, .code = (uint32_t)why->code };
     memcpy(f.text, why->text, sizeof f.text);
     f.text[sizeof f.text - 1] = '\0';
+    if (id == 0 && w->job->told != NULL)
+        (void)ring_send(w->job->told, HEARTH_ERROR, (view){ (const uint8_t *)&f, sizeof f });
     text_send(w, TEXT_ERROR, &f, sizeof f, NULL, 0);
 }
 

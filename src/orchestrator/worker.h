@@ -21,6 +21,7 @@ struct engine_worker {
     struct hearth_settings set;
     struct team_cpus cpus;
     struct worker_ends ends;
+    ring *told;           /* to who started it: HEARTH_LOADED once more, for the plan's bytes; NULL: nobody asks */
     size_t image_bytes;   /* of the first descriptor */
     bool populate;        /* the image is memory and not a file on a disk: map all of it at once */
     uint64_t room_bytes;  /* addresses for the plan: what the machine has */
@@ -41,6 +42,7 @@ struct text_job {
     struct worker_ends ends;
     size_t image_bytes;
     view template_source; /* takes the place of the model's own; empty: that */
+    ring *told;           /* to who started it: why it refuses the image; NULL: nobody asks */
     uint32_t ctx_tok;     /* most ids of a conversation */
     struct text_worker *w; /* made by prepare */
 };

@@ -16,6 +16,8 @@ enum ask_kind {
     ASK_RENDER,     /* the text that the template makes of them */
     ASK_TOKENIZE,   /* a text to ids */
     ASK_DETOKENIZE, /* ids to a text */
+    ASK_LOAD,       /* nothing but that the model is in memory */
+    ASK_UNLOAD,     /* that it goes, once nobody asks it anything; told at once */
     ASK_KINDS
 };
 
@@ -45,7 +47,8 @@ struct ask {
     enum ask_tools tool_choice;
     bool one_call;      /* not several tool calls at once */
     view tool_name;     /* TOOLS_NAMED */
-    view text;          /* ASK_TEXT, ASK_EMBED, ASK_TOKENIZE */
+    view text;          /* ASK_TEXT, ASK_EMBED, ASK_TOKENIZE; ASK_CHAT: in place of messages where the model, which may
+                           not be in memory yet, turns out to have no template. Empty: then it is refused */
     const int32_t *ids; /* in place of a text; ASK_DETOKENIZE */
     size_t id_count;
     bool special;       /* ASK_TOKENIZE: control tokens in the text count as such; ASK_DETOKENIZE: they are shown */
@@ -59,6 +62,8 @@ struct ask {
     unsigned top_logprobs;
     enum ask_shape shape;
     view shape_text;
+    bool has_keep;
+    uint64_t keep_ms;   /* the model stays so long after its last ask; UINT64_MAX: until another needs its room */
 };
 
 enum ask_finish { ASK_STOP, ASK_STOP_TEXT, ASK_LENGTH, ASK_CONTEXT, ASK_CALLS, ASK_CANCELLED };
@@ -86,7 +91,7 @@ enum ask_event_kind {
     EVENT_IDS,        /* ASK_TOKENIZE: ids; the ask is over */
     EVENT_VECTOR,     /* ASK_EMBED: vector, usage; the ask is over */
     EVENT_COUNTED,    /* ASK_COUNT: usage.prompt_tok; the ask is over */
-    EVENT_FINISHED,   /* finish, usage, stop text in `text`; this choice is over */
+    EVENT_FINISHED,   /* finish, usage, stop text in `text`; this choice is over. ASK_LOAD, ASK_UNLOAD: all of it */
     EVENT_FAILED      /* code, text: one line; name: what of the request it is about, or empty; the ask is over */
 };
 
@@ -96,6 +101,8 @@ enum ask_error {
     ASK_TOO_LONG,  /* the prompt is over the context: usage.prompt_tok and room_tok */
     ASK_NO_MODEL,
     ASK_BUSY,      /* too many ask already: retry_s */
+    ASK_BARRED,    /* policy does not allow the model */
+    ASK_NO_ROOM,   /* the model does not fit into the memory there is for all */
     ASK_BROKEN     /* our fault */
 };
 

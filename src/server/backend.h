@@ -1,5 +1,5 @@
-/* Where asks go: the service that the orchestrator keeps (service.c), or a script in tests. All calls come from the one
- * thread of the server, none blocks. */
+/* Where asks go: the service that the orchestrator keeps (service.c), or a script in tests. One call at a time comes
+ * from the server, none blocks. */
 #ifndef HEARTH_SERVER_BACKEND_H
 #define HEARTH_SERVER_BACKEND_H
 
@@ -16,7 +16,9 @@ struct model_facts {
     uint64_t parameters, weights_bytes, created_s;
     uint64_t ctx_tok, ctx_train_tok, width, vocab;
     bool can_chat, can_call, can_think, can_embed, can_shape;
-    bool loaded;
+    uint64_t plan_bytes;  /* beside the weights: caches, scratch */
+    bool loaded, loading; /* in memory; on its way there */
+    int64_t expires_s;    /* when it goes if nobody asks, Unix time; 0: when another needs its room */
 };
 
 struct backend {
@@ -32,11 +34,12 @@ struct backend {
     /* Nobody wants the answer any more. No event of that ticket comes after it. */
     void (*cancel)(void *self, uint64_t ticket);
 
+    /* May be NULL. From now on threads of the backend call `heard` where they would have rung bell_fd, several at once;
+     * NULL: bell_fd again, and no call is under way. All other calls are still one at a time. */
+    void (*listen)(void *self, void (*heard)(void *arg), void *arg);
+
     /* The next event; its views are valid until the next call. False: there is none now. */
     bool (*poll)(void *self, struct ask_event *out);
-
-    /* May be NULL. Puts a model into memory (or lets it go) without an ask. */
-    bool (*load)(void *self, uint32_t model, bool wanted, err *e);
 };
 
 #endif

@@ -97,30 +97,56 @@ static bool make_room(server *s)
     return true;
 }
 
+/* False where there is no room for it and none can be made. */
+static bool begin(server *s, int fd, bool via_unix, uint32_t uid)
+{
+    bool room = s->conn_count < s->clients_max || make_room(s);
+    struct conn *c = room ? calloc(1, sizeof *c) : NULL;
+    if (c == NULL) {
+        s->count.clients_refused += !room;
+        close(fd);
+        return false;
+    }
+    c->fd = fd;
+    c->via_unix = via_unix;
+    c->uid = uid;
+    list_add(s, c);
+    set_state(s, c, CONN_IDLE, (uint64_t)s->o->head_s * 1000);
+    s->conn_count++;
+    s->count.clients++;
+    if (!watch(s, c, EPOLL_CTL_ADD)) conn_drop(s, c);
+    return true;
+}
+
 void conn_accept(server *s, const struct listener *l)
 {
     for (int i = 0; i < ACCEPTS_A_TURN; i++) {
         int fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM) && make_room(s)) continue;
-        if (fd < 0) return;
-        if (s->conn_count >= s->clients_max && !make_room(s)) {
-            s->count.clients_refused++;
-            close(fd);
-            return;
-        }
-        struct conn *c = calloc(1, sizeof *c);
-        if (c == NULL) {
-            close(fd);
-            return;
-        }
-        c->fd = fd;
-        c->via_unix = l->is_unix;
-        c->uid = l->uid;
-        list_add(s, c);
-        set_state(s, c, CONN_IDLE, (uint64_t)s->o->head_s * 1000);
-        s->conn_count++;
-        s->count.clients++;
-        if (!watch(s, c, EPOLL_CTL_ADD)) conn_drop(s, c);
+        if (fd < 0 || !begin(s, fd, false, 0)) return;
+    }
+}
+
+/* One message is one client: four bytes of a user's number, and a descriptor. */
+void conn_accept_handed(server *s)
+{
+    for (int i = 0; i < ACCEPTS_A_TURN; i++) {
+        uint32_t uid;
+        int fd;
+        struct iovec bytes = { &uid, sizeof uid };
+        union {
+            struct cmsghdr head;
+            char room[CMSG_SPACE(sizeof(int))];
+        } control = { 0 };
+        struct msghdr m = { .msg_iov = &bytes, .msg_iovlen = 1, .msg_control = &control,
+                            .msg_controllen = sizeof control.room };
+        if (recvmsg(s->o->door_fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) != sizeof uid) return;
+        /* Where no descriptor was free the kernel has closed the client, and says so by leaving it out. */
+        if (m.msg_controllen < sizeof control.head || control.head.cmsg_type != SCM_RIGHTS ||
+            control.head.cmsg_len != CMSG_LEN(sizeof fd))
+            continue;
+        memcpy(&fd, CMSG_DATA(&control.head), sizeof fd);
+        if (!begin(s, fd, true, uid)) return;
     }
 }
 

@@ -248,6 +248,8 @@ static const struct { int status; const char *code; } FAILURES[] = {
     [ASK_TOO_LONG] = { 400, "context_length_exceeded" },
     [ASK_NO_MODEL] = { 404, "model_not_found" },
     [ASK_BUSY] = { 503, "overloaded" },
+    [ASK_BARRED] = { 403, "model_not_allowed" },
+    [ASK_NO_ROOM] = { 507, "model_too_large" },
     [ASK_BROKEN] = { 500, NULL },
 };
 
@@ -534,6 +536,7 @@ static void reading_start(struct reading *rd, server *s, struct exchange *x, str
 static bool hand_over(struct reading *rd)
 {
     struct exchange *x = rd->x;
+    x->kind = rd->ask.kind;
     x->stream = rd->stream && x->api->event != NULL;
     x->usage = rd->usage;
     rd->ask.n = (unsigned)rd->n;

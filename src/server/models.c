@@ -151,10 +151,15 @@ void ollama_ps(server *s, json_writer *w)
     json_key(w, "models");
     json_begin_array(w);
     for (size_t i = 0; i < count; i++) {
+        char until[TIME_TEXT_BYTES];
         if (!facts[i].loaded) continue;
         json_begin_object(w);
         write_tag(&facts[i], w);
-        member(w, "expires_at", view_of("0001-01-01T00:00:00Z")); /* nothing here goes by itself */
+        time_text(facts[i].expires_s, until);
+        /* What goes by itself never is said as Ollama's clients read it: a time that nobody will see. */
+        member(w, "expires_at", view_of(facts[i].expires_s > 0 ? until : "2999-12-31T23:59:59Z"));
+        json_key(w, "plan_bytes");
+        json_uint(w, facts[i].plan_bytes);
         json_key(w, "size_vram");
         json_uint(w, 0);
         json_key(w, "context_length");
@@ -201,3 +206,35 @@ void ollama_show(const struct model_facts *m, json_writer *w)
     json_end_array(w);
     json_end_object(w);
 }
+
+/* ---- into memory and out of it: llama-server's names ---- */
+
+static const struct field LOAD_FIELDS[] = {
+    { "model", FIELD_TEXT, offsetof(struct reading, model), 0, 0, NULL, NULL },
+};
+
+static bool read_load(struct reading *rd)
+{
+    return rd->model.len_bytes > 0 || refuse_with(rd->r, 400, "model", "model: a name is needed");
+}
+
+static void whole_load(struct exchange *x, json_writer *w)
+{
+    (void)x;
+    json_begin_object(w);
+    json_key(w, "success");
+    json_bool(w, true);
+    json_end_object(w);
+}
+
+/* Answered when the model is there, or with the numbers that say why not. */
+const struct api API_LOAD = {
+    .name = "load", .id_prefix = "load-", .fields = LOAD_FIELDS, .field_count = 1, .kind = ASK_LOAD, .read = read_load,
+    .whole = whole_load, .error = openai_error,
+};
+
+/* Answered at once: it goes when nobody asks it anything any more. */
+const struct api API_UNLOAD = {
+    .name = "unload", .id_prefix = "load-", .fields = LOAD_FIELDS, .field_count = 1, .kind = ASK_UNLOAD,
+    .read = read_load, .whole = whole_load, .error = openai_error,
+};

@@ -4,6 +4,8 @@
 
 #include "base/checked.h"
 
+enum { KEEP_BYTES_MAX = 32 }; /* of a keep_alive, in a text: "100h59m59s" */
+
 void ollama_error(const struct refusal *r, json_writer *w)
 {
     json_begin_object(w);
@@ -87,6 +89,58 @@ static bool take_think(struct reading *rd, const json_value *v)
     return true;
 }
 
+/* "5m", "1h30m", "-1": as Ollama's clients say it; a number is seconds, negative ones are for ever. */
+static bool duration_ms(view text, uint64_t *out)
+{
+    static const struct { const char *name; uint64_t ms; } units[] = {
+        { "ms", 1 }, { "s", 1000 }, { "m", 60000 }, { "h", 3600000 },
+    };
+    uint64_t sum = 0;
+    bool negative = text.len_bytes > 0 && text.ptr[0] == '-';
+    if (negative) text = view_after(text, 1);
+    if (text.len_bytes == 0 || text.len_bytes > KEEP_BYTES_MAX) return false;
+    while (text.len_bytes > 0) {
+        size_t digits = 0, letters = 0, unit;
+        uint64_t number = 0;
+        while (digits < text.len_bytes && text.ptr[digits] >= '0' && text.ptr[digits] <= '9' && number < UINT32_MAX)
+            number = number * 10 + (uint64_t)(text.ptr[digits++] - '0');
+        if (digits == 0 || number > UINT32_MAX) return false;
+        text = view_after(text, digits);
+        while (letters < text.len_bytes && text.ptr[letters] >= 'a' && text.ptr[letters] <= 'z') letters++;
+        for (unit = 0; unit < 4 && !view_is((view){ text.ptr, letters }, units[unit].name); unit++) {}
+        if (unit == 4 && letters > 0) return false;
+        sum += number * (letters > 0 ? units[unit].ms : 1000); /* the text is short: no wrap */
+        text = view_after(text, letters);
+    }
+    *out = negative ? UINT64_MAX : sum;
+    return true;
+}
+
+/* How long the model stays is for those to say who may load and let go; from others it is read and changes nothing. */
+static bool take_keep(struct reading *rd, const json_value *v)
+{
+    int64_t seconds;
+    uint64_t keep_ms;
+    if (v->type == JSON_INT && json_i64(v, &seconds) && seconds <= UINT32_MAX)
+        keep_ms = seconds < 0 ? UINT64_MAX : (uint64_t)seconds * 1000;
+    else if (v->type != JSON_STRING || !duration_ms(v->text, &keep_ms))
+        return refuse_field(rd, v, "a time is needed: \"5m\", seconds, or -1 for as long as there is room");
+    rd->ask.has_keep = rd->x->who->role == KEY_ADMIN;
+    rd->ask.keep_ms = keep_ms;
+    return true;
+}
+
+/* A request without anything to answer loads the model, or with a keep_alive of 0 lets it go: `ollama stop` does. */
+static bool read_load(struct reading *rd)
+{
+    bool unload = rd->ask.has_keep && rd->ask.keep_ms == 0;
+    if (rd->x->who->role != KEY_ADMIN)
+        return refuse_with(rd->r, 403, NULL, "this key's role, %s, may not load or unload models",
+                           key_role_name(rd->x->who->role));
+    rd->ask.kind = unload ? ASK_UNLOAD : ASK_LOAD;
+    return true;
+}
+
 static bool take_nothing(struct reading *rd, const json_value *v)
 {
     bool empty = (v->type == JSON_STRING && v->text.len_bytes == 0) || (v->type == JSON_ARRAY && v->count == 0);
@@ -101,7 +155,7 @@ static const struct field CHAT_FIELDS[] = {
     { "format", FIELD_TAKE, 0, 0, 0, take_format, NULL },
     { "options", FIELD_TAKE, 0, 0, 0, take_options, NULL },
     { "think", FIELD_TAKE, 0, 0, 0, take_think, NULL },
-    { "keep_alive", FIELD_IGNORE, 0, 0, 0, NULL, NULL },
+    { "keep_alive", FIELD_TAKE, 0, 0, 0, take_keep, NULL },
 };
 
 static const struct field TEXT_FIELDS[] = {
@@ -113,7 +167,7 @@ static const struct field TEXT_FIELDS[] = {
     { "format", FIELD_TAKE, 0, 0, 0, take_format, NULL },
     { "options", FIELD_TAKE, 0, 0, 0, take_options, NULL },
     { "think", FIELD_TAKE, 0, 0, 0, take_think, NULL },
-    { "keep_alive", FIELD_IGNORE, 0, 0, 0, NULL, NULL },
+    { "keep_alive", FIELD_TAKE, 0, 0, 0, take_keep, NULL },
     { "suffix", FIELD_TAKE, 0, 0, 0, take_nothing, NULL },
     { "images", FIELD_TAKE, 0, 0, 0, take_nothing, NULL },
     { "template", FIELD_TAKE, 0, 0, 0, take_nothing, NULL },
@@ -122,18 +176,18 @@ static const struct field TEXT_FIELDS[] = {
 
 static bool read_chat(struct reading *rd)
 {
+    if (rd->messages == NULL || (rd->messages->type == JSON_ARRAY && rd->messages->count == 0)) return read_load(rd);
     return openai_messages(rd, rd->messages) && tools_read(rd, rd->tools, true, "parameters");
 }
 
-/* A prompt is a conversation of one message, but where it is raw or the model has no template. */
+/* A prompt is a conversation of one message, but where it is raw or the model has no template: that is known once it
+ * is in memory, so the ask carries both. */
 static bool read_text(struct reading *rd)
 {
-    const struct model_facts *facts;
-    rd->s->b.models(rd->s->b.self, &facts);
-    if (rd->text.ptr == NULL) return refuse_with(rd->r, 400, "prompt", "prompt: a text is needed");
-    if (rd->raw || !facts[rd->ask.model].can_chat) {
+    if (rd->text.len_bytes == 0) return read_load(rd);
+    rd->ask.text = rd->text;
+    if (rd->raw) {
         rd->ask.kind = ASK_TEXT;
-        rd->ask.text = rd->text;
         return true;
     }
     struct turns *t = ARENA_ARRAY(rd->a, struct turns, 1, "messages", &rd->e);
@@ -237,7 +291,7 @@ static void write_end(struct exchange *x, json_writer *w)
     json_key(w, "done");
     json_bool(w, true);
     json_key(w, "done_reason");
-    json_text(w, cut ? "length" : "stop");
+    json_text(w, x->kind == ASK_LOAD ? "load" : x->kind == ASK_UNLOAD ? "unload" : cut ? "length" : "stop");
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         json_key(w, rows[i].name);
         json_uint(w, rows[i].value);

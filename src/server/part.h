@@ -7,6 +7,9 @@
 #include "server/http.h"
 #include "server/server.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
+
 struct api;
 struct exchange;
 
@@ -87,6 +90,7 @@ struct exchange {
     const struct api *api;
     struct principal *who;
     uint64_t ticket;
+    enum ask_kind kind;        /* of its ask: an API can mean more than one */
     bool keep_alive, chunked;  /* how the answer is framed */
     bool stream, usage, head_sent, base64, counted;
     int64_t created_s;
@@ -156,10 +160,13 @@ struct server {
     bool scratch_large;        /* a request used much of the scratch arena */
     uint64_t stop_ms;
     struct counters count;
+    pthread_mutex_t turn;      /* who has it is the one thread: the loop after its wait, or one that brings events */
+    _Atomic bool rung;         /* events came while another had the turn */
 };
 
 /* conn.c */
 void conn_accept(server *s, const struct listener *l);
+void conn_accept_handed(server *s);                    /* from door_fd */
 void conn_ready(server *s, struct conn *c, uint32_t events);
 void conn_send(server *s, struct conn *c, view bytes, size_t limit_bytes); /* goes at the end of the turn */
 void conn_done(server *s, struct conn *c, bool keep_alive); /* the answer is complete */

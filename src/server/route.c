@@ -111,14 +111,17 @@ static void answer_version(server *s, struct conn *c, const struct http_head *he
     send_json(s, c, head, 200, &w);
 }
 
-/* Honest while loading: 503 until every model that should be there is. */
+/* Honest while loading: 503 while models are on their way and none is there. One that nobody asked for is no fault. */
 static void answer_health(server *s, struct conn *c, const struct http_head *head, view argument, view body)
 {
     const struct model_facts *facts;
-    size_t count = s->b.models(s->b.self, &facts), loaded = 0;
+    size_t count = s->b.models(s->b.self, &facts), loaded = 0, loading = 0;
     (void)argument, (void)body;
-    for (size_t i = 0; i < count; i++) loaded += facts[i].loaded;
-    bool good = loaded > 0 && !s->stopping;
+    for (size_t i = 0; i < count; i++) {
+        loaded += facts[i].loaded;
+        loading += facts[i].loading;
+    }
+    bool good = (loaded > 0 || loading == 0) && !s->stopping;
     respond(s, c, head, good ? 200 : 503, "application/json",
             view_of(good ? "{\"status\":\"ok\"}" : "{\"status\":\"loading\"}"), good ? NULL : "Retry-After: 1\r\n");
 }
@@ -137,35 +140,6 @@ static void answer_root(server *s, struct conn *c, const struct http_head *head,
 {
     (void)argument, (void)body;
     respond(s, c, head, 200, "text/plain", view_of("Ollama is running (hearth)\n"), NULL);
-}
-
-/* Puts a model into memory, or lets it go: llama-server's names. */
-static void set_loaded(server *s, struct conn *c, const struct http_head *head, view body, bool wanted)
-{
-    struct refusal r = { 0 };
-    err e = { 0 };
-    const json_value *root, *name;
-    uint32_t index;
-    if (!json_parse(body, &s->scratch, &root, &e)) refuse_with(&r, 400, NULL, "body: %s", e.text);
-    else if ((name = json_get(root, "model")) == NULL || name->type != JSON_STRING ||
-             !served_model(s, name->text, &index))
-        refuse_with(&r, 404, "model", "model not found");
-    else if (s->b.load == NULL) refuse_with(&r, 501, NULL, "models are loaded when the server starts");
-    else if (!s->b.load(s->b.self, index, wanted, &e)) refuse_with(&r, 507, "model", "%s", e.text);
-    if (r.status != 0) route_refuse(s, c, head, &r, head->keep_alive);
-    else respond(s, c, head, 200, "application/json", view_of("{\"success\":true}"), NULL);
-}
-
-static void answer_load(server *s, struct conn *c, const struct http_head *head, view argument, view body)
-{
-    (void)argument;
-    set_loaded(s, c, head, body, true);
-}
-
-static void answer_unload(server *s, struct conn *c, const struct http_head *head, view argument, view body)
-{
-    (void)argument;
-    set_loaded(s, c, head, body, false);
 }
 
 static void answer_stop(server *s, struct conn *c, const struct http_head *head, view argument, view body)
@@ -222,8 +196,8 @@ static const struct route ROUTES[] = {
     { "POST", "/tokenize", &API_TOKENIZE, NULL, false, false },
     { "POST", "/detokenize", &API_DETOKENIZE, NULL, false, false },
     { "POST", "/apply-template", &API_RENDER, NULL, false, false },
-    { "POST", "/models/load", NULL, answer_load, false, true },
-    { "POST", "/models/unload", NULL, answer_unload, false, true },
+    { "POST", "/models/load", &API_LOAD, NULL, false, true },
+    { "POST", "/models/unload", &API_UNLOAD, NULL, false, true },
     { "POST", "/hearth/v1/stop", NULL, answer_stop, false, true },
     { "GET", "/health", NULL, answer_health, false, false },
     { "GET", "/v1/health", NULL, answer_health, false, false },

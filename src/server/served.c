@@ -7,81 +7,14 @@
  * An engine is given what it can compute and a little more; the rest waits here, where it costs nothing. Who comes
  * next: the principal that has the fewest asks inside, and of its asks the oldest. So one that asks a thousand times at
  * once does not keep another from its first answer. Arrival alone decides, never a clock. */
-#include "server/served.h"
+#include "server/served_part.h"
 
 #include "base/checked.h"
-#include "format/json.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
-
-enum {
-    TABLE_ROWS = 2 * ASKS_MAX,     /* of by_id: never more than half full */
-    SCRATCH_BYTES = 1 << 27,       /* addresses: variables of a template, copies of names */
-    HEX_BYTES = 65,
-    PIECES_A_TIME = 1 << 16        /* ids of one PIECES ask: their text stays under the largest message */
-};
-
-enum step { STEP_FREE, STEP_WAITS, STEP_COMPILE, STEP_PIECES, STEP_ASKED };
-
-/* One ask, from submit to its last event. */
-struct record {
-    enum step step;
-    uint64_t ticket, id, mask;
-    uint32_t model, left;      /* choices that have not ended */
-    uint32_t share;            /* of its principal: index + 1 in shares; 0: it takes no place in an engine */
-    uint32_t places;           /* that it takes now */
-    enum ask_kind kind;
-    uint32_t next_row;         /* of by_id's chain, 1-based; 0 ends it */
-    struct ask *kept;          /* a copy of all it points to, while steps come before it */
-    float *vector;
-    size_t vector_count;
-    view stops[STOPS_MAX];     /* of `kept_stops`: told which one ended it */
-    uint8_t *kept_stops;
-    size_t stop_count;
-};
-
-/* What one principal has inside one model. */
-struct share {
-    uint64_t principal;
-    uint32_t model, inside, records; /* records that name it: none frees it */
-};
-
-/* The vocabulary's texts, once somebody wanted log-probabilities. */
-struct pieces {
-    uint8_t *bytes;
-    uint32_t *ends;            /* end of token i */
-    size_t have, byte_count;
-};
-
-struct one {
-    service *svc;
-    const struct served_setting *set;
-    struct model_facts facts;
-    struct pieces pieces;
-    char identity[HEX_BYTES], architecture[32];
-    bool ready;
-    uint32_t inside, waiting;  /* places taken in the engine; asks that wait for one */
-};
-
-struct served {
-    struct one *models;
-    struct model_facts *facts;
-    size_t count, at;
-    int bell_fd;
-    int64_t zone_s;
-    void (*log)(void *arg, view line);
-    void *log_arg;
-    arena scratch;
-    struct record *records;    /* ASKS_MAX, by ticket modulo that */
-    uint32_t *by_id;           /* heads of chains: record + 1, 0 for none */
-    struct share *shares;      /* ASKS_MAX */
-    uint32_t share_count;
-    struct ask_token tokens[HEARTH_TOP_MAX + 1];
-    uint8_t held_text[STOP_BYTES_MAX]; /* of an event whose record is gone */
-};
 
 /* ---- records ---- */
 
@@ -105,7 +38,7 @@ static struct record *by_id(served *s, uint32_t model, uint64_t id)
     return NULL;
 }
 
-static void chain_remove(served *s, struct record *r)
+void record_unchain(served *s, struct record *r)
 {
     uint32_t *at = chain_of(s, r->model, r->id);
     if (r->id == 0) return;
@@ -115,9 +48,9 @@ static void chain_remove(served *s, struct record *r)
     r->id = 0;
 }
 
-static void chain_add(served *s, struct record *r, uint64_t id)
+void record_chain(served *s, struct record *r, uint64_t id)
 {
-    chain_remove(s, r);
+    record_unchain(s, r);
     uint32_t *head = chain_of(s, r->model, id);
     r->id = id;
     r->next_row = *head;
@@ -140,7 +73,7 @@ static uint32_t share_of(served *s, uint64_t principal, uint32_t model)
     return place + 1;
 }
 
-static void leave_place(served *s, struct record *r)
+void record_leave(served *s, struct record *r)
 {
     if (r->places == 0) return;
     s->shares[r->share - 1].inside -= r->places;
@@ -150,227 +83,18 @@ static void leave_place(served *s, struct record *r)
 
 static void record_free(served *s, struct record *r)
 {
-    chain_remove(s, r);
-    leave_place(s, r);
+    record_unchain(s, r);
+    record_leave(s, r);
     if (r->share > 0) s->shares[r->share - 1].records--;
-    if (r->step == STEP_WAITS) s->models[r->model].waiting--;
+    struct one *m = &s->models[r->model];
+    if (r->step == STEP_WAITS) m->waiting--;
+    if (r->step == STEP_DONE || r->step == STEP_REFUSED) s->told--;
+    if (--m->asks == 0) m->used_ms = s->now_ms;
     if (r->mask != 0) service_mask_drop(s->models[r->model].svc, r->mask);
     free(r->kept);
     free(r->vector);
     free(r->kept_stops);
     *r = (struct record){ 0 };
-}
-
-/* ---- an ask in the service's words ---- */
-
-static void write_members(json_writer *w, view object, arena *a)
-{
-    const json_value *v;
-    err ignored = { 0 };
-    if (object.len_bytes == 0 || !json_parse(object, a, &v, &ignored)) return;
-    JSON_EACH(item, v) {
-        bool ours = view_is(item->key, "enable_thinking") || view_is(item->key, "thinking") ||
-                    view_is(item->key, "reasoning_effort");
-        if (ours) continue;
-        json_key_view(w, item->key);
-        json_copy(w, item);
-    }
-}
-
-/* Switches that templates know, as the families name them. */
-static bool write_variables(served *s, const struct ask *ask, view *out, err *e)
-{
-    json_writer w;
-    json_writer_start(&w, &s->scratch, HTTP_BODY_BYTES_MAX, e);
-    json_begin_object(&w);
-    if (ask->think != ASK_THINK_UNSET) {
-        json_key(&w, "enable_thinking");
-        json_bool(&w, ask->think == ASK_THINK_YES);
-        json_key(&w, "thinking");
-        json_bool(&w, ask->think == ASK_THINK_YES);
-    }
-    if (ask->effort.len_bytes > 0) {
-        json_key(&w, "reasoning_effort");
-        json_string(&w, ask->effort);
-    }
-    write_members(&w, ask->more, &s->scratch);
-    json_end_object(&w);
-    return json_done(&w, out);
-}
-
-static struct hearth_sampling sampling_of(const struct sample_settings *s)
-{
-    return (struct hearth_sampling){ .seed = s->seed, .temperature = s->temperature, .top_p = s->top_p,
-                                     .min_p = s->min_p, .typical_p = s->typical_p,
-                                     .repetition_penalty = s->repetition_penalty,
-                                     .presence_penalty = s->presence_penalty,
-                                     .frequency_penalty = s->frequency_penalty, .dry_multiplier = s->dry_multiplier,
-                                     .dry_base = s->dry_base, .top_k = (uint32_t)s->top_k,
-                                     .penalty_window = (uint32_t)s->penalty_window,
-                                     .dry_allowed = (uint32_t)s->dry_allowed };
-}
-
-static enum service_kind kind_of(const struct ask *ask)
-{
-    switch (ask->kind) {
-    case ASK_CHAT: return SERVICE_CHAT;
-    case ASK_TEXT: return ask->ids != NULL ? SERVICE_IDS : SERVICE_PLAIN;
-    case ASK_EMBED: return SERVICE_EMBED;
-    case ASK_RENDER: return SERVICE_SHOW;
-    case ASK_DETOKENIZE: return SERVICE_PIECES;
-    default: return SERVICE_COUNT;
-    }
-}
-
-static bool hand_over(served *s, struct record *r, const struct ask *ask, err *e)
-{
-    struct hearth_bias *biases = ARENA_ARRAY(&s->scratch, struct hearth_bias, ask->sample.bias_count, "biases", e);
-    view variables = view_of("");
-    uint64_t id;
-    if (biases == NULL || (ask->messages.len_bytes > 0 && !write_variables(s, ask, &variables, e))) return false;
-    for (size_t i = 0; i < ask->sample.bias_count; i++)
-        biases[i] = (struct hearth_bias){ ask->sample.bias[i].token, ask->sample.bias[i].bias };
-    struct service_ask out = { .kind = kind_of(ask), .tenant = ask->principal, .messages = ask->messages,
-                               .tools = ask->tool_choice == TOOLS_NONE ? view_of("") : ask->tools,
-                               .variables = variables, .text = ask->text, .ids = ask->ids, .id_count = ask->id_count,
-                               .clock_s = (int64_t)time(NULL) + s->zone_s, .sampling = sampling_of(&ask->sample),
-                               .biases = biases, .bias_count = ask->sample.bias_count, .stops = ask->stops,
-                               .stop_count = ask->stop_count, .max_tok = (uint32_t)min_size(ask->max_tok, UINT32_MAX),
-                               .n = ask->n, .logprobs = ask->logprobs, .top_count = ask->top_logprobs,
-                               .mask = r->mask, .embed = HEARTH_EMBED_MEAN };
-    if (ask->continues) out.render_flags |= TEXT_CONTINUE;
-    if (out.tools.len_bytes == 0) out.render_flags |= TEXT_CALLS_OFF;
-    if (ask->special) out.plain_flags |= TEXT_SPECIAL;
-    if (ask->kind == ASK_TOKENIZE) out.plain_flags |= TEXT_COUNT | (ask->begin ? 0 : TEXT_BARE);
-    if (ask->kind == ASK_DETOKENIZE) out.plain_flags |= TEXT_COUNT;
-    if (!service_ask(s->models[r->model].svc, &out, &id, e)) return false;
-    r->step = STEP_ASKED;
-    chain_add(s, r, id);
-    return true;
-}
-
-/* ---- steps before it ---- */
-
-static bool needs_mask(const struct ask *ask)
-{
-    bool must_call = ask->tools.len_bytes > 0 &&
-                     (ask->tool_choice == TOOLS_REQUIRED || ask->tool_choice == TOOLS_NAMED);
-    return ask->shape != SHAPE_FREE || must_call;
-}
-
-/* The one tool that must be called, as an array of its own. */
-static bool named_tool(served *s, const struct ask *ask, view *out, err *e)
-{
-    const json_value *tools;
-    json_writer w;
-    if (!json_parse(ask->tools, &s->scratch, &tools, e)) return false;
-    json_writer_start(&w, &s->scratch, HTTP_BODY_BYTES_MAX, e);
-    json_begin_array(&w);
-    bool found = false;
-    JSON_EACH(tool, tools) {
-        const json_value *name = json_get(json_get(tool, "function"), "name");
-        if (name == NULL || !view_equal(name->text, ask->tool_name)) continue;
-        json_copy(&w, tool);
-        found = true;
-    }
-    json_end_array(&w);
-    return (found || fail(e, ERR_VALUE, ERR_NO_OFFSET, "tool_choice: no tool of that name is declared")) &&
-           json_done(&w, out);
-}
-
-static bool compile(served *s, struct record *r, const struct ask *ask, err *e)
-{
-    static const uint32_t grammars[] = { [SHAPE_FREE] = TEXT_TOOLS, [SHAPE_JSON] = TEXT_JSON_OBJECT,
-                                         [SHAPE_SCHEMA] = TEXT_JSON_SCHEMA, [SHAPE_GBNF] = TEXT_GBNF };
-    const struct one *m = &s->models[r->model];
-    uint64_t id;
-    struct service_ask out = { .kind = SERVICE_COMPILE, .tenant = ask->principal, .grammar = grammars[ask->shape],
-                               .text = ask->shape == SHAPE_FREE ? ask->tools : ask->shape_text,
-                               .in_reasoning = m->facts.can_think && ask->think != ASK_THINK_NO };
-    if (ask->shape == SHAPE_FREE) out.grammar_flags = 1u | (ask->one_call ? 2u : 0u);
-    if (ask->shape == SHAPE_FREE && ask->tool_choice == TOOLS_NAMED && !named_tool(s, ask, &out.text, e)) return false;
-    if (!service_ask(m->svc, &out, &id, e)) return false;
-    r->step = STEP_COMPILE;
-    chain_add(s, r, id);
-    return true;
-}
-
-static bool fetch_pieces(served *s, struct record *r, err *e)
-{
-    struct one *m = &s->models[r->model];
-    size_t count = min_size((size_t)m->facts.vocab - m->pieces.have, PIECES_A_TIME);
-    int32_t *ids = ARENA_ARRAY(&s->scratch, int32_t, count, "token ids", e);
-    uint64_t id;
-    if (ids == NULL) return false;
-    for (size_t i = 0; i < count; i++) ids[i] = (int32_t)(m->pieces.have + i);
-    struct service_ask out = { .kind = SERVICE_PIECES, .ids = ids, .id_count = count, .plain_flags = TEXT_SPECIAL };
-    if (!service_ask(m->svc, &out, &id, e)) return false;
-    r->step = STEP_PIECES;
-    chain_add(s, r, id);
-    return true;
-}
-
-/* The next step of an ask. */
-static bool go_on(served *s, struct record *r, const struct ask *ask, err *e)
-{
-    const struct one *m = &s->models[r->model];
-    if (needs_mask(ask) && r->mask == 0) return compile(s, r, ask, e);
-    if (ask->logprobs && m->pieces.have < m->facts.vocab) return fetch_pieces(s, r, e);
-    return hand_over(s, r, ask, e);
-}
-
-/* ---- keeping an ask ---- */
-
-static void keep_view(uint8_t **at, view *v)
-{
-    if (v->len_bytes > 0) memcpy(*at, v->ptr, v->len_bytes);
-    v->ptr = *at;
-    *at += v->len_bytes;
-}
-
-/* One block: the struct, stop texts' views, biases, ids, then bytes. */
-static struct ask *ask_keep(const struct ask *ask)
-{
-    size_t tables = ask->stop_count * sizeof(view) + ask->sample.bias_count * sizeof(struct logit_bias) +
-                    ask->id_count * sizeof(int32_t);
-    size_t bytes = sizeof *ask + tables + ask->messages.len_bytes + ask->tools.len_bytes + ask->more.len_bytes +
-                   ask->effort.len_bytes + ask->tool_name.len_bytes + ask->text.len_bytes + ask->shape_text.len_bytes;
-    for (size_t i = 0; i < ask->stop_count; i++) bytes += ask->stops[i].len_bytes;
-    struct ask *copy = malloc(bytes);
-    if (copy == NULL) return NULL;
-    *copy = *ask;
-    view *stops = (view *)(copy + 1);
-    struct logit_bias *biases = (struct logit_bias *)(stops + ask->stop_count);
-    int32_t *ids = (int32_t *)(biases + ask->sample.bias_count);
-    uint8_t *at = (uint8_t *)(ids + ask->id_count);
-    for (size_t i = 0; i < ask->stop_count; i++) {
-        stops[i] = ask->stops[i];
-        keep_view(&at, &stops[i]);
-    }
-    if (ask->sample.bias_count > 0) memcpy(biases, ask->sample.bias, ask->sample.bias_count * sizeof *biases);
-    if (ask->id_count > 0) memcpy(ids, ask->ids, ask->id_count * sizeof *ids);
-    view *const texts[] = { &copy->messages, &copy->tools, &copy->more, &copy->effort, &copy->tool_name, &copy->text,
-                            &copy->shape_text };
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) keep_view(&at, texts[i]);
-    copy->stops = stops;
-    copy->sample.bias = biases;
-    copy->ids = ask->ids != NULL ? ids : NULL;
-    return copy;
-}
-
-static bool keep_stops(struct record *r, const struct ask *ask)
-{
-    size_t bytes = 0;
-    for (size_t i = 0; i < ask->stop_count; i++) bytes += ask->stops[i].len_bytes;
-    if (bytes == 0) return true;
-    uint8_t *at = r->kept_stops = malloc(bytes);
-    if (at == NULL) return false;
-    for (size_t i = 0; i < ask->stop_count; i++) {
-        r->stops[i] = ask->stops[i];
-        keep_view(&at, &r->stops[i]);
-    }
-    r->stop_count = ask->stop_count;
-    return true;
 }
 
 /* ---- the backend ---- */
@@ -411,7 +135,19 @@ static bool enter(served *s, struct record *r, const struct ask *ask, err *e)
     }
     if (r->step == STEP_WAITS) s->models[r->model].waiting--;
     r->step = STEP_ASKED;
-    return go_on(s, r, ask, e);
+    return steps_go_on(s, r, ask, e);
+}
+
+/* A model that has no room is waited for, and this ask came after the first that wants it. */
+static bool holds_back(const served *s, uint64_t ticket)
+{
+    return s->wish != NO_MODEL && s->models[s->wish].no_room && ticket > s->wish_ticket;
+}
+
+/* Who asks without computing takes no place from anybody. */
+static uint32_t inside_of(const served *s, const struct record *r)
+{
+    return r->share > 0 ? s->shares[r->share - 1].inside : 0;
 }
 
 /* Who is next: the fewest inside, then the oldest. */
@@ -420,8 +156,8 @@ static struct record *next_waiting(served *s, uint32_t model)
     struct record *best = NULL;
     for (size_t i = 0; i < ASKS_MAX; i++) {
         struct record *r = &s->records[i];
-        if (r->step != STEP_WAITS || r->model != model) continue;
-        uint32_t inside = s->shares[r->share - 1].inside, least = best != NULL ? s->shares[best->share - 1].inside : 0;
+        if (r->step != STEP_WAITS || r->model != model || holds_back(s, r->ticket)) continue;
+        uint32_t inside = inside_of(s, r), least = best != NULL ? inside_of(s, best) : 0;
         if (best == NULL || inside < least || (inside == least && r->ticket < best->ticket)) best = r;
     }
     return best;
@@ -432,15 +168,21 @@ static bool admit(served *s, struct record *r, const struct ask *ask, err *e)
 {
     struct one *m = &s->models[r->model];
     bool computes = ask->kind == ASK_CHAT || ask->kind == ASK_TEXT || ask->kind == ASK_EMBED;
-    bool waits = computes && (!has_place(m) || m->waiting > 0);
+    bool waits = m->place != MODEL_UP || !m->ready || holds_back(s, r->ticket) ||
+                 (computes && (!has_place(m) || m->waiting > 0));
+    if (ask->has_keep) m->keep_ms = ask->keep_ms;
+    if (ask->kind == ASK_UNLOAD) {
+        m->keep_ms = 0;
+        waits = false;
+    }
     if (waits && m->waiting >= m->set->waiting_max)
         return fail(e, ERR_STATE, ERR_NO_OFFSET, "%u requests wait already", m->waiting);
     if (computes) {
         r->share = share_of(s, ask->principal, r->model);
         s->shares[r->share - 1].records++;
     }
-    bool keep = waits || needs_mask(ask) || ask->logprobs;
-    if (!keep_stops(r, ask) || (keep && (r->kept = ask_keep(ask)) == NULL))
+    bool keep = waits || steps_need_mask(ask) || ask->logprobs;
+    if (!steps_keep_stops(r, ask) || (keep && (r->kept = steps_keep(ask)) == NULL))
         return fail(e, ERR_MEMORY, ERR_NO_OFFSET, "server: no memory");
     if (!waits) return enter(s, r, ask, e);
     r->step = STEP_WAITS;
@@ -455,6 +197,7 @@ static bool submit(void *self, uint64_t ticket, const struct ask *ask, enum ask_
     assert(r->step == STEP_FREE && ask->model < s->count);
     *r = (struct record){ .step = STEP_ASKED, .ticket = ticket, .model = ask->model, .kind = ask->kind };
     r->left = ask->n > 0 ? ask->n : 1;
+    s->models[ask->model].asks++;
     arena_rewind(&s->scratch, 0);
     if (admit(s, r, ask, e)) return true;
     *why = reason(e->code, view_of(e->text));
@@ -469,45 +212,6 @@ static void cancel(void *self, uint64_t ticket)
     if (r == NULL) return;
     if (r->id != 0) service_cancel(s->models[r->model].svc, r->id);
     record_free(s, r);
-}
-
-static size_t models(void *self, const struct model_facts **facts)
-{
-    served *s = self;
-    for (size_t i = 0; i < s->count; i++) s->facts[i] = s->models[i].facts;
-    *facts = s->facts;
-    return s->count;
-}
-
-/* ---- facts ---- */
-
-static void read_facts(struct one *m)
-{
-    const struct text_facts *text;
-    const struct hearth_facts *engine;
-    struct model_facts *f = &m->facts;
-    m->ready = service_ready(m->svc, &text, &engine);
-    f->name = m->set->name;
-    f->chat_template = m->set->chat_template;
-    f->format = m->set->format;
-    f->parameters = m->set->parameters;
-    f->created_s = m->set->created_s;
-    f->loaded = m->ready;
-    if (!m->ready) return;
-    for (size_t i = 0; i < 32; i++) snprintf(m->identity + 2 * i, 3, "%02x", engine->identity[i]);
-    snprintf(m->architecture, sizeof m->architecture, "%.*s", (int)sizeof engine->arch - 1, engine->arch);
-    f->identity = view_of(m->identity);
-    f->architecture = view_of(m->architecture);
-    f->weights_bytes = engine->weights_bytes;
-    f->ctx_tok = engine->ctx_tok;
-    f->ctx_train_tok = engine->ctx_train_tok;
-    f->width = engine->width;
-    f->vocab = text->tokens;
-    f->can_chat = text->has_template != 0;
-    f->can_call = text->calls != 0;
-    f->can_think = text->reasoning != 0;
-    f->can_embed = true;
-    f->can_shape = true;
 }
 
 /* ---- events ---- */
@@ -528,7 +232,7 @@ static bool step_done(served *s, struct record *r, struct ask_event *out)
 {
     err e = { 0 };
     arena_rewind(&s->scratch, 0);
-    if (go_on(s, r, r->kept, &e)) return false;
+    if (steps_go_on(s, r, r->kept, &e)) return false;
     return tell_failed(s, r, e.code, view_of(e.text), out);
 }
 
@@ -646,26 +350,60 @@ static bool keep_vector(struct record *r, const struct service_event *event)
     return false;
 }
 
-/* What a peer says of itself is an error of no ask. */
-static void log_own(const served *s, uint32_t model, const struct service_event *event)
+static void log_line(const served *s, uint32_t model, view what)
 {
     char line[ERR_TEXT_BYTES + ASK_NAME_BYTES_MAX + 8];
     view name = s->models[model].set->name;
     int len = snprintf(line, sizeof line, "%.*s: %.*s\n", (int)name.len_bytes, (const char *)name.ptr,
-                       (int)event->text.len_bytes, (const char *)event->text.ptr);
+                       (int)what.len_bytes, (const char *)what.ptr);
     view text = { (const uint8_t *)line, len > 0 ? min_size((size_t)len, sizeof line) : 0 };
     if (s->log != NULL) s->log(s->log_arg, text);
+}
+
+/* Why a prompt that was expected to be short work is not: ids and no text, which would be somebody's secret. */
+static bool log_differs(const served *s, uint32_t model, const struct hearth_differs *d)
+{
+    char line[160];
+    snprintf(line, sizeof line, "prefix: %u tokens are kept from before, %u are alike: token %u is %d now and was %d",
+             d->kept_tok, d->at, d->at, d->asked, d->kept);
+    log_line(s, model, view_of(line));
+    return false;
+}
+
+/* Asks that ended without their model's word. */
+static bool tell_own(served *s, struct ask_event *out)
+{
+    for (size_t i = 0; i < ASKS_MAX; i++) {
+        struct record *r = &s->records[i];
+        const struct one *m = &s->models[r->model];
+        if (r->step != STEP_DONE && r->step != STEP_REFUSED) continue;
+        *out = (struct ask_event){ .ticket = r->ticket, .kind = EVENT_FINISHED };
+        if (r->step == STEP_REFUSED) {
+            out->kind = EVENT_FAILED;
+            out->error = m->refused;
+            out->text = view_of(m->refusal);
+        }
+        record_free(s, r);
+        return true;
+    }
+    assert(false);
+    return false;
 }
 
 /* One event of a service as one of ours; false where it is nobody's business outside. */
 static bool translate(served *s, uint32_t model, const struct service_event *event, struct ask_event *out)
 {
     if (event->kind == SERVICE_EVENT_CHANGED) {
-        read_facts(&s->models[model]);
+        models_facts(&s->models[model]);
+        models_came(s, model);
+        return false;
+    }
+    if (event->kind == SERVICE_EVENT_NEWS) {
+        models_news(s, model, event);
         return false;
     }
     if (event->kind == SERVICE_EVENT_ERROR && event->id == 0) {
-        log_own(s, model, event);
+        log_line(s, model, event->text); /* what a peer says of itself */
         return false;
     }
     struct record *r = by_id(s, model, event->id);
@@ -682,6 +420,7 @@ static bool translate(served *s, uint32_t model, const struct service_event *eve
         out->usage = (struct ask_usage){ .prompt_tok = event->progress.all_tok,
                                          .cached_tok = event->progress.cached_tok };
         return true;
+    case SERVICE_EVENT_DIFFERS: return log_differs(s, model, &event->differs);
     case SERVICE_EVENT_TOKEN: return tell_token(s, r, event, out);
     case SERVICE_EVENT_DELTA: return tell_delta(event, out);
     case SERVICE_EVENT_FINISHED: return tell_finished(s, r, event, out);
@@ -708,13 +447,16 @@ static bool fill(served *s, struct ask_event *out)
 {
     for (uint32_t i = 0; i < s->count; i++) {
         struct record *r;
-        while (s->models[i].waiting > 0 && has_place(&s->models[i]) && (r = next_waiting(s, i)) != NULL) {
+        struct one *m = &s->models[i];
+        bool here = m->place == MODEL_UP && m->ready && !(m->held_for == s->wish_ticket && holds_back(s, UINT64_MAX));
+        while (here && m->waiting > 0 && has_place(m) && (r = next_waiting(s, i)) != NULL) {
             err e = { 0 };
             arena_rewind(&s->scratch, 0);
             if (enter(s, r, r->kept, &e)) continue;
             *out = (struct ask_event){ 0 };
             return tell_failed(s, r, e.code, view_of(e.text), out);
         }
+        if (here && m->waiting > 0 && has_place(m)) m->held_for = s->wish_ticket; /* asks from now on come later */
     }
     return false;
 }
@@ -723,9 +465,11 @@ static bool poll(void *self, struct ask_event *out)
 {
     served *s = self;
     struct service_event event;
+    if (s->told > 0) return tell_own(s, out);
     if (fill(s, out)) return true;
     for (size_t quiet = 0; quiet < s->count;) {
-        if (!service_poll(s->models[s->at].svc, &event)) {
+        service *svc = s->models[s->at].svc;
+        if (!service_poll(svc, &event) && !(service_linger(svc) && service_poll(svc, &event))) {
             s->at = (s->at + 1) % s->count;
             quiet++;
             continue;
@@ -735,9 +479,10 @@ static bool poll(void *self, struct ask_event *out)
     }
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
-    uint64_t now_ms = (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-    for (size_t i = 0; i < s->count; i++) service_watch(s->models[i].svc, now_ms);
-    return fill(s, out);
+    s->now_ms = (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+    for (size_t i = 0; i < s->count; i++) service_watch(s->models[i].svc, s->now_ms);
+    models_tend(s);
+    return s->told > 0 ? tell_own(s, out) : fill(s, out);
 }
 
 /* ---- life ---- */
@@ -747,9 +492,11 @@ static bool open_models(served *s, const struct served_setting *settings, err *e
     for (size_t i = 0; i < s->count; i++) {
         struct one *m = &s->models[i];
         m->set = &settings[i];
+        m->place = settings[i].up ? MODEL_UP : settings[i].coming ? MODEL_WANTED : MODEL_DOWN;
+        m->keep_ms = settings[i].keep_ms;
         if (!service_new(&m->svc, settings[i].rings, &settings[i].service, e) || !service_bells(m->svc, s->bell_fd, e))
             return false;
-        read_facts(m);
+        models_facts(m);
     }
     return true;
 }
@@ -762,6 +509,7 @@ bool served_new(served **out, const struct served_setting *settings, size_t coun
     s->count = count;
     s->bell_fd = bell_fd;
     s->zone_s = zone_s;
+    s->wish = NO_MODEL;
     s->models = calloc(count, sizeof *s->models);
     s->facts = calloc(count, sizeof *s->facts);
     s->records = calloc(ASKS_MAX, sizeof *s->records);
@@ -800,8 +548,14 @@ void served_free(served *s)
     free(s);
 }
 
+static void listen_to(void *self, void (*heard)(void *arg), void *arg)
+{
+    served *s = self;
+    for (size_t i = 0; i < s->count; i++) service_call(s->models[i].svc, heard, arg);
+}
+
 struct backend served_backend(served *s)
 {
-    return (struct backend){ .self = s, .bell_fd = s->bell_fd, .models = models, .submit = submit, .cancel = cancel,
-                             .poll = poll };
+    return (struct backend){ .self = s, .bell_fd = s->bell_fd, .models = models_list, .submit = submit,
+                             .cancel = cancel, .listen = listen_to, .poll = poll };
 }

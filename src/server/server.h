@@ -7,7 +7,8 @@
  *          <- conn.c <- exchange.c <- an API's writer <---------------- events <==
  *
  * Invariants:
- *   - one thread, one epoll, nothing blocks; every wait of a client has an end (deadlines in limits.h and options);
+ *   - one thread at a time (loop.c), one epoll, nothing blocks; every wait of a client has an end (deadlines in
+ *     limits.h and options);
  *   - what a client sends is bounded before it is kept, and refused in the shape its API refuses;
  *   - a prompt is never cut; a client that left is noticed by its descriptor, and its ask is cancelled at once;
  *   - an API is a table of fields and a few writers (api.h); none knows of sockets, none of another.
@@ -21,13 +22,9 @@
 #include "server/backend.h"
 #include "server/keys.h"
 
-/* A socket that listens, non-blocking, inherited. A Unix socket belongs to one user, who alone may connect to it: the
- * file's owner and mode are how the kernel vouches for the peer. (SO_PEERCRED says nothing in the front door: its user
- * namespace knows one user, all others are nobody.) */
+/* A TCP socket that listens, non-blocking, inherited. */
 struct listener {
     int fd;
-    bool is_unix; /* no key is needed, and no Host is asked for */
-    uint32_t uid; /* of a Unix socket's owner */
 };
 
 struct alias {
@@ -37,6 +34,8 @@ struct alias {
 struct server_options {
     struct listener listeners[HTTP_LISTENERS_MAX];
     size_t listener_count;
+    int door_fd;           /* clients of Unix sockets, each with its user's number (orchestrator/acceptor.h): no key is
+                              needed from them, and no Host asked for; -1: none. In the jail it is JAIL_FD_FIRST */
     int stop_fd;           /* readable: finish answers, then end; -1: none */
     int epoll_fd;          /* made before the jail closes */
     size_t clients_max;    /* 0: HTTP_CLIENTS_MAX; under the limit on descriptors */

@@ -32,6 +32,7 @@ struct answer {
     size_t count;
     struct hearth_finished end;
     struct hearth_error error;
+    struct hearth_differs differs; /* head.id 0: not told */
     size_t progress;
     bool done;
 };
@@ -74,6 +75,7 @@ static void hear(hearth *h, struct answer *answers)
         if (kind == HEARTH_LOADED) continue;
         struct answer *a = &answers[head.id - 1 + (head.choice == HEARTH_ALL_CHOICES ? 0 : head.choice)];
         if (kind == HEARTH_PROGRESS) a->progress++;
+        if (kind == HEARTH_DIFFERS) memcpy(&a->differs, event, sizeof a->differs);
         if (kind == HEARTH_TOKEN) {
             struct hearth_token token;
             memcpy(&token, event, sizeof token);
@@ -221,6 +223,51 @@ static void choices(void)
     run(h, alone);
     CHECK(alone->end.cached_tok == 0 && same(alone, &answers[4]), "another tenant shares nothing, and gets the same");
     hearth_stop(h);
+}
+
+/* The first token that differs is told where a page or more of what is kept can not be used, and only then. */
+static void differs(void)
+{
+    enum { LONG = 200, PAGE = 64 };
+    static const struct {
+        const char *says;
+        size_t at; /* that differs from the prompt before; LONG: none */
+        size_t count;
+        uint64_t tenant;
+        bool told;
+    } rows[] = {
+        { "the same prompt", LONG, LONG, 3, false },
+        { "one that carries it on", LONG, LONG + 40, 3, false },
+        { "another token in the middle", 100, LONG, 3, true },
+        { "a page before the end", LONG - PAGE, LONG, 3, true },
+        { "less than a page before the end", LONG - PAGE + 1, LONG, 3, false },
+        { "from the first token on", 0, LONG, 3, false },
+        { "of another tenant", 100, LONG, 4, false },
+    };
+    int32_t ids[ANSWER_MAX];
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        static struct answer got[2];
+        hearth *h = begin((struct hearth_settings){ .ctx_tok = 512, .kv = KV_F16 });
+        if (h == NULL) return;
+        memset(got, 0, sizeof got);
+        for (size_t j = 0; j < LONG + 40; j++) ids[j] = (int32_t)(260 + j * 17 % 200);
+        for (uint64_t turn = 0; turn < 2; turn++) {
+            struct hearth_request r = request_of(0, turn == 0 ? LONG : rows[i].count);
+            r.head.id = turn + 1;
+            r.max_tok = 1;
+            r.tenant = turn == 0 ? 3 : rows[i].tenant;
+            if (turn == 1 && rows[i].at < LONG) ids[rows[i].at] = 259;
+            ask(h, r, ids);
+            run(h, got);
+        }
+        const struct hearth_differs *d = &got[1].differs;
+        CHECK(got[0].differs.head.id == 0 && got[1].done, "%s: the first has nothing to differ from", rows[i].says);
+        CHECK((d->head.id == 2) == rows[i].told, "%s: %s", rows[i].says, rows[i].told ? "told" : "not told");
+        int32_t was = (int32_t)(260 + d->at * 17 % 200);
+        CHECK(!rows[i].told || (d->at == rows[i].at && d->asked == 259 && d->kept == was && d->kept_tok == LONG),
+              "%s: token %u is %d, was %d, of %u", rows[i].says, d->at, d->asked, d->kept, d->kept_tok);
+        hearth_stop(h);
+    }
 }
 
 /* An answer that is carried on from any of its tokens is the same answer. */
@@ -387,6 +434,7 @@ int main(void)
     for (size_t i = 0; i < PROMPTS; i++) session_answer(i);
     batches();
     choices();
+    differs();
     carried();
     cancels();
     refused();

@@ -56,8 +56,8 @@ static void scene_make(const struct attention_kernels *k, enum kv_type type, siz
         float *key = scene.keys + i * key_dim, *value = scene.values + i * value_dim;
         for (size_t c = 0; c < key_dim; c++) key[c] = random_value(seed, i * key_dim + c) * gain;
         for (size_t c = 0; c < value_dim; c++) value[c] = random_value(seed + 1, i * value_dim + c);
-        k->store(type, key, value, key_dim, value_dim, i % PAGE_TOK, scene.k_pages[i / PAGE_TOK],
-                 scene.v_pages[i / PAGE_TOK]);
+        k->store(type, &(struct attention_tokens){ .k = key, .v = value, .count = 1 }, key_dim, value_dim,
+                 i % PAGE_TOK, scene.k_pages[i / PAGE_TOK], scene.v_pages[i / PAGE_TOK]);
         if (type == KV_F32) continue;
         for (size_t c = 0; c < key_dim; c++) key[c] = f16_to_f32(f16_clamped(key[c]));
         for (size_t c = 0; c < value_dim; c++) value[c] = f16_to_f32(f16_clamped(value[c]));
@@ -301,8 +301,8 @@ static void values_in_keys(const struct attention_kernels *k, const char *name)
             make_config(k, &configs[c], (enum kv_type)type, c + 70);
             for (size_t i = 0; i < scene.positions; i++) {
                 const float *key = scene.keys + i * scene.key_dim;
-                k->store(scene.type, key, key, scene.key_dim, scene.value_dim, i % PAGE_TOK,
-                         scene.k_pages[i / PAGE_TOK], scene.v_pages[i / PAGE_TOK]);
+                k->store(scene.type, &(struct attention_tokens){ .k = key, .v = key, .count = 1 }, scene.key_dim,
+                         scene.value_dim, i % PAGE_TOK, scene.k_pages[i / PAGE_TOK], scene.v_pages[i / PAGE_TOK]);
             }
             for (size_t shape = 0; shape < SHAPES; shape++)
                 for (size_t i = 0; i < sizeof row_counts / sizeof *row_counts; i++) {
@@ -319,10 +319,11 @@ static void values_in_keys(const struct attention_kernels *k, const char *name)
         }
 }
 
-/* combine, finish and store of a tier. Parts of any kind: empty, equal maxima, far apart. */
+static const size_t dims[] = { 1, 8, 15, 16, 17, 64, 80, 100, 128, 256 };
+
+/* combine and finish of a tier. Parts of any kind: empty, equal maxima, far apart. */
 static void tier_pieces(const struct tier *ref, const struct tier *tier)
 {
-    static const size_t dims[] = { 1, 8, 15, 16, 17, 64, 80, 100, 128, 256 };
     static const float maxima[] = { 0, 0, 1, -50, 3.25f, -200 }, sinks[] = { -1, 0, 100 };
     for (size_t d = 0; d < sizeof dims / sizeof *dims; d++)
         for (size_t i = 0; i < 36; i++) {
@@ -341,16 +342,26 @@ static void tier_pieces(const struct tier *ref, const struct tier *tier)
             tier->attention.finish(a[1], i % 4 == 3 ? NULL : &sinks[i % 4], n, out[1]);
             CHECK(memcmp(out[0], out[1], sizeof out[0]) == 0, "%s: finish, %zu channels, case %zu", tier->name, n, i);
         }
-    static float pages[2][2][DIM_MAX * PAGE_TOK], x[DIM_MAX];
-    for (size_t i = 0; i < DIM_MAX; i++) x[i] = random_value(3, i) * (i % 3 ? 1 : i % 2 ? 1e6f : 1e-6f);
+}
+
+/* One token, some that are no whole vectors, and a page, from rows that are further apart than they are long. */
+static void stores(const struct attention_kernels *ref, const struct attention_kernels *tier, const char *name)
+{
+    enum { APART = DIM_MAX + 3 };
+    static float pages[2][2][DIM_MAX * PAGE_TOK], x[PAGE_TOK * APART];
+    static const size_t counts[] = { 1, 5, 16, 22, 47, 64 };
+    for (size_t i = 0; i < PAGE_TOK * APART; i++) x[i] = random_value(3, i) * (i % 3 ? 1 : i % 2 ? 1e6f : 1e-6f);
     for (size_t d = 0; d < sizeof dims / sizeof *dims; d++)
         for (size_t at = 0; at < PAGE_TOK; at += 21)
-            for (int type = KV_F32; type <= KV_F16; type++) {
-                memset(pages, 0, sizeof pages);
-                ref->attention.store((enum kv_type)type, x, x, dims[d], dims[d], at, pages[0][0], pages[0][1]);
-                tier->attention.store((enum kv_type)type, x, x, dims[d], dims[d], at, pages[1][0], pages[1][1]);
-                CHECK(memcmp(pages[0], pages[1], sizeof pages[0]) == 0, "%s: store, %zu channels", tier->name, dims[d]);
-            }
+            for (size_t n = 0; n < sizeof counts / sizeof *counts && at + counts[n] <= PAGE_TOK; n++)
+                for (int type = KV_F32; type <= KV_F16; type++) {
+                    const struct attention_tokens from = { x, x + 1, APART, APART - 1, counts[n] };
+                    memset(pages, 0, sizeof pages);
+                    ref->store((enum kv_type)type, &from, dims[d], dims[d], at, pages[0][0], pages[0][1]);
+                    tier->store((enum kv_type)type, &from, dims[d], dims[d], at, pages[1][0], pages[1][1]);
+                    CHECK(memcmp(pages[0], pages[1], sizeof pages[0]) == 0,
+                          "%s: store, %zu channels, %zu tokens at %zu", name, dims[d], counts[n], at);
+                }
 }
 
 /* Values that are not finite: nothing stops, and the outputs say so. */
@@ -404,6 +415,7 @@ int main(void)
         if (t == 0) continue;
         tier_equals(&tiers[0], &tiers[t]);
         tier_pieces(&tiers[0], &tiers[t]);
+        stores(&tiers[0].attention, &tiers[t].attention, tiers[t].name);
     }
     if (count == 1) check_skip("no tier but the definition on this CPU or in this build");
     return check_done();

@@ -8,9 +8,9 @@
 
 #include "check.h"
 
-enum { EXPERTS = 24, COLS_MAX = 2880 };
+enum { EXPERTS = 23, COLS_MAX = 8300 /* more groups than a tier takes at once */ };
 
-static const size_t widths[] = { 1, 15, 16, 63, 64, 65, 127, 128, 200, 1024, 2048, COLS_MAX };
+static const size_t widths[] = { 1, 15, 16, 63, 64, 65, 127, 128, 200, 1024, 2048, 2880, COLS_MAX };
 
 /* Kinds of inputs that kernels meet and of those they must survive. */
 enum kind { ORDINARY, OUTLIERS, ZEROS, TINY, HUGE_ONES, DENORMAL, KINDS };
@@ -58,14 +58,15 @@ static void test_tiers(const struct tier *ref, const struct tier *tier, const st
     const char *what = kind_names[kind];
     CHECK(good && same, "%s: %s input of %zu is taken", tier->name, what, cols);
     same = memcmp(a.scale, b.scale, groups * 4) == 0 && memcmp(a.norm, b.norm, groups * 4) == 0 &&
-           memcmp(a.lift, b.lift, groups * 64) == 0 &&
+           memcmp(a.lift, b.lift, groups * 64) == 0 && memcmp(a.x, b.x, groups * 256) == 0 &&
            memcmp(a.high, b.high, groups * 64) == 0 && memcmp(a.low, b.low, groups * 64) == 0 &&
            bits_of_f32(a.all) == bits_of_f32(b.all) && bits_of_f32(a.rest) == bits_of_f32(b.rest);
     CHECK(same, "%s: codes of a %s input of %zu are the definition's", tier->name, what, cols);
     float score[2][EXPERTS], reach[2][EXPERTS];
     for (size_t both = 0; both < 2; both++) {
-        route_scores(&ref->route, &p->r, &a, 0, EXPERTS, both == 1, score[0], reach[0]);
-        route_scores(&tier->route, &p->r, &b, 0, EXPERTS, both == 1, score[1], reach[1]);
+        struct route_part part = { .count = EXPERTS, .both = both == 1 };
+        route_scores(&ref->route, &p->r, &a, &part, score[0], reach[0]);
+        route_scores(&tier->route, &p->r, &b, &part, score[1], reach[1]);
         CHECK(memcmp(score[0], score[1], sizeof score[0]) == 0 && memcmp(reach[0], reach[1], sizeof reach[0]) == 0,
               "%s: scores of a %s input of %zu, planes %zu", tier->name, what, cols, both + 1);
     }
@@ -81,7 +82,8 @@ static double test_bound(const struct tier *tier, const struct packed *p, const 
     route_input_lay(&in, cols, room);
     if (!tier->route.input(x, &in)) return 0;
     for (size_t both = 0; both < 2; both++) {
-        route_scores(&tier->route, &p->r, &in, 0, EXPERTS, both == 1, score, reach);
+        struct route_part part = { .count = EXPERTS, .both = both == 1 };
+        route_scores(&tier->route, &p->r, &in, &part, score, reach);
         route_bounds(&p->r, &in, 0, EXPERTS, both == 1, reach, bounds);
         for (size_t e = 0; e < EXPERTS; e++) {
             float exact = tier->vector.dot(p->rows + e * cols, x, cols);
@@ -172,6 +174,34 @@ static void test_bf16_rows(const struct tier *tiers, size_t tier_count)
     }
 }
 
+/* Against counting, which needs no order: the k-th largest is the value that fewer than k are above and at least k not
+ * below. */
+static void test_kth(const struct tier *tiers, size_t tier_count)
+{
+    static const size_t counts[] = { 1, 2, 15, 16, 17, 128, 384, EXPERTS_MAX };
+    static float v[EXPERTS_MAX];
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+        for (size_t kind = 0; kind < 4; kind++) {
+            size_t n = counts[i];
+            for (size_t at = 0; at < n; at++) {
+                float x = made_normal(5, i, at);
+                const float values[] = { x, (float)(int)(2 * x), 0.25f, x > 1 ? x : -INFINITY }; /* ties, one, masked */
+                v[at] = values[kind];
+            }
+            for (size_t k = 1; k <= n; k += 1 + k / 3)
+                for (size_t tier = 0; tier < tier_count; tier++) {
+                    float found = tiers[tier].route.kth(v, n, k);
+                    size_t above = 0, not_below = 0;
+                    for (size_t at = 0; at < n; at++) {
+                        above += v[at] > found;
+                        not_below += v[at] >= found;
+                    }
+                    CHECK(above < k && not_below >= k, "%s: number %zu of %zu, kind %zu: %g", tiers[tier].name, k, n,
+                          kind, (double)found);
+                }
+        }
+}
+
 /* What is no number or too large must be said, not scored. */
 static void test_refused(const struct tier *tiers, size_t tier_count, void *room)
 {
@@ -252,6 +282,7 @@ int main(void)
     test_bf16_rows(tiers, tier_count);
     test_int16_rows(tiers, tier_count);
     test_refused(tiers, tier_count, room);
+    test_kth(tiers, tier_count);
     test_forms(t, &a);
     team_free(t);
     arena_free(&a);

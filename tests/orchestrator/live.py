@@ -155,8 +155,10 @@ def ours(pid, fd):
     if copy < 0:
         return False
     with socket.socket(fileno=copy) as held, socket.socket() as here_made:
-        return (held.family in (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6) and
-                held.type in (socket.SOCK_STREAM, socket.SOCK_DGRAM) and home(held) == home(here_made))
+        kinds = {socket.AF_UNIX: (socket.SOCK_STREAM, socket.SOCK_SEQPACKET),  # the second: acceptor.h's pair
+                 socket.AF_INET: (socket.SOCK_STREAM, socket.SOCK_DGRAM),
+                 socket.AF_INET6: (socket.SOCK_STREAM, socket.SOCK_DGRAM)}
+        return held.type in kinds.get(held.family, ()) and home(held) == home(here_made)
 
 
 def unaccounted(pids):

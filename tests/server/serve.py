@@ -106,6 +106,11 @@ first, second = s.complete(prompt=words), s.complete(prompt=words)
 cached = [a[1]["usage"]["prompt_tokens_details"]["cached_tokens"] for a in (first, second) if a[0] == 200]
 check(len(cached) == 2 and cached[1] >= first[1]["usage"]["prompt_tokens"] - 64 and text_of(first) == text_of(second),
       "a prompt seen before is not computed again, and the bits stay", (cached, first, second))
+s.complete(prompt="the cat sat on the mat and " * 10 + "a secret word that nobody may read " * 5)
+told = re.search(r"prefix: (\d+) tokens are kept from before, (\d+) are alike: token (\d+) is \d+ now and was \d+", s.said())
+check(told and told[2] == told[3] and 60 < int(told[2]) < int(told[1]), "the log names the first token that differed",
+      s.said()[-300:])
+check("secret" not in s.said() and "cat" not in s.said(), "and no text of anybody")
 long = s.complete(prompt="word " * 4000)
 check(long[0] == 400 and len(re.findall(r"\d+", long[1]["error"]["message"])) >= 2 and
       long[1]["error"]["code"] == "context_length_exceeded", "a prompt over the context: 400 with both numbers", long)
@@ -126,6 +131,55 @@ refused = s.complete(response_format=form)
 check(refused[0] == 400 and "/uniqueItems" in refused[1]["error"]["message"], "what can not be enforced", refused)
 check(s.ask("GET", "/v1/models", headers={"Host": "evil.example"})[0] == 421, "a rebound name")
 check(s.ask("GET", "/v1/models", headers={"Origin": "https://evil.example"})[0] == 403, "a foreign page")
+
+# Two conversations that begin differently take turns: neither drives the other out of the cache.
+sides = ["You are a pirate who tells of the sea. " * 6, "You are a cook who tells of soup. " * 6]
+turns = [s.complete(prompt=sides[i % 2] + "Well " * (i // 2), max_tokens=4) for i in range(8)]
+kept = [t[1]["usage"]["prompt_tokens_details"]["cached_tokens"] for t in turns[2:] if t[0] == 200]
+check(len(kept) == 6 and min(kept) > 60, "two conversations in turns: both stay cached", kept)
+
+# The manual's example, as it is printed.
+manual = open(os.path.join(os.path.dirname(__file__), "../../docs/serve.md")).read()
+example = re.search(r"^curl .*$", manual, re.M)[0].replace("127.0.0.1:4327/v1/chat/completions",
+                                                           f"127.0.0.1:{s.port}/v1/completions")
+example = re.sub(r"-d '.*'", """-d '{"prompt": "Once", "max_tokens": 2}'""", example) # this model has no template
+check('"choices"' in subprocess.run(["sh", "-c", example], capture_output=True, text=True).stdout, "curl of the manual",
+      example)
+
+
+def processor_s():
+    """Of all processes of the server, so far."""
+    return sum(float(open(f"/proc/{p}/schedstat").read().split()[0]) * 1e-9 for p in [s.p.pid] + s.children())
+
+
+def leave(body, wait):
+    with socket.create_connection(("127.0.0.1", s.port)) as c:
+        text = json.dumps(body).encode()
+        c.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(text) + text)
+        if wait:
+            c.recv(1000)
+
+
+leave({"prompt": "Once", "stream": True, "max_tokens": 400, "n": 8}, True)
+leave({"prompt": "word " * 250, "max_tokens": 250, "seed": 99}, False)
+time.sleep(1)
+before = processor_s()
+time.sleep(0.5)
+check(processor_s() - before < 0.05, "a second after clients left in an answer and in a prompt nothing computes",
+      processor_s() - before)
+def links(pid):
+    found = set()
+    for f in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            found.add(os.readlink(f"/proc/{pid}/fd/{f}"))
+        except OSError:
+            pass  # the one that lists them
+    return found
+
+
+held = {h for h in links(s.p.pid) - links("self") if h.startswith("/") and not h.startswith(("/dev/", "/memfd:"))}
+check(held == set() and sorted(os.listdir(tmp)) == ["hearth.sock", "log"],
+      "the model's file is let go once it is packed, and no other is made", (held, os.listdir(tmp)))
 
 c = socket.create_connection(("127.0.0.1", s.port))
 body = json.dumps({"prompt": "Once", "stream": True, "max_tokens": 400, "n": 4}).encode()
@@ -283,6 +337,44 @@ check(s.stop() == 0, "and it ends", s.said()[-300:])
 s = Server("--host", "0.0.0.0", wait=False)
 check(s.p.wait(20) == 1 and "key" in s.said(), "off loopback without a key: no start", s.said())
 
+# ---- users of the Unix socket: the kernel says who connects ----
+SEVERAL = "the quick brown fox jumps over the lazy dog and " * 8
+
+
+def cached_as(uid):
+    """Cached tokens of a prompt that user `uid` asks at the Unix socket; None where the connection ends without a word."""
+    code = ("import os,sys,json,socket\n"
+            f"os.setgroups([]); os.setgid({uid}); os.setuid({uid})\n"
+            f"s = socket.socket(socket.AF_UNIX); s.connect({s.path!r})\n"
+            f"b = json.dumps({{'prompt': {SEVERAL!r}, 'max_tokens': 1}}).encode()\n"
+            "s.sendall(b'POST /v1/completions HTTP/1.0\\r\\nContent-Length: %d\\r\\n\\r\\n' % len(b) + b)\n"
+            "t = s.makefile('rb').read()\n"
+            "print(json.loads(t.split(b'\\r\\n\\r\\n')[1])['usage']['prompt_tokens_details']['cached_tokens'] if t else None)\n")
+    r = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    return r.stdout.strip() or r.stderr.strip().split("\n")[-1]
+
+
+if os.geteuid() == 0:
+    os.chmod(tmp, 0o755)
+    os.remove(tmp + "/keys")
+    s = Server()
+    check("Permission" in cached_as(65534), "another user can not connect: the file's mode", cached_as(65534))
+    check(s.stop() == 0, "and it ends", s.said()[-300:])
+    open(tmp + "/conf", "w").write("[server]\nuser = nobody\n")
+    s = Server("--config", tmp + "/conf")
+    first, again, guest, same = cached_as(0), cached_as(0), cached_as(65534), cached_as(65534)
+    check(first == "0" and int(again) > 60 and guest == "0" and same == again,
+          "a user who is listed is a principal of its own: nothing of another's is cached", (first, again, guest, same))
+    stranger = cached_as(1)
+    check(any(end in stranger for end in ("reset", "Broken pipe", "None")), "one who is not listed is let go", stranger)
+    check(s.said().count("user 1 may not ask here") == 1, "which the log says once", s.said())
+    os.kill(s.children()[-1], signal.SIGKILL)
+    time.sleep(0.5)
+    check(cached_as(65534) == "0" or int(cached_as(65534)) >= 0, "the front door killed: the next one is handed clients too")
+    check(s.stop() == 0 and not os.path.exists(s.path), "and it ends", s.said()[-300:])
+else:
+    print("skipped: users of the Unix socket: only root can be another user")
+
 # ---- shares: who asks for much does not keep another from the first answer ----
 ann, bob = (subprocess.run([hearth, "key", "add", n], capture_output=True, text=True).stdout.strip() for n in ("ann2", "bob2"))
 s = Server("--parallel", "1")
@@ -304,6 +396,18 @@ between = ended.index("bob") - before if "bob" in ended else -1
 [t.join() for t in many]
 check(0 <= between <= 12 and ended.count("ann") == 40, "one request beside forty of another: among the next few", ended)
 check(s.stop() == 0, "and it ends", s.said()[-300:])
+
+# ---- without a network ----
+UP = "import fcntl, socket, struct, os, sys; fcntl.ioctl(socket.socket(), 0x8914, struct.pack('16sH22x', b'lo', 0x49)); " \
+     "os.execv(sys.argv[1], sys.argv[1:])"  # the loopback of the new namespace, which has no other device
+words = [hearth, "run", model, "--raw", "-p", "Once upon a time", "-n", "8", "--temp", "0"]
+cut_off = subprocess.run(["unshare", "--net", sys.executable, "-c", UP, *words], capture_output=True, text=True, timeout=60)
+connected = subprocess.run(words, capture_output=True, text=True, timeout=60)
+if "Operation not permitted" in cut_off.stderr:
+    print("skipped: without a network: unshare is not allowed here")
+else:
+    check(cut_off.returncode == 0 and cut_off.stdout == connected.stdout, "without a network: the same answer",
+          (cut_off, connected))
 
 # ---- a hostile model ----
 data = bytearray(open(model, "rb").read())

@@ -1,5 +1,6 @@
 #!/bin/sh
-# hearth serve as a new user meets it, then under load: 10 seconds, HEARTH_LOAD_S of them where that is set.
+# hearth serve as a new user meets it, then under load: 10 seconds, HEARTH_LOAD_S of them where that is set, each client
+# waiting HEARTH_LOAD_PAUSE seconds on average between requests. HEARTH_LOAD_ONLY=1: the load alone.
 hearth=${HEARTH:-build/release/hearth}
 model=${HEARTH_SHARED:-../shared}/reference/models/stories260K.gguf
 skip() { echo "skipped: $*"; echo "0 passed, 0 failed, 1 skipped"; exit 0; }
@@ -8,7 +9,8 @@ skip() { echo "skipped: $*"; echo "0 passed, 0 failed, 1 skipped"; exit 0; }
 command -v python3 > /dev/null || skip "serve: no python3"
 why=$("$(dirname "$hearth")/tests/machine_walls") || skip "serve: $why"
 dir=$(dirname "$0")
-said=$(python3 "$dir/serve.py" "$hearth" "$model")
+first=0 said=""
+[ -n "$HEARTH_LOAD_ONLY" ] || said=$(python3 "$dir/serve.py" "$hearth" "$model")
 first=$?
 echo "$said"
 tmp=$(mktemp -d) || exit 1
@@ -17,8 +19,8 @@ HEARTH_KEYS=$tmp/keys "$hearth" serve "$model" --port "$port" --socket "$tmp/soc
 pid=$!
 trap 'kill $pid; rm -rf "$tmp"' EXIT
 for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do grep -q listening "$tmp/log" && break; sleep 0.2; done
-front=$(cat "/proc/$pid/task/$pid/children" | awk '{ print $NF }')
-loaded=$(python3 "$dir/load.py" "$port" "${HEARTH_LOAD_S:-10}" 32 $([ -n "$HEARTH_LOAD_S" ] && echo "$front"))
+all=$pid,$(tr ' ' ',' < "/proc/$pid/task/$pid/children" | sed 's/,$//')
+loaded=$(python3 "$dir/load.py" "$port" "${HEARTH_LOAD_S:-10}" 32 "$([ -n "$HEARTH_LOAD_S" ] && echo "$all")" "${HEARTH_LOAD_PAUSE:-0}")
 second=$?
 echo "$loaded"
 printf '%s\n%s\n' "$said" "$loaded" | awk '/^[0-9]+ passed/ { p += $1; f += $3; s += $5 } END { printf "%d passed, %d failed, %d skipped\n", p, f, s }'

@@ -97,6 +97,11 @@ static inline lanes lanes_div(lanes x, lanes y)
     return (lanes){ vdivq_f32(x.a, y.a), vdivq_f32(x.b, y.b), vdivq_f32(x.c, y.c), vdivq_f32(x.d, y.d) };
 }
 
+static inline lanes lanes_sqrt(lanes x)
+{
+    return (lanes){ vsqrtq_f32(x.a), vsqrtq_f32(x.b), vsqrtq_f32(x.c), vsqrtq_f32(x.d) };
+}
+
 static inline lanes lanes_fma(lanes x, lanes y, lanes z)
 {
     return (lanes){ vfmaq_f32(z.a, x.a, y.a), vfmaq_f32(z.b, x.b, y.b), vfmaq_f32(z.c, x.c, y.c),

@@ -79,6 +79,7 @@ static inline lanes lanes_div(lanes x, lanes y) { return (lanes){ _mm256_div_ps(
 static inline lanes lanes_min(lanes x, lanes y) { return (lanes){ _mm256_min_ps(x.a, y.a), _mm256_min_ps(x.b, y.b) }; }
 static inline lanes lanes_max(lanes x, lanes y) { return (lanes){ _mm256_max_ps(x.a, y.a), _mm256_max_ps(x.b, y.b) }; }
 
+static inline lanes lanes_sqrt(lanes x) { return (lanes){ _mm256_sqrt_ps(x.a), _mm256_sqrt_ps(x.b) }; }
 static inline lanes lanes_fma(lanes x, lanes y, lanes z)
 {
     return (lanes){ _mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b) };

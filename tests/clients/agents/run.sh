@@ -1,6 +1,7 @@
 #!/bin/sh
 # Terminal coding agents against the server with a scripted model: each must run the tool that the model calls (a command
-# that makes a file), send its result back, and end with what the model says then. Needs npm ci in this folder (1.2 GB).
+# that makes a file), send its result back, and end with what the model says then. Needs npm ci in this folder (1.2 GB); where
+# a registry has no packages of other systems npm refuses that: npm install --no-package-lock, all versions are pinned.
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/../../.." || exit 1
 script=$PWD/${HEARTH_SCRIPT:-build/release/tests/serve_script}
