@@ -54,6 +54,12 @@ static int round_even(float x)
     return (int)((x + ROUND_MAGIC) - ROUND_MAGIC);
 }
 
+/* A weight's code; 0 for what is no number, which has made the row's sum none either. */
+static int weight_code(float x)
+{
+    return x > 0.0f ? round_even(x) : 0;
+}
+
 /* (a * b + 2^14) >> 15: the rounding of pmulhrsw and sqrdmulh. */
 static int times_q15(int a, int b)
 {
@@ -189,7 +195,7 @@ static void log_values(const struct state *x, const struct group *g, float a, fl
     float by = top < LEAST_SCALE ? 0.0f : (float)LOG_WEIGHT_MOST / top;
     for (size_t i = 0; i < g->pages * PAGE_TOK; i++)
         if (is_seen(g, i))
-            codes[i] = round_even(g->p[i] * (value_scale(x, g->page[i / PAGE_TOK], 0, i % PAGE_TOK) * by));
+            codes[i] = weight_code(g->p[i] * (value_scale(x, g->page[i / PAGE_TOK], 0, i % PAGE_TOK) * by));
     group_result(x, g, codes, 0, x->s->value_dim, a, (top < LEAST_SCALE ? 0.0f : top * unit) * b);
 }
 
@@ -204,7 +210,7 @@ static void token_values(const struct state *x, const struct group *g, size_t be
         if (w[i] > most) most = w[i];
     }
     float inverse = most < LEAST_SCALE ? 0.0f : (float)TOKEN_WEIGHT_MOST / most;
-    for (size_t i = 0; i < g->pages * PAGE_TOK; i++) codes[i] = round_even(w[i] * inverse);
+    for (size_t i = 0; i < g->pages * PAGE_TOK; i++) codes[i] = weight_code(w[i] * inverse);
     group_result(x, g, codes, begin, end, a, (most < LEAST_SCALE ? 0.0f : most / (float)TOKEN_WEIGHT_MOST) * b);
 }
 
