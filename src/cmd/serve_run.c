@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -77,6 +78,7 @@ static bool front_prepare(void *arg, err *e)
     struct serving *v = arg;
     struct server_options *o = &v->set->server;
     signal(SIGPIPE, SIG_IGN);
+    mallopt(M_ARENA_MAX, 1); /* a second arena would need a call that the profile has not */
     if (!served_new(&v->backend, v->settings, v->count, v->bell_fd, o->zone_s, e)) return false;
     served_log(v->backend, o->log, o->log_arg);
     o->backend = served_backend(v->backend);

@@ -83,8 +83,8 @@ CODED_INLINE void page_codes(struct coded_work *w, const struct group *g, size_t
 {
     ints start[ROWS];
     struct slot_order order = slots_order(w->slots[page], w->lay.boosts, pad);
-    CODED_UNROLL for (size_t r = 0; r < ROWS; r++) start[r] = ints_set(0);
-    CODED_UNROLL for (size_t r = 0; r < rows; r++) start[r] = codes_of(w, g, r, pad, page, &order);
+    CODED_UNROLL for (size_t r = 0; r < ROWS; r++)
+        start[r] = r < rows ? codes_of(w, g, r, pad, page, &order) : ints_set(0);
     ints_sums(start, w->setup.start + ROWS * page);
 }
 

@@ -14,6 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { BELL_STACK_BYTES = 1 << 18 }; /* a client's whole turn may run there */
+
 bool service_new(service **out, struct service_rings *rings, const struct service_settings *set, err *e)
 {
     if (set->asks < 1 || set->asks > SERVICE_ASKS_MAX || set->ctx_tok < 1 || set->ctx_tok > CTX_TOK_MAX)
@@ -344,6 +346,17 @@ bool service_linger(const service *s)
     return ring_bell(from) != s->text_bell;
 }
 
+static void ring_client(struct bell *bell)
+{
+    uint64_t one = 1;
+    atomic_store(&bell->calling, true); /* before the look: service_call waits for it after its change */
+    service_heard *heard = atomic_load(&bell->heard);
+    if (heard != NULL) heard(bell->arg);
+    atomic_store(&bell->calling, false);
+    if (heard == NULL && write(bell->event_fd, &one, sizeof one) < 0) {
+    } /* a full counter rings already */
+}
+
 static void *bell_thread(void *arg)
 {
     struct bell *bell = arg;
@@ -352,12 +365,21 @@ static void *bell_thread(void *arg)
     while (!atomic_load(&bell->stop)) {
         ring_sleep(bell->from, bell->seen);
         uint32_t now = ring_bell(bell->from);
-        uint64_t one = 1;
-        if (now != bell->seen && write(bell->event_fd, &one, sizeof one) < 0) {
-        } /* a full counter rings already */
+        if (now == bell->seen) continue;
         bell->seen = now;
+        ring_client(bell);
     }
     return NULL;
+}
+
+void service_call(service *s, service_heard *heard, void *arg)
+{
+    for (int peer = 0; peer < SERVICE_PEERS; peer++) {
+        struct bell *bell = &s->bells[peer];
+        if (heard != NULL) bell->arg = arg;
+        atomic_store(&bell->heard, heard);
+        while (heard == NULL && atomic_load(&bell->calling)) futex_relax();
+    }
 }
 
 bool service_bells(service *s, int event_fd, err *e)
@@ -368,7 +390,7 @@ bool service_bells(service *s, int event_fd, err *e)
         bell->from = &s->rings->from[peer];
         bell->event_fd = event_fd;
         bell->seen = ring_bell(bell->from); /* before the thread is made: what rings until it runs is not missed */
-        bell->runs = pthread_attr_init(&small) == 0 && pthread_attr_setstacksize(&small, 1 << 16) == 0 &&
+        bell->runs = pthread_attr_init(&small) == 0 && pthread_attr_setstacksize(&small, BELL_STACK_BYTES) == 0 &&
                      pthread_create(&bell->thread, &small, bell_thread, bell) == 0;
         if (!bell->runs) return fail(e, ERR_MEMORY, ERR_NO_OFFSET, "service: no thread for a bell");
         while (atomic_load(&bell->awake) == 0) futex_wait(&bell->awake, 0); /* team.c, await_members says why */

@@ -59,6 +59,7 @@ struct service_news_message {
 };
 
 typedef struct service service;
+typedef void service_heard(void *arg);
 
 struct service_settings {
     uint32_t asks;    /* at once: 1..SERVICE_ASKS_MAX */
@@ -215,5 +216,10 @@ bool service_linger(const service *s);
  * eventfd when it rings. Called once, before the jail closes; the threads sleep in futex and make no call but futex and
  * write. The client reads the eventfd, then polls until there is nothing. Errors: ERR_MEMORY. */
 bool service_bells(service *s, int event_fd, err *e);
+
+/* From now on those threads call `heard` themselves instead of adding to the eventfd: one waking less on the way of a
+ * token. It may be called by several at once, and polls under the client's own lock. NULL: the eventfd again; when this
+ * returns no call is under way. */
+void service_call(service *s, service_heard *heard, void *arg);
 
 #endif

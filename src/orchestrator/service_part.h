@@ -47,10 +47,13 @@ struct fed {
     struct hearth_rival rivals[HEARTH_TOP_MAX];
 };
 
-/* A thread that turns a ring's bell into an eventfd's count. */
+/* A thread that turns a ring's bell into an eventfd's count, or into a call. */
 struct bell {
     const ring *from;
     int event_fd;
+    service_heard *_Atomic heard;
+    void *arg;             /* written before `heard` */
+    _Atomic bool calling;
     uint32_t seen;
     bool runs;
     _Atomic bool stop;

@@ -1,5 +1,5 @@
-/* Where asks go: the service that the orchestrator keeps (service.c), or a script in tests. All calls come from the one
- * thread of the server, none blocks. */
+/* Where asks go: the service that the orchestrator keeps (service.c), or a script in tests. One call at a time comes
+ * from the server, none blocks. */
 #ifndef HEARTH_SERVER_BACKEND_H
 #define HEARTH_SERVER_BACKEND_H
 
@@ -33,6 +33,10 @@ struct backend {
 
     /* Nobody wants the answer any more. No event of that ticket comes after it. */
     void (*cancel)(void *self, uint64_t ticket);
+
+    /* May be NULL. From now on threads of the backend call `heard` where they would have rung bell_fd, several at once;
+     * NULL: bell_fd again, and no call is under way. All other calls are still one at a time. */
+    void (*listen)(void *self, void (*heard)(void *arg), void *arg);
 
     /* The next event; its views are valid until the next call. False: there is none now. */
     bool (*poll)(void *self, struct ask_event *out);

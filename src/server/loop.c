@@ -48,6 +48,31 @@ static void read_clock(server *s)
     s->now_s = now.tv_sec;
 }
 
+/* What the backend has, and bytes out. True: there is more. */
+static bool take_backend_events(server *s)
+{
+    struct ask_event event;
+    bool more = true;
+    for (int i = 0; i < POLLS_A_TURN && more; i++)
+        if ((more = s->b.poll(s->b.self, &event))) exchange_take_event(s, &event);
+    conn_flush_all(s);
+    return more;
+}
+
+/* Called by threads of the backend. Whoever has the turn already looks once more; so nothing waits for the loop to wake
+ * up. Connections that end meanwhile are freed by the loop, which may hold events that name them. */
+static void heard(void *arg)
+{
+    server *s = arg;
+    atomic_store(&s->rung, true);
+    while (atomic_load(&s->rung) && pthread_mutex_trylock(&s->turn) == 0) {
+        atomic_store(&s->rung, false);
+        read_clock(s);
+        if (take_backend_events(s)) atomic_store(&s->rung, true);
+        pthread_mutex_unlock(&s->turn);
+    }
+}
+
 bool server_new(server **out, const struct server_options *o, err *e)
 {
     assert(o->epoll_fd >= 0 && o->listener_count <= HTTP_LISTENERS_MAX);
@@ -56,6 +81,7 @@ bool server_new(server **out, const struct server_options *o, err *e)
     if (s == NULL) return fail(e, ERR_MEMORY, ERR_NO_OFFSET, "server: no memory");
     s->o = o;
     s->b = o->backend;
+    pthread_mutex_init(&s->turn, NULL);
     s->clients_max = o->clients_max > 0 ? o->clients_max : HTTP_CLIENTS_MAX;
     s->inbox = malloc(INBOX_BYTES);
     s->asks = calloc(ASKS_MAX, sizeof *s->asks);
@@ -66,8 +92,10 @@ bool server_new(server **out, const struct server_options *o, err *e)
     bool room = (s->inbox != NULL && s->asks != NULL && s->free_places != NULL) ||
                 fail(e, ERR_MEMORY, ERR_NO_OFFSET, "server: no memory");
     if (room && arena_new(&s->scratch, (size_t)SCRATCH_BYTES + (size_t)JSON_VALUES_MAX * sizeof(json_value), e) &&
-        guard_new(s, e) && watch_all(s, e))
+        guard_new(s, e) && watch_all(s, e)) {
+        if (s->b.listen != NULL) s->b.listen(s->b.self, heard, s);
         return true;
+    }
     server_free(s);
     *out = NULL;
     return false;
@@ -76,6 +104,7 @@ bool server_new(server **out, const struct server_options *o, err *e)
 void server_free(server *s)
 {
     if (s == NULL) return;
+    if (s->b.listen != NULL) s->b.listen(s->b.self, NULL, NULL);
     while (s->first != NULL) conn_drop(s, s->first);
     conn_free_dead(s);
     arena_free(&s->scratch);
@@ -136,17 +165,11 @@ static void renew_scratch(server *s)
     if (!arena_new(&s->scratch, size, &e)) server_stop(s); /* no addresses: no more answers */
 }
 
-bool server_turn(server *s, int wait_ms)
+static bool take_turn(server *s, const struct epoll_event *events, int count)
 {
-    struct epoll_event events[EVENTS_A_TURN];
-    struct ask_event event;
-    int count = epoll_wait(s->o->epoll_fd, events, EVENTS_A_TURN, s->more ? 0 : wait_ms);
     read_clock(s);
     for (int i = 0; i < count; i++) take_epoll_event(s, &events[i]);
-    s->more = true;
-    for (int i = 0; i < POLLS_A_TURN && s->more; i++)
-        if ((s->more = s->b.poll(s->b.self, &event))) exchange_take_event(s, &event);
-    conn_flush_all(s);
+    s->more = take_backend_events(s);
     if (s->now_ms - s->checked_ms >= CHECK_MS) {
         s->checked_ms = s->now_ms;
         conn_check_all(s);
@@ -156,6 +179,18 @@ bool server_turn(server *s, int wait_ms)
     renew_scratch(s);
     if (!s->stopping) return true;
     return s->conn_count > 0 && s->now_ms - s->stop_ms < (uint64_t)s->o->drain_s * 1000;
+}
+
+bool server_turn(server *s, int wait_ms)
+{
+    struct epoll_event events[EVENTS_A_TURN];
+    bool now = s->more || atomic_load(&s->rung);
+    int count = epoll_wait(s->o->epoll_fd, events, EVENTS_A_TURN, now ? 0 : wait_ms);
+    pthread_mutex_lock(&s->turn);
+    atomic_store(&s->rung, false);
+    bool goes_on = take_turn(s, events, count);
+    pthread_mutex_unlock(&s->turn);
+    return goes_on;
 }
 
 void server_run(server *s)

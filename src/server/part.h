@@ -7,6 +7,9 @@
 #include "server/http.h"
 #include "server/server.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
+
 struct api;
 struct exchange;
 
@@ -157,6 +160,8 @@ struct server {
     bool scratch_large;        /* a request used much of the scratch arena */
     uint64_t stop_ms;
     struct counters count;
+    pthread_mutex_t turn;      /* who has it is the one thread: the loop after its wait, or one that brings events */
+    _Atomic bool rung;         /* events came while another had the turn */
 };
 
 /* conn.c */

@@ -548,8 +548,14 @@ void served_free(served *s)
     free(s);
 }
 
+static void listen_to(void *self, void (*heard)(void *arg), void *arg)
+{
+    served *s = self;
+    for (size_t i = 0; i < s->count; i++) service_call(s->models[i].svc, heard, arg);
+}
+
 struct backend served_backend(served *s)
 {
     return (struct backend){ .self = s, .bell_fd = s->bell_fd, .models = models_list, .submit = submit,
-                             .cancel = cancel, .poll = poll };
+                             .cancel = cancel, .listen = listen_to, .poll = poll };
 }

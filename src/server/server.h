@@ -7,7 +7,8 @@
  *          <- conn.c <- exchange.c <- an API's writer <---------------- events <==
  *
  * Invariants:
- *   - one thread, one epoll, nothing blocks; every wait of a client has an end (deadlines in limits.h and options);
+ *   - one thread at a time (loop.c), one epoll, nothing blocks; every wait of a client has an end (deadlines in
+ *     limits.h and options);
  *   - what a client sends is bounded before it is kept, and refused in the shape its API refuses;
  *   - a prompt is never cut; a client that left is noticed by its descriptor, and its ask is cancelled at once;
  *   - an API is a table of fields and a few writers (api.h); none knows of sockets, none of another.

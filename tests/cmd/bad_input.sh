@@ -136,6 +136,12 @@ refuse "two prompts" 2 'give one of them' "$hearth" run "$tmp/good.gguf" x -p y
 refuse "logits without ids" 2 '--tokens: no file' "$hearth" logits "$tmp/good.gguf"
 refuse "eval without a text" 2 '--text: no file' "$hearth" eval "$tmp/good.gguf"
 refuse "a tier that this processor lacks" 1 'neon|avx512' "$hearth" run "$tmp/good.gguf" x --cpu "$([ "$(uname -m)" = aarch64 ] && echo avx512 || echo neon)"
+"$make" "$tmp/odd.gguf" head=12 || fail "make_model head=12"
+for kv in log:k2v2 log:k4v3; do
+    refuse "$kv for heads of 12" 1 "$kv: heads of 12 and 12 channels, allowed: heads of 8..256 channels, a multiple of 8" \
+        "$hearth" logits "$tmp/odd.gguf" --tokens "$tmp/ids" --kv $kv --out "$tmp/written"
+    refuse "a plan of $kv for heads of 12" 1 "$kv: heads of 12 and 12" "$hearth" plan "$tmp/odd.gguf" --kv $kv
+done
 # A line end in a name must not become a second line, an escape no colour.
 refuse "a name that steers the terminal" 1 'a\?b\?\[31m' "$hearth" run "$tmp/a
 b"$'\x1b'"[31m.gguf" x
