@@ -36,6 +36,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The version of docs/arithmetic.md that this program computes: another number where any result may differ by a bit.
+ * It stands in `hearth --version`, in the facts of an engine, and in what saved sessions are bound to. */
+enum { HEARTH_ARITHMETIC = 2 };
+
 enum {
     HEARTH_STOP_TOKENS_MAX = 64,       /* tokens that end an answer */
     HEARTH_BIASES_MAX = 4096,          /* logit biases of one request */

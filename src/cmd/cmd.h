@@ -15,7 +15,6 @@
 #include <stddef.h>
 
 #define HEARTH_VERSION "0.1"
-#define HEARTH_ARITHMETIC 1 /* docs/arithmetic.md: another number where any result may differ by a bit */
 
 enum exit_code { EXIT_GOOD = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 

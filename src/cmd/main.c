@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cmd/options.h"
+#include "hearth.h"
 
 static const struct command {
     const char *name;

@@ -18,6 +18,7 @@
 #include "cache/save.h"
 #include "cmd/cmd.h"
 #include "cmd/out.h"
+#include "hearth.h"
 
 #include <errno.h>
 #include <fcntl.h>

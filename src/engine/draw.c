@@ -7,9 +7,6 @@
 #include <assert.h>
 #include <stdio.h>
 
-/* The version of docs/arithmetic.md that this program computes. */
-enum { ARITHMETIC_VERSION = 2 };
-
 static struct hearth_head head_of(uint64_t id, uint32_t choice)
 {
     return (struct hearth_head){ .id = id, .choice = choice };
@@ -30,7 +27,7 @@ void emit_loaded(engine *en, size_t plan_bytes)
                               .cache_tok = en->set.cache_tok, .weights_bytes = en->m->weights_bytes,
                               .plan_bytes = plan_bytes, .sequences = en->set.sequences,
                               .chunk_tok = en->set.chunk_tok, .threads = en->set.threads,
-                              .arithmetic = ARITHMETIC_VERSION };
+                              .arithmetic = HEARTH_ARITHMETIC };
     f.experts = (uint32_t)h->experts.count;
     f.top_k = (uint32_t)h->experts.top_k;
     memcpy(f.identity, en->m->identity, sizeof f.identity);
