@@ -200,15 +200,13 @@ static bool load_message(struct talk *t, view text, const json_value *item, size
                                   copy_text(t, item, "name", &made->tool, e)));
 }
 
-bool talk_load(struct talk *t, const char *path, err *e)
+static bool load_text(struct talk *t, view text, err *e)
 {
     size_t number = 0, old_count = t->message_count;
-    view text;
     const json_value *root;
-    if (!file_read(path, JSON_BYTES_MAX, &t->arena, &text, e) || !json_parse(text, &t->arena, &root, e)) return false;
+    if (!json_parse(text, &t->arena, &root, e)) return false;
     const json_value *list = json_get(root, "messages");
-    if (list == NULL || list->type != JSON_ARRAY)
-        return fail(e, ERR_VALUE, ERR_NO_OFFSET, "%.200s: no list \"messages\"", path);
+    if (list == NULL || list->type != JSON_ARRAY) return fail(e, ERR_VALUE, ERR_NO_OFFSET, "no list \"messages\"");
     struct message *old = ARENA_ARRAY(&t->arena, struct message, old_count, "messages", e);
     if (old == NULL) return false;
     memcpy(old, t->messages, old_count * sizeof *old);
@@ -219,5 +217,14 @@ bool talk_load(struct talk *t, const char *path, err *e)
     memcpy(t->messages, old,
            old_count * sizeof *old); /* a file that can not be read leaves the conversation as it was */
     t->message_count = old_count;
+    return false;
+}
+
+bool talk_load(struct talk *t, const char *path, err *e)
+{
+    view text;
+    if (!file_read(path, JSON_BYTES_MAX, &t->arena, &text, e)) return false;
+    if (load_text(t, text, e)) return true;
+    err_prefix(e, path);
     return false;
 }
