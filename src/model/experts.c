@@ -272,7 +272,8 @@ static void expert_products(graph *g, struct expert_products_job job)
     for (size_t i = 0; g->input_watch != NULL && i < job.count; i++)
         for (size_t n = 0; n < active; n++) {
             size_t expert = g->experts.active[n], first = g->experts.first_pair[expert];
-            graph_tell_inputs(g, job.input, &job.w[i]->first, expert, first, g->experts.first_pair[expert + 1] - first);
+            size_t rows = g->experts.first_pair[expert + 1] - first; /* of a single token 1, and always the same one */
+            graph_tell_inputs(g, job.input, &job.w[i]->first, expert, job.one_row ? 0 : first, rows);
         }
     job.tiles = few ? EXPERT_TILES_FEW : EXPERT_TILES;
     job.pieces = ceil_div(tile_count(job.w[0]->first.rows), job.tiles);
