@@ -9,9 +9,9 @@
  * instruction a block. Sums in i32 are exact in any order, so only the order of blocks is fixed (matmul.h).
  *
  * The tier defines: LANES; i32v, u32v, f32v; UNITS and TOKENS, computed at once where tokens are many; FEW, the tokens
- * that one tile meets at once where they are not (4 or 8); WIDE_ZERO, what codes of 8 bits are above their value;
- * bcast_i32, bcast_f32, fma_f32, dot4, dot4_wide, dot2, scale_short, wide_codes, lookup_iq4, lookup_e2m1, load_f16,
- * load_u16, load_e8m0. */
+ * that one tile meets at once where they are not (4 or 8); IN_ORDER, whether there are registers for a unit's 16 sums of
+ * a super-block and some more; WIDE_ZERO, what codes of 8 bits are above their value; bcast_i32, bcast_f32, fma_f32,
+ * dot4, dot4_wide, dot2, scale_short, wide_codes, lookup_iq4, lookup_e2m1, load_f16, load_u16, load_e8m0. */
 #include "base/checked.h"
 #include "kernels/bind.h"
 #include "kernels/split.h"
@@ -120,6 +120,12 @@ struct shape_256 {
     i32v (*sub_scale)(const uint8_t *block, size_t part, size_t quarter, size_t i);
     /* The sub-minima of values 32i..32i+15 and 32i+16..32i+31, as the two halves of each i32. NULL: none. */
     i32v (*sub_minima)(const uint8_t *block, size_t part, size_t i);
+    /* The codes once more, by where they lie: low | high are the bytes of `codes`, high NULL where low is all of them.
+     * low NULL: not to be read in order. */
+    u32v (*low)(const uint8_t *block, size_t part, size_t quarter, size_t i, size_t j);
+    struct step_256 (*low_steps)(size_t n);
+    u32v (*high)(const uint8_t *block, size_t part, size_t quarter, size_t i, size_t j);
+    struct step_256 (*high_steps)(size_t n);
 };
 
 /* Groups of 32: two neighbours. Groups of 16: a half of each 32 of 128 values. */

@@ -53,6 +53,11 @@ INLINE u32v codes_mxfp4(const uint8_t *block, size_t part, size_t step)
 
 /* ---- super-blocks of 256 ---- */
 
+/* Step j of group i of a quarter (shape_256). */
+struct step_256 {
+    size_t quarter, i, j;
+};
+
 /* Byte i of each dword. */
 INLINE u32v byte_of(u32v four, size_t i)
 {
@@ -63,6 +68,13 @@ INLINE u32v byte_of(u32v four, size_t i)
 INLINE u32v half_plane(const uint8_t *field, size_t part, size_t quarter, size_t j)
 {
     return plane(field, part, 8 * (quarter / 2) + 4 * (quarter % 2) + j);
+}
+
+/* steps_* give a super-block's steps n = 0..63 in the order in which their low bits, or their high bits, lie in memory.
+ * Of half planes: */
+INLINE struct step_256 steps_of_halves(size_t n)
+{
+    return (struct step_256){ n / 16, n % 4, n / 4 % 4 };
 }
 
 /* Q2_K: 1024 bytes of pairs, 256 of scale and minimum nibbles, d, dmin */
@@ -130,6 +142,11 @@ INLINE u32v codes_q4_k(const uint8_t *block, size_t part, size_t quarter, size_t
     return plane(block, part, 8 * quarter + j) >> (uint32_t)(4 * i) & 0x0f0f0f0f;
 }
 
+INLINE struct step_256 steps_q4_k(size_t n)
+{
+    return (struct step_256){ n / 16, n % 2, n / 2 % 8 };
+}
+
 INLINE i32v scale_q4_k(const uint8_t *block, size_t part, size_t quarter, size_t i)
 {
     return six_bit_scale(block + 2048, part, quarter, i);
@@ -141,10 +158,19 @@ INLINE i32v minima_q4_k(const uint8_t *block, size_t part, size_t i)
 }
 
 /* Q5_K: 2048 bytes of nibbles, 512 of fifth bits, 192 of scales, d, dmin */
+INLINE u32v high_q5_k(const uint8_t *block, size_t part, size_t quarter, size_t i, size_t j)
+{
+    return plane(block + 2048, part, j) >> (uint32_t)(2 * quarter) << (uint32_t)(4 - i) & 0x10101010;
+}
+
 INLINE u32v codes_q5_k(const uint8_t *block, size_t part, size_t quarter, size_t i, size_t j)
 {
-    u32v high = plane(block + 2048, part, j) >> (uint32_t)(2 * quarter);
-    return codes_q4_k(block, part, quarter, i, j) | (high << (uint32_t)(4 - i) & 0x10101010);
+    return codes_q4_k(block, part, quarter, i, j) | high_q5_k(block, part, quarter, i, j);
+}
+
+INLINE struct step_256 high_steps_q5_k(size_t n)
+{
+    return (struct step_256){ n / 2 % 4, n % 2, n / 8 };
 }
 
 INLINE i32v scale_q5_k(const uint8_t *block, size_t part, size_t quarter, size_t i)
@@ -158,12 +184,26 @@ INLINE i32v minima_q5_k(const uint8_t *block, size_t part, size_t i)
 }
 
 /* Q6_K: 2048 bytes of low nibbles, 1024 of upper pairs, 256 of signed scales, d */
-INLINE u32v codes_q6_k(const uint8_t *block, size_t part, size_t quarter, size_t i, size_t j)
+INLINE u32v low_q6_k(const uint8_t *block, size_t part, size_t quarter, size_t i, size_t j)
 {
     size_t v = 16 * (quarter / 2) + 8 * (i % 2) + 4 * (quarter % 2) + j;
+    return plane(block, part, v) >> (uint32_t)(4 * (i / 2)) & 0x0f0f0f0f;
+}
+
+INLINE u32v high_q6_k(const uint8_t *block, size_t part, size_t quarter, size_t i, size_t j)
+{
     u32v high = half_plane(block + 2048, part, quarter, j);
-    high = i <= 2 ? high << (uint32_t)(4 - 2 * i) : high >> 2;
-    return (plane(block, part, v) >> (uint32_t)(4 * (i / 2)) & 0x0f0f0f0f) | (high & 0x30303030);
+    return (i <= 2 ? high << (uint32_t)(4 - 2 * i) : high >> 2) & 0x30303030;
+}
+
+INLINE u32v codes_q6_k(const uint8_t *block, size_t part, size_t quarter, size_t i, size_t j)
+{
+    return low_q6_k(block, part, quarter, i, j) | high_q6_k(block, part, quarter, i, j);
+}
+
+INLINE struct step_256 steps_q6_k(size_t n)
+{
+    return (struct step_256){ n / 32 * 2 + n / 8 % 2, n % 2 * 2 + n / 16 % 2, n / 2 % 4 };
 }
 
 INLINE i32v scale_q6_k(const uint8_t *block, size_t part, size_t quarter, size_t i)
@@ -175,6 +215,11 @@ INLINE i32v scale_q6_k(const uint8_t *block, size_t part, size_t quarter, size_t
 INLINE u32v codes_iq4_xs(const uint8_t *block, size_t part, size_t quarter, size_t i, size_t j)
 {
     return lookup_iq4(plane(block, part, 8 * quarter + 4 * i + j % 4) >> (uint32_t)(j / 4 * 4) & 0x0f0f0f0f);
+}
+
+INLINE struct step_256 steps_iq4_xs(size_t n)
+{
+    return (struct step_256){ n / 16, n / 8 % 2, n % 2 * 4 + n / 2 % 4 };
 }
 
 INLINE i32v scale_iq4_xs(const uint8_t *block, size_t part, size_t quarter, size_t i)

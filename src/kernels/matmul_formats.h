@@ -11,13 +11,20 @@ static const struct shape_32 Q8_0 = { 544, 512, 0, WIDE_ZERO, true, false, codes
 static const struct shape_32 IQ4_NL = { 288, 256, 0, WIDE_ZERO, true, false, codes_iq4_nl };
 static const struct shape_32 MXFP4 = { 272, 256, 0, 12, false, true, codes_mxfp4 };
 
-/* block bytes, group values, scale at, minimum at, zero, wide, short dots, codes, sub_scale, sub_minima */
-static const struct shape_256 Q2_K = { 1344, 16, 1280, 1312, 0, false, true, codes_q2_k, scale_q2_k, minima_q2_k };
-static const struct shape_256 Q3_K = { 1760, 16, 1728, 0, 4, false, true, codes_q3_k, scale_q3_k, NULL };
-static const struct shape_256 Q4_K = { 2304, 32, 2240, 2272, 0, false, false, codes_q4_k, scale_q4_k, minima_q4_k };
-static const struct shape_256 Q5_K = { 2816, 32, 2752, 2784, 0, false, false, codes_q5_k, scale_q5_k, minima_q5_k };
-static const struct shape_256 Q6_K = { 3360, 16, 3328, 0, 32, false, false, codes_q6_k, scale_q6_k, NULL };
-static const struct shape_256 IQ4_XS = { 2176, 32, 2144, 0, WIDE_ZERO, true, false, codes_iq4_xs, scale_iq4_xs, NULL };
+/* block bytes, group values, scale at, minimum at, zero, wide, short dots, codes, sub_scale, sub_minima;
+ * low, its steps, high, its steps */
+static const struct shape_256 Q2_K = { 1344, 16, 1280, 1312, 0, false, true, codes_q2_k, scale_q2_k, minima_q2_k,
+                                       codes_q2_k, steps_of_halves, NULL, NULL };
+static const struct shape_256 Q3_K = { 1760, 16, 1728, 0, 4, false, true, codes_q3_k, scale_q3_k, NULL,
+                                       NULL, NULL, NULL, NULL }; /* twice the dot products: 0.5 instead of 0.75 */
+static const struct shape_256 Q4_K = { 2304, 32, 2240, 2272, 0, false, false, codes_q4_k, scale_q4_k, minima_q4_k,
+                                       codes_q4_k, steps_q4_k, NULL, NULL };
+static const struct shape_256 Q5_K = { 2816, 32, 2752, 2784, 0, false, false, codes_q5_k, scale_q5_k, minima_q5_k,
+                                       codes_q4_k, steps_q4_k, high_q5_k, high_steps_q5_k };
+static const struct shape_256 Q6_K = { 3360, 16, 3328, 0, 32, false, false, codes_q6_k, scale_q6_k, NULL,
+                                       low_q6_k, steps_q6_k, high_q6_k, steps_of_halves };
+static const struct shape_256 IQ4_XS = { 2176, 32, 2144, 0, WIDE_ZERO, true, false, codes_iq4_xs, scale_iq4_xs, NULL,
+                                         codes_iq4_xs, steps_iq4_xs, NULL, NULL };
 
 /* ---- groups of tokens against a panel: group values, zero, wide, short dots, minima ---- */
 

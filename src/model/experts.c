@@ -211,7 +211,7 @@ static size_t active_begin(size_t active, size_t threads, size_t thread)
 
 static void ask_matrix(const matrix *w)
 {
-    graph_ask(w->tiles, w->tile_bytes, tile_count(w->rows) * w->tile_bytes);
+    graph_ask(w->tiles, tile_count(w->rows) * w->tile_bytes);
 }
 
 /* A stage of few rows lasts some 100 us: a thread that has nothing left to take asks for what it reads first in the

@@ -131,7 +131,7 @@ void graph_products(graph *g, const activations *input, const matrix *const *w, 
 
 /* Asks for the begin of what thread `thread` reads first of g->soon; of tiles at an address, `left` bytes of them. */
 void graph_ask_soon(const graph *g, size_t thread);
-void graph_ask(const uint8_t *at, size_t tile_bytes, size_t left);
+void graph_ask(const uint8_t *at, size_t left);
 
 /* Tells the watcher, if there is one, which rows of `input` are about to meet w, number `index` of its kind. */
 void graph_tell_inputs(const graph *g, const activations *input, const matrix *w, size_t index, size_t first,

@@ -39,7 +39,7 @@ static size_t cut(const struct product_list *l, size_t threads, size_t tokens, s
     size_t share = min_size(tiles / (threads * STRETCH_TASKS), 64);
     size_t task_bytes = tokens > 2 ? WIDER_BYTES : TASK_BYTES;
     if (tokens <= FEW_TOKENS) share = min_size(share, ceil_div(task_bytes, l->w[0]->tile_bytes));
-    share = max_size(share & ~(size_t)1, 2); /* kernels take tiles by two */
+    share = tokens <= FEW_TOKENS ? max_size(share, 1) : max_size(share & ~(size_t)1, 2); /* many: kernels take two */
     first_task[0] = 0;
     for (size_t i = 0; i < l->count; i++)
         first_task[i + 1] = first_task[i] + ceil_div(tile_count(l->w[i]->rows), share);
@@ -66,24 +66,14 @@ static void one_task(const struct products_job *job, size_t task)
     matmul(job->g->k, w, &job->input[form_of(job->g, w)], job->out[i], w->rows, begin, end);
 }
 
-static void ask(const uint8_t *at, size_t bytes)
+void graph_ask(const uint8_t *at, size_t left)
 {
+    size_t bytes = min_size(SOON_BYTES, left);
     for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(at + i, 0, 2);
 }
 
-/* Of the first two tiles, what a kernel begins with before its own asking ahead reaches it. */
-void graph_ask(const uint8_t *at, size_t tile_bytes, size_t left)
-{
-    if (tile_bytes >= SOON_BYTES / 2 && left >= 2 * tile_bytes) {
-        ask(at, SOON_BYTES / 2);
-        ask(at + tile_bytes, SOON_BYTES / 2);
-    } else {
-        ask(at, min_size(SOON_BYTES, left));
-    }
-}
-
 /* Where the thread's stretch of the next stage begins, and what is left of its matrix; NULL: nothing is known of it. */
-static const uint8_t *soon_at(const graph *g, size_t threads, size_t thread, size_t *tile_bytes, size_t *left)
+static const uint8_t *soon_at(const graph *g, size_t threads, size_t thread, size_t *left)
 {
     size_t first_task[PRODUCTS_MAX + 1], i = 0;
     *left = 0;
@@ -95,23 +85,22 @@ static const uint8_t *soon_at(const graph *g, size_t threads, size_t thread, siz
     const matrix *w = g->soon.w[i];
     const uint8_t *at = w->tiles + (task - first_task[i]) * tiles * w->tile_bytes;
     *left = (size_t)(w->tiles + tile_count(w->rows) * w->tile_bytes - at);
-    *tile_bytes = w->tile_bytes;
     return at;
 }
 
 void graph_ask_soon(const graph *g, size_t thread)
 {
-    size_t tile_bytes, left;
-    const uint8_t *at = soon_at(g, team_threads(g->team), thread, &tile_bytes, &left);
-    if (at != NULL) graph_ask(at, tile_bytes, left);
+    size_t left;
+    const uint8_t *at = soon_at(g, team_threads(g->team), thread, &left);
+    if (at != NULL) graph_ask(at, left);
 }
 
 /* The others': they have nothing to do while the caller is alone, so memory rests for nobody. */
 static void tell_ahead(const graph *g, size_t threads)
 {
     for (size_t i = 1; i < threads; i++) {
-        size_t tile_bytes, left;
-        const uint8_t *at = soon_at(g, threads, i, &tile_bytes, &left);
+        size_t left;
+        const uint8_t *at = soon_at(g, threads, i, &left);
         team_ahead(g->team, i, at, min_size(left, AHEAD_BYTES));
     }
 }
