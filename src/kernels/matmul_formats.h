@@ -330,7 +330,7 @@ static void matmul_int(const matrix *w, const activations *x, float *out, size_t
                        size_t tile_end)
 {
     size_t most = x->form == ACTIVATION_INT8_256 ? TOKENS_256 : TOKENS;
-    if (x->tokens >= PANEL_LEAST)
+    if (x->tokens >= PANEL_LEAST && (!RAISED || x->raised != NULL))
         each_panel(PRODUCTS[w->type].panel, w, x, out, out_stride, tile_begin, tile_end);
     else
         each_product(PRODUCTS[w->type].product, most, true, x->cols, w, x, out, out_stride, tile_begin, tile_end);

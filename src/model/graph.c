@@ -793,6 +793,7 @@ static activations columns_of(const activations *a, size_t t, size_t begin, size
     out.codes = a->codes + at;
     out.scales = a->scales + at / group;
     out.sums = a->sums + at / 16;
+    if (a->raised != NULL) out.raised = a->raised + at;
     return out;
 }
 
