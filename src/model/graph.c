@@ -306,6 +306,7 @@ struct heads_job {
     size_t layer;
     const struct layer *w;
     bool whole;             /* one task a token: the q and k norms run over all heads */
+    bool queries_later;     /* by the task that attends with them */
 };
 
 void graph_turn(const graph *g, size_t layer, float *x, size_t token)
@@ -327,15 +328,20 @@ static void cool(const graph *g, float *head, size_t pos)
     g->k->vector.scale(head, f, h->key_dim);
 }
 
-/* Biases, norms and rope of key/value head `kv` and its query heads. */
-static void place_head(const struct heads_job *job, size_t t, size_t kv)
+/* The q and k norms run over each head. */
+static bool norm_per_head(const struct heads_job *job)
+{
+    return !job->whole && job->w->q_norm != NULL;
+}
+
+/* Biases, norms and rope of the query heads of key/value head `kv`. */
+static void place_queries(const struct heads_job *job, size_t t, size_t kv)
 {
     graph *g = job->g;
     const struct hyper *h = &g->m->hyper;
     const struct vector_kernels *v = &g->k->vector;
     size_t group = h->heads / h->kv_heads, pos = g->positions[t], d = h->key_dim;
-    float *key = g->key + (t * h->kv_heads + kv) * d, *value = g->value + (t * h->kv_heads + kv) * h->value_dim;
-    bool per_head = !job->whole && job->w->q_norm != NULL;
+    bool per_head = norm_per_head(job);
     for (size_t i = kv * group; i < (kv + 1) * group; i++) {
         float *q = g->q + (t * h->heads + i) * d;
         if (!job->whole && job->w->q_bias != NULL) v->add(q, job->w->q_bias + i * d, d);
@@ -343,18 +349,32 @@ static void place_head(const struct heads_job *job, size_t t, size_t kv)
         graph_turn(g, job->layer, q, t);
         cool(g, q, pos);
     }
+}
+
+/* The same of the key, and the value's bias. */
+static void place_key(const struct heads_job *job, size_t t, size_t kv)
+{
+    graph *g = job->g;
+    const struct hyper *h = &g->m->hyper;
+    const struct vector_kernels *v = &g->k->vector;
+    size_t d = h->key_dim;
+    float *key = g->key + (t * h->kv_heads + kv) * d, *value = g->value + (t * h->kv_heads + kv) * h->value_dim;
     if (!job->whole && job->w->k_bias != NULL) v->add(key, job->w->k_bias + kv * d, d);
     if (job->w->v_bias != NULL) v->add(value, job->w->v_bias + kv * h->value_dim, h->value_dim);
-    if (per_head) v->rms_norm(key, job->w->k_norm, d, h->eps, key);
+    if (norm_per_head(job)) v->rms_norm(key, job->w->k_norm, d, h->eps, key);
     graph_turn(g, job->layer, key, t);
 }
 
-static void ask_head(const struct heads_job *job, size_t t, size_t kv)
+static void ask_queries(const graph *g, size_t t, size_t kv)
 {
-    const graph *g = job->g;
     const struct hyper *h = &g->m->hyper;
     size_t group = h->heads / h->kv_heads;
     ask_values(g->q + (t * h->heads + kv * group) * h->key_dim, group * h->key_dim);
+}
+
+static void ask_key(const graph *g, size_t t, size_t kv)
+{
+    const struct hyper *h = &g->m->hyper;
     ask_values(g->key + (t * h->kv_heads + kv) * h->key_dim, h->key_dim);
     ask_values(g->value + (t * h->kv_heads + kv) * h->value_dim, h->value_dim);
 }
@@ -384,6 +404,16 @@ static void keep_head(const struct heads_job *job, size_t t, size_t count, size_
     }
 }
 
+/* A block's query heads. */
+static void place_block_queries(const struct heads_job *job, const struct block *b, size_t kv)
+{
+    size_t end = b->first + b->count;
+    for (size_t t = b->first; t < end; t++) {
+        if (t + 1 < end) ask_queries(job->g, t + 1, kv);
+        place_queries(job, t, kv);
+    }
+}
+
 /* A block's tokens are a stretch of one sequence. */
 static void heads_task(void *arg, size_t task, size_t thread)
 {
@@ -391,9 +421,10 @@ static void heads_task(void *arg, size_t task, size_t thread)
     const struct block *b = &job->g->blocks[task / job->g->m->hyper.kv_heads];
     (void)thread;
     size_t kv = task % job->g->m->hyper.kv_heads;
+    if (!job->queries_later) place_block_queries(job, b, kv);
     for (size_t t = b->first; t < b->first + b->count; t++) {
-        if (t + 1 < b->first + b->count) ask_head(job, t + 1, kv);
-        place_head(job, t, kv);
+        if (t + 1 < b->first + b->count) ask_key(job->g, t + 1, kv);
+        place_key(job, t, kv);
     }
     keep_head(job, b->first, b->count, kv);
 }
@@ -413,7 +444,8 @@ static void whole_task(void *arg, size_t t, size_t thread)
     v->rms_norm(q, job->w->q_norm, q_width, h->eps, q);
     v->rms_norm(key, job->w->k_norm, k_width, h->eps, key);
     for (size_t kv = 0; kv < h->kv_heads; kv++) {
-        place_head(job, t, kv);
+        place_queries(job, t, kv);
+        place_key(job, t, kv);
         keep_head(job, t, 1, kv);
     }
 }
@@ -423,6 +455,7 @@ struct attend_job {
     size_t layer, window; /* window 0: none */
     size_t spans;         /* over 0: one task a span, parts kept; 0: one task goes through all spans */
     size_t slices;        /* pieces of a block's rows, where spans are tasks */
+    const struct heads_job *queries; /* not NULL: query heads are placed here, so that they cross the caches once */
 };
 
 /* The rows of block `b` and head `kv`, every query head of the group, token by token; of these up to `most` from number
@@ -551,6 +584,7 @@ static void attend_task(void *arg, size_t task, size_t thread)
     struct attention_row *row = g->rows + thread * g->rows_max;
     float *whole = g->parts + thread * 2 * g->rows_max * g->part_floats, *part = whole + g->rows_max * g->part_floats;
     size_t count = fill_rows(job, b, kv, 0, g->rows_max, row, part);
+    if (job->queries != NULL) place_block_queries(job->queries, b, kv);
     for (size_t r = 0; r < count; r++) memset(whole + r * g->part_floats, 0, (h->value_dim + 2) * sizeof(float));
     bool log = kv_is_log(b->seq->pool->shape.type);
     for (size_t s = 0; s < b->spans; s++) {
@@ -614,10 +648,11 @@ static void attend_join_task(void *arg, size_t task, size_t thread)
     }
 }
 
-void graph_attend(graph *g, size_t layer)
+static void attend(graph *g, size_t layer, const struct heads_job *queries)
 {
     const struct hyper *h = &g->m->hyper;
-    struct attend_job job = { .g = g, .layer = layer, .window = layer_has_window(h, layer) ? h->window : 0 };
+    struct attend_job job = { .g = g, .layer = layer, .window = layer_has_window(h, layer) ? h->window : 0,
+                              .queries = queries };
     size_t spans = 0;
     for (size_t b = 0; b < g->block_count; b++) spans = max_size(spans, g->blocks[b].spans);
     size_t heads = g->block_count * h->kv_heads;
@@ -632,6 +667,11 @@ void graph_attend(graph *g, size_t layer)
     } else {
         team_run(g->team, heads, attend_task, &job);
     }
+}
+
+void graph_attend(graph *g, size_t layer)
+{
+    attend(g, layer, NULL);
 }
 
 struct kv_page graph_place(const graph *g, size_t token, size_t layer, size_t head, enum kv_type *type)
@@ -747,13 +787,25 @@ static bool place_and_attend(graph *g, size_t layer)
     return true;
 }
 
-static void place_heads(graph *g, size_t layer)
+/* Whether each block's queries belong to one task that attends, and nothing else asks for them before. */
+static bool queries_can_wait(const graph *g)
+{
+    if (g->m->hyper.arch->qk_norm == QK_NORM_FULL || g->token_count <= SPLIT_TOK) return false;
+    for (size_t b = 0; b < g->block_count; b++)
+        if (kv_is_coded(g->blocks[b].seq->pool->shape.type)) return false;
+    return true;
+}
+
+/* Places heads, stores keys and values, attends. */
+static void place_then_attend(graph *g, size_t layer)
 {
     const struct hyper *h = &g->m->hyper;
     struct heads_job job = { .g = g, .layer = layer, .w = &g->m->layers[layer],
-                             .whole = h->arch->qk_norm == QK_NORM_FULL };
+                             .whole = h->arch->qk_norm == QK_NORM_FULL, .queries_later = queries_can_wait(g) };
     if (job.whole) team_run(g->team, g->token_count, whole_task, &job);
     else team_run(g->team, g->block_count * h->kv_heads, heads_task, &job);
+    graph_store(g, layer, g->key, g->value, h->value_dim);
+    attend(g, layer, job.queries_later ? &job : NULL);
 }
 
 /* ---- between two products: quantize, or gate and quantize ---- */
@@ -867,11 +919,7 @@ static void attention_block(graph *g, const struct layer *w, size_t layer)
     } else {
         g->soon = (struct product_list){ { &w->o }, 1 };
         products(g, (const matrix *const[]){ &w->q, &w->k, &w->v }, (float *const[]){ g->q, g->key, g->value }, 3);
-        if (!place_and_attend(g, layer)) {
-            place_heads(g, layer);
-            graph_store(g, layer, g->key, g->value, h->value_dim);
-            graph_attend(g, layer);
-        }
+        if (!place_and_attend(g, layer)) place_then_attend(g, layer);
     }
     between(g, job, &w->o);
     if (w->router == NULL) g->soon = (struct product_list){ { &w->gate, &w->up }, 2 };
