@@ -11,6 +11,8 @@
  *           gate = act(gate) * up, quantize  -> down = product          per token (and columns); tiles
  *           x = x + down (norm)
  *   rows that were asked for: norm, quantize -> logits = product
+ *
+ * In the last layer tokens before the first that asked for logits end with key and value.
  */
 #include "model/graph_part.h"
 
@@ -408,7 +410,7 @@ static void keep_head(const struct heads_job *job, size_t t, size_t count, size_
 static void place_block_queries(const struct heads_job *job, const struct block *b, size_t kv)
 {
     size_t end = b->first + b->count;
-    for (size_t t = b->first; t < end; t++) {
+    for (size_t t = max_size(b->first, job->g->asked); t < end; t++) {
         if (t + 1 < end) ask_queries(job->g, t + 1, kv);
         place_queries(job, t, kv);
     }
@@ -796,6 +798,22 @@ static bool queries_can_wait(const graph *g)
     return true;
 }
 
+/* Leaves of the step's blocks the tokens from g->asked on. */
+static void narrow_blocks(graph *g)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < g->block_count; i++) {
+        struct block b = g->blocks[i];
+        size_t end = b.first + b.count, first = max_size(b.first, g->asked);
+        if (end <= first) continue;
+        b.pos += first - b.first;
+        b.count = end - first;
+        b.first = first;
+        g->blocks[kept++] = b;
+    }
+    g->block_count = kept;
+}
+
 /* Places heads, stores keys and values, attends. */
 static void place_then_attend(graph *g, size_t layer)
 {
@@ -805,7 +823,8 @@ static void place_then_attend(graph *g, size_t layer)
     if (job.whole) team_run(g->team, g->token_count, whole_task, &job);
     else team_run(g->team, g->block_count * h->kv_heads, heads_task, &job);
     graph_store(g, layer, g->key, g->value, h->value_dim);
-    attend(g, layer, job.queries_later ? &job : NULL);
+    if (g->asked > 0) narrow_blocks(g);
+    if (g->block_count > 0) attend(g, layer, job.queries_later ? &job : NULL);
 }
 
 /* ---- between two products: quantize, or gate and quantize ---- */
@@ -816,7 +835,7 @@ struct between_job {
     const float *gate_bias, *up_bias;
     size_t cols, part_cols; /* of one task */
     unsigned forms;
-    size_t task_tok;
+    size_t task_tok, count; /* rows: those of the step's tokens from g->asked on */
 };
 
 void graph_gate(const graph *g, float *gate, float *up, const float *gate_bias, const float *up_bias, size_t n)
@@ -858,13 +877,13 @@ static void between_part(const struct between_job *job, size_t t, size_t begin)
     for (size_t f = 0; f < FORMS; f++) {
         if (!(job->forms >> f & 1)) continue;
         activations part = columns_of(&g->input[f], t, begin, count);
-        if (!activations_make(g->k, &part, 0)) graph_mark_bad(g, t);
+        if (!activations_make(g->k, &part, 0)) graph_mark_bad(g, g->asked + t);
     }
 }
 
 static void ask_between(const struct between_job *job, size_t t)
 {
-    if (t >= job->g->token_count || job->task_tok == 1) return;
+    if (t >= job->count || job->task_tok == 1) return;
     ask_values(job->x + t * job->cols, job->cols);
     if (job->up != NULL) ask_values(job->up + t * job->cols, job->cols);
 }
@@ -874,7 +893,7 @@ static void between_task(void *arg, size_t task, size_t thread)
 {
     const struct between_job *job = arg;
     size_t parts = ceil_div(job->cols, job->part_cols), first = task / parts * job->task_tok;
-    size_t end = min_size(first + job->task_tok, job->g->token_count);
+    size_t end = min_size(first + job->task_tok, job->count);
     (void)thread;
     ask_between(job, first);
     for (size_t t = first; t < end; t++) {
@@ -889,13 +908,15 @@ static void between(graph *g, struct between_job job, const matrix *next)
     enum { CUT = 256, LEAST = 1024 };
     size_t threads = team_threads(g->team);
     job.g = g;
+    job.count = g->token_count - g->asked;
+    job.x += g->asked * job.cols;
     job.forms = graph_forms(g, &next, 1);
     job.part_cols = job.cols;
-    if (job.up != NULL && g->token_count < threads)
+    if (job.up != NULL && job.count < threads)
         job.part_cols = min_size(max_size(round_up(ceil_div(job.cols, threads), CUT), LEAST), job.cols);
-    lay_inputs(g, job.forms, job.x, job.cols, g->token_count);
+    lay_inputs(g, job.forms, job.x, job.cols, job.count);
     job.task_tok = task_tokens(g);
-    team_run(g->team, ceil_div(g->token_count, job.task_tok) * ceil_div(job.cols, job.part_cols), between_task, &job);
+    team_run(g->team, ceil_div(job.count, job.task_tok) * ceil_div(job.cols, job.part_cols), between_task, &job);
 }
 
 /* ---- the step ---- */
@@ -908,6 +929,33 @@ static bool all_good(graph *g, size_t layer, err *e)
                 g->positions[bad]);
 }
 
+/* The last layer's keys and values are wanted of every token, its result only of tokens that asked for logits: those
+ * before the first of them end with key and value. Only where blocks are many, which is where that counts. */
+static size_t first_asked(const graph *g, size_t layer)
+{
+    if (layer + 1 < g->m->hyper.layers || g->block_count == g->step_count || g->input_watch != NULL ||
+        g->m->hyper.arch->qk_norm == QK_NORM_FULL)
+        return 0;
+    return g->wanted_count > 0 ? g->wanted[0] : g->token_count;
+}
+
+/* q of the tokens that are asked, k and v of all. */
+static void attention_products(graph *g, const struct layer *w)
+{
+    const matrix *q = &w->q;
+    if (g->asked == 0) {
+        products(g, (const matrix *const[]){ q, &w->k, &w->v }, (float *const[]){ g->q, g->key, g->value }, 3);
+        return;
+    }
+    products(g, (const matrix *const[]){ &w->k, &w->v }, (float *const[]){ g->key, g->value }, 2);
+    activations some[FORMS] = { 0 };
+    size_t count = g->token_count - g->asked;
+    unsigned forms = graph_forms(g, &q, 1);
+    for (size_t f = 0; f < FORMS; f++)
+        if (forms >> f & 1) some[f] = activations_slice(&g->input[f], g->asked, count);
+    if (count > 0) graph_products(g, some, &q, (float *const[]){ g->q + g->asked * q->rows }, 1);
+}
+
 /* Attention of one layer, from its normed input to block_out. */
 static void attention_block(graph *g, const struct layer *w, size_t layer)
 {
@@ -918,12 +966,16 @@ static void attention_block(graph *g, const struct layer *w, size_t layer)
         job.cols = h->heads * h->latent.value_dim;
     } else {
         g->soon = (struct product_list){ { &w->o }, 1 };
-        products(g, (const matrix *const[]){ &w->q, &w->k, &w->v }, (float *const[]){ g->q, g->key, g->value }, 3);
+        g->asked = first_asked(g, layer);
+        attention_products(g, w);
         if (!place_and_attend(g, layer)) place_then_attend(g, layer);
     }
-    between(g, job, &w->o);
-    if (w->router == NULL) g->soon = (struct product_list){ { &w->gate, &w->up }, 2 };
-    products(g, (const matrix *const[]){ &w->o }, (float *const[]){ g->block_out }, 1);
+    if (g->asked < g->token_count) {
+        between(g, job, &w->o);
+        if (w->router == NULL) g->soon = (struct product_list){ { &w->gate, &w->up }, 2 };
+        products(g, (const matrix *const[]){ &w->o }, (float *const[]){ g->block_out + g->asked * w->o.rows }, 1);
+    }
+    g->asked = 0;
 }
 
 /* What the normed input of a layer is multiplied with. */
@@ -1135,6 +1187,7 @@ bool graph_step(graph *g, const struct step_token *tokens, size_t count, err *e)
     g->token_count = count;
     g->wanted_count = g->logits_from = g->logits_end = 0;
     g->gathered = false;
+    g->asked = 0;
     atomic_store(&g->bad_token, SIZE_MAX);
     for (size_t t = 0; t < count; t++)
         if (tokens[t].want_logits) g->wanted[g->wanted_count++] = t;
