@@ -298,7 +298,7 @@ static void rows(graph *g, struct rows_job job, const matrix *const *next, size_
     job.forms = graph_forms(g, next, next_count);
     lay_inputs(g, job.forms, job.norm != NULL ? g->normed : g->x, g->m->hyper.width, g->token_count);
     job.task_tok = task_tokens(g);
-    team_run(g->team, ceil_div(g->token_count, job.task_tok), rows_task, &job);
+    graph_run(g, ceil_div(g->token_count, job.task_tok), rows_task, &job);
 }
 
 /* ---- attention ---- */
@@ -420,9 +420,9 @@ static void place_block_queries(const struct heads_job *job, const struct block 
 static void heads_task(void *arg, size_t task, size_t thread)
 {
     const struct heads_job *job = arg;
-    const struct block *b = &job->g->blocks[task / job->g->m->hyper.kv_heads];
+    const struct block *b = &job->g->blocks[task % job->g->block_count];
     (void)thread;
-    size_t kv = task % job->g->m->hyper.kv_heads;
+    size_t kv = task / job->g->block_count; /* a thread's stretch: all tokens of the heads that it made */
     if (!job->queries_later) place_block_queries(job, b, kv);
     for (size_t t = b->first; t < b->first + b->count; t++) {
         if (t + 1 < b->first + b->count) ask_key(job->g, t + 1, kv);
@@ -581,8 +581,8 @@ static void attend_task(void *arg, size_t task, size_t thread)
     const struct attend_job *job = arg;
     graph *g = job->g;
     const struct hyper *h = &g->m->hyper;
-    const struct block *b = &g->blocks[task / h->kv_heads];
-    size_t kv = task % h->kv_heads;
+    const struct block *b = &g->blocks[task % g->block_count];
+    size_t kv = task / g->block_count;
     struct attention_row *row = g->rows + thread * g->rows_max;
     float *whole = g->parts + thread * 2 * g->rows_max * g->part_floats, *part = whole + g->rows_max * g->part_floats;
     size_t count = fill_rows(job, b, kv, 0, g->rows_max, row, part);
@@ -667,7 +667,7 @@ static void attend(graph *g, size_t layer, const struct heads_job *queries)
         team_run(g->team, heads * spans * job.slices, attend_span_task, &job);
         team_run(g->team, heads, attend_join_task, &job);
     } else {
-        team_run(g->team, heads, attend_task, &job);
+        graph_run(g, heads, attend_task, &job);
     }
 }
 
@@ -766,7 +766,7 @@ static void place_attend_task(void *arg, size_t task, size_t thread)
 {
     const struct place_attend_job *job = arg;
     const graph *g = job->place.g;
-    ask_page(g, job->place.layer, &g->blocks[task / g->m->hyper.kv_heads], task % g->m->hyper.kv_heads);
+    ask_page(g, job->place.layer, &g->blocks[task % g->block_count], task / g->block_count);
     heads_task((void *)(uintptr_t)&job->place, task, thread);
     attend_task((void *)(uintptr_t)&job->attend, task, thread);
 }
@@ -785,7 +785,7 @@ static bool place_and_attend(graph *g, size_t layer)
         if (kv_is_coded(g->blocks[b].seq->pool->shape.type) ||
             (g->token_count <= SPLIT_TOK && g->blocks[b].spans > 1))
             return false;
-    team_run(g->team, g->block_count * h->kv_heads, place_attend_task, &job);
+    graph_run(g, g->block_count * h->kv_heads, place_attend_task, &job);
     return true;
 }
 
@@ -821,7 +821,7 @@ static void place_then_attend(graph *g, size_t layer)
     struct heads_job job = { .g = g, .layer = layer, .w = &g->m->layers[layer],
                              .whole = h->arch->qk_norm == QK_NORM_FULL, .queries_later = queries_can_wait(g) };
     if (job.whole) team_run(g->team, g->token_count, whole_task, &job);
-    else team_run(g->team, g->block_count * h->kv_heads, heads_task, &job);
+    else graph_run(g, g->block_count * h->kv_heads, heads_task, &job);
     graph_store(g, layer, g->key, g->value, h->value_dim);
     if (g->asked > 0) narrow_blocks(g);
     if (g->block_count > 0) attend(g, layer, job.queries_later ? &job : NULL);
@@ -881,42 +881,45 @@ static void between_part(const struct between_job *job, size_t t, size_t begin)
     }
 }
 
-static void ask_between(const struct between_job *job, size_t t)
+static void ask_between(const struct between_job *job, size_t t, size_t begin)
 {
     if (t >= job->count || job->task_tok == 1) return;
-    ask_values(job->x + t * job->cols, job->cols);
-    if (job->up != NULL) ask_values(job->up + t * job->cols, job->cols);
+    size_t count = min_size(job->part_cols, job->cols - begin);
+    ask_values(job->x + t * job->cols + begin, count);
+    if (job->up != NULL) ask_values(job->up + t * job->cols + begin, count);
 }
 
 /* Some tokens, or a part of one token's columns. */
 static void between_task(void *arg, size_t task, size_t thread)
 {
     const struct between_job *job = arg;
-    size_t parts = ceil_div(job->cols, job->part_cols), first = task / parts * job->task_tok;
-    size_t end = min_size(first + job->task_tok, job->count);
+    size_t groups = ceil_div(job->count, job->task_tok), first = task % groups * job->task_tok;
+    size_t end = min_size(first + job->task_tok, job->count), begin = task / groups * job->part_cols;
     (void)thread;
-    ask_between(job, first);
+    ask_between(job, first, begin);
     for (size_t t = first; t < end; t++) {
-        ask_between(job, t + 1);
-        between_part(job, t, task % parts * job->part_cols);
+        ask_between(job, t + 1, begin);
+        between_part(job, t, begin);
     }
 }
 
-/* A token's columns are cut where tokens are few and a gate is to be computed: of one token it takes 8 us otherwise. */
+/* A token's columns are cut where tokens are few and a gate is to be computed: of one token it takes 8 us otherwise;
+ * and where they are many, so that each thread meets the columns that it made in the stage before: tasks of one part
+ * are neighbours. */
 static void between(graph *g, struct between_job job, const matrix *next)
 {
-    enum { CUT = 256, LEAST = 1024 };
+    enum { CUT = 256, LEAST = 1024, MANY = 64 };
     size_t threads = team_threads(g->team);
     job.g = g;
     job.count = g->token_count - g->asked;
     job.x += g->asked * job.cols;
     job.forms = graph_forms(g, &next, 1);
     job.part_cols = job.cols;
-    if (job.up != NULL && job.count < threads)
+    if (job.count >= MANY || (job.up != NULL && job.count < threads))
         job.part_cols = min_size(max_size(round_up(ceil_div(job.cols, threads), CUT), LEAST), job.cols);
     lay_inputs(g, job.forms, job.x, job.cols, job.count);
     job.task_tok = task_tokens(g);
-    team_run(g->team, ceil_div(job.count, job.task_tok) * ceil_div(job.cols, job.part_cols), between_task, &job);
+    graph_run(g, ceil_div(job.count, job.task_tok) * ceil_div(job.cols, job.part_cols), between_task, &job);
 }
 
 /* ---- the step ---- */

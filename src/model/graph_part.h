@@ -131,6 +131,10 @@ void graph_feed_forward(graph *g, const matrix *gate, const matrix *up, const ma
 /* out[i] = w[i] times `input` (in the form each asks for), `count` at most PRODUCTS_MAX. */
 void graph_products(graph *g, const activations *input, const matrix *const *w, float *const *out, size_t count);
 
+/* team_run, but with many tokens each thread begins with a stretch of neighbouring tasks, the same ones in every stage
+ * of as many: what a thread made it finds in its own caches. */
+void graph_run(graph *g, size_t tasks, team_fn *fn, void *arg);
+
 /* Asks for the begin of what thread `thread` reads first of g->soon; of tiles at an address, `left` bytes of them. */
 void graph_ask_soon(const graph *g, size_t thread);
 void graph_ask(const uint8_t *at, size_t tile_bytes, size_t left);
