@@ -130,7 +130,8 @@ static bool plan(const model *m, size_t threads, const struct hearth_settings *g
                              : (uint64_t)set->sequences * ceil_div(ctx, PAGE_TOK) * PAGE_TOK;
         set->chunk_tok = given->chunk_tok != 0 ? given->chunk_tok : CHUNK_DEFAULT_TOK;
         set->chunk_tok = (uint32_t)max_size(min_size(set->chunk_tok, ctx), set->sequences);
-        if (!bounds_check(set, e) || !plan_bytes(m, threads, set, bytes, e)) return false;
+        if (!bounds_check(set, e) || !hyper_ctx_check(&m->hyper, ctx, e) || !plan_bytes(m, threads, set, bytes, e))
+            return false;
         if (*bytes <= left) return true;
         if (given->ctx_tok != 0 || ctx / 2 < CTX_LEAST_TOK)
             return fail(e, ERR_MEMORY, ERR_NO_OFFSET,
