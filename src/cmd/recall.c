@@ -6,10 +6,11 @@
  *
  * Ten pairs are planted at 5, 15, ... 95 % of what is read and asked for at the end, in another order: the model is
  * given the key, and every token of the value is looked up in what it predicts while the ones before it are given. A
- * value whose tokens all are the likeliest ones is found: the model would have written it. Keys and values are tokens of
- * the text drawn at random (base/prng.h; trial and length decide, so every tier reads the same), so that nothing but the
- * context can know them, whatever the language and the vocabulary. What a model can do at all shows in two figures
- * beside a tier's: the same with the f16 cache, and with f16 where nothing was planted. */
+ * value whose tokens all are the likeliest ones is found: the model would have written it. Keys and values are tokens
+ * of the text drawn at random (base/prng.h; trial and length decide, so every tier reads the same), so that nothing
+ * but the context can know them, whatever the language and the vocabulary. What a model can do at all shows in two
+ * figures beside a tier's: the same with the f16 cache, and with f16 where nothing was planted.
+ */
 #include "cmd/recall.h"
 
 #include "base/checked.h"
