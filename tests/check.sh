@@ -24,9 +24,8 @@ walls() {
     skip "$1: $why"
     return 1
 }
-# processes SAYS: $model and $tmp/big.gguf for scripts that watch the processes of the program behind their walls; ends
-# the script where something for that is missing
-processes() {
+# small_model SAYS: $model, for scripts that serve it from behind walls; ends the script where something is missing
+small_model() {
     model=$shared/reference/models/stories260K.gguf
     why=
     [ -z "$quick" ] || why="the release build runs it"
@@ -34,6 +33,10 @@ processes() {
     command -v python3 > /dev/null || why="no python3"
     [ -z "$why" ] || { skip "$1: $why"; finish; exit; }
     walls "$1" || { finish; exit; }
+}
+# processes SAYS: $tmp/big.gguf too, for scripts that watch the processes of the program
+processes() {
+    small_model "$1"
     "$helpers/make_model" "$tmp/big.gguf" width=1024 heads=8 head=128 ffn=16384 type=Q8_0 && return
     fail "make_model"
     finish

@@ -2,6 +2,7 @@
 #include "cmd/open.h"
 
 #include "base/limits.h"
+#include "base/memory.h"
 #include "format/json.h"
 #include "jail/prove.h"
 

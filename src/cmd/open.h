@@ -49,9 +49,6 @@ bool model_folder(char folder[static PATH_BYTES_MAX]);
 /* The processors this process may run on: in a container they are fewer than the machine has. */
 size_t threads_default(void);
 
-/* MemAvailable of the system; 0 where it can not be known. */
-size_t memory_free_bytes(void);
-
 /* What a command computes with. All zeros is closed. */
 struct opened {
     char path[PATH_BYTES_MAX];

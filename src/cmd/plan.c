@@ -4,6 +4,7 @@
 
 #include "base/checked.h"
 #include "base/limits.h"
+#include "base/memory.h"
 #include "engine/engine.h"
 #include "model/pack.h"
 

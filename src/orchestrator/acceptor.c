@@ -62,18 +62,13 @@ static bool allowed(const struct door_listener *l, uid_t uid)
 /* Hands the connection on with its user's number. False where the pair is full. */
 static bool hand_on(const struct acceptor *a, int fd, uid_t uid)
 {
-    uint32_t number = (uint32_t)uid;
-    struct iovec bytes = { &number, sizeof number };
-    union {
-        struct cmsghdr head;
-        char room[CMSG_SPACE(sizeof(int))];
-    } control = { 0 };
-    struct msghdr m = { .msg_iov = &bytes, .msg_iovlen = 1, .msg_control = &control,
-                        .msg_controllen = sizeof control.room };
-    control.head = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof fd), .cmsg_level = SOL_SOCKET,
-                                     .cmsg_type = SCM_RIGHTS };
-    memcpy(CMSG_DATA(&control.head), &fd, sizeof fd);
-    return sendmsg(a->out, &m, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0 || errno != EAGAIN;
+    struct acceptor_message m;
+    acceptor_message(&m);
+    m.uid = (uint32_t)uid;
+    m.control.head = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof fd), .cmsg_level = SOL_SOCKET,
+                                       .cmsg_type = SCM_RIGHTS };
+    memcpy(CMSG_DATA(&m.control.head), &fd, sizeof fd);
+    return sendmsg(a->out, &m.head, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0 || errno != EAGAIN;
 }
 
 /* Said once for each user in a row: who knocks again and again fills no log. */

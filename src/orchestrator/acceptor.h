@@ -12,6 +12,8 @@
 #include "base/limits.h"
 
 #include <poll.h>
+#include <stdint.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
 /* A socket that listens, non-blocking. This process's own user and root may always connect: neither could be kept out.
@@ -33,6 +35,27 @@ struct acceptor {
     void (*log)(void *arg, const char *line);
     void *arg;
 };
+
+/* One message through the pair is one client: a user's number, and beside it a descriptor (cmsg(3)). */
+struct acceptor_message {
+    uint32_t uid;
+    struct iovec bytes;
+    struct msghdr head;
+    union {
+        struct cmsghdr head;
+        char room[CMSG_SPACE(sizeof(int))];
+    } control; /* last: a cmsghdr ends in bytes of any number */
+};
+
+/* An empty message with its parts in place, to be filled by its sender or by the kernel. `m` stays where it is. */
+static inline struct msghdr *acceptor_message(struct acceptor_message *m)
+{
+    *m = (struct acceptor_message){ 0 };
+    m->bytes = (struct iovec){ &m->uid, sizeof m->uid };
+    m->head = (struct msghdr){ .msg_iov = &m->bytes, .msg_iovlen = 1, .msg_control = &m->control,
+                               .msg_controllen = sizeof m->control.room };
+    return &m->head;
+}
 
 /* `listeners` outlive it. Owns no descriptor before acceptor_pair. */
 struct acceptor acceptor_new(const struct door_listener *listeners, size_t count,

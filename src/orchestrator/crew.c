@@ -3,6 +3,7 @@
 
 #include "base/checked.h"
 #include "base/limits.h"
+#include "base/memory.h"
 #include "image/image.h"
 #include "orchestrator/packer.h"
 #include "orchestrator/worker.h"
@@ -157,18 +158,6 @@ static bool make_rings(crew *c, err *e)
            ring_attach(&c->rings.news, RING_WRITER, &c->news, e);
 }
 
-/* MemAvailable of the system; 0 where it can not be known. */
-static uint64_t free_bytes(void)
-{
-    char line[256];
-    unsigned long long kib = 0;
-    FILE *in = fopen("/proc/meminfo", "re");
-    while (in != NULL && fgets(line, sizeof line, in) != NULL)
-        if (sscanf(line, "MemAvailable: %llu", &kib) == 1) break;
-    if (in != NULL) fclose(in);
-    return (uint64_t)kib * 1024;
-}
-
 /* Addresses for a plan: what the machine has, for no plan that runs is larger. */
 static uint64_t room_bytes(const struct hearth_settings *set)
 {
@@ -180,7 +169,7 @@ static uint64_t room_bytes(const struct hearth_settings *set)
 static bool start_workers(crew *c, err *e)
 {
     struct hearth_settings plan = c->set.engine;
-    uint64_t left = free_bytes(); /* the weights are in memory by now, or will be pages of a file */
+    uint64_t left = memory_free_bytes(); /* the weights are in memory by now, or will be pages of a file */
     if (plan.memory_bytes == 0 && left > 0) plan.memory_bytes = c->image_bytes + (left - left / 16);
     uint32_t ctx = plan.ctx_tok != 0 ? plan.ctx_tok : CTX_KEPT_TOK;
     c->engine_job = (struct engine_worker){ .set = plan, .cpus = c->set.cpus, .image_bytes = c->image_bytes,

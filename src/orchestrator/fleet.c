@@ -2,6 +2,7 @@
 #include "orchestrator/fleet.h"
 
 #include "base/limits.h"
+#include "base/memory.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,25 +40,14 @@ struct fleet {
     size_t count;
 };
 
-/* MemAvailable of the system, less a part for what nobody planned; 0 where it can not be known. */
-static uint64_t free_bytes(void)
-{
-    char line[256];
-    unsigned long long kib = 0;
-    FILE *in = fopen("/proc/meminfo", "re");
-    while (in != NULL && fgets(line, sizeof line, in) != NULL)
-        if (sscanf(line, "MemAvailable: %llu", &kib) == 1) break;
-    if (in != NULL) fclose(in);
-    return (uint64_t)kib * 1024 / 16 * 15;
-}
-
 bool fleet_new(fleet **out, const struct fleet_settings *set, err *e)
 {
     fleet *f = calloc(1, sizeof *f);
     *out = f;
     if (f == NULL) return fail(e, ERR_MEMORY, ERR_NO_OFFSET, "no memory for models");
     f->set = *set;
-    f->limit_bytes = set->memory_bytes > 0 || set->alone ? set->memory_bytes : free_bytes();
+    size_t left = memory_free_bytes();
+    f->limit_bytes = set->memory_bytes > 0 || set->alone ? set->memory_bytes : left - left / 16; /* unplanned things */
     if (f->limit_bytes == 0) f->limit_bytes = NO_LIMIT;
     return true;
 }

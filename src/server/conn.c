@@ -10,6 +10,7 @@
 #include "server/part.h"
 
 #include "base/checked.h"
+#include "orchestrator/acceptor.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -131,22 +132,15 @@ void conn_accept(server *s, const struct listener *l)
 void conn_accept_handed(server *s)
 {
     for (int i = 0; i < ACCEPTS_A_TURN; i++) {
-        uint32_t uid;
+        struct acceptor_message m;
         int fd;
-        struct iovec bytes = { &uid, sizeof uid };
-        union {
-            struct cmsghdr head;
-            char room[CMSG_SPACE(sizeof(int))];
-        } control = { 0 };
-        struct msghdr m = { .msg_iov = &bytes, .msg_iovlen = 1, .msg_control = &control,
-                            .msg_controllen = sizeof control.room };
-        if (recvmsg(s->o->door_fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) != sizeof uid) return;
+        if (recvmsg(s->o->door_fd, acceptor_message(&m), MSG_DONTWAIT | MSG_CMSG_CLOEXEC) != sizeof m.uid) return;
         /* Where no descriptor was free the kernel has closed the client, and says so by leaving it out. */
-        if (m.msg_controllen < sizeof control.head || control.head.cmsg_type != SCM_RIGHTS ||
-            control.head.cmsg_len != CMSG_LEN(sizeof fd))
+        if (m.head.msg_controllen < sizeof m.control.head || m.control.head.cmsg_type != SCM_RIGHTS ||
+            m.control.head.cmsg_len != CMSG_LEN(sizeof fd))
             continue;
-        memcpy(&fd, CMSG_DATA(&control.head), sizeof fd);
-        if (!begin(s, fd, true, uid)) return;
+        memcpy(&fd, CMSG_DATA(&m.control.head), sizeof fd);
+        if (!begin(s, fd, true, m.uid)) return;
     }
 }
 

@@ -6,7 +6,8 @@ client can see; health is good again within LIMIT_S, and the next answer has the
 again by its parent, as systemd would. BIG_MODEL takes long enough to pack for the packer to be met at its work.
 """
 import os, random, signal, sys, threading, time
-from serving import KINDS, Server, check, children, comm, done
+from serving import KINDS, Server, children, comm
+from asking import check, done
 
 hearth, model, big = sys.argv[1:4]
 kills, limit_s = int(sys.argv[4]), float(sys.argv[5])

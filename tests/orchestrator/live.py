@@ -5,8 +5,9 @@ Nothing here asks the program about itself: all is read from /proc. As root the 
 whose default route leads to a counting sink: what leaves under load, attacks and answers is counted, and so is every
 socket that any process holds. An ordinary user can not look into the processes, which is shown too.
 """
-import ctypes, fcntl, os, re, signal, socket, struct, subprocess, sys, threading, time
-from serving import KINDS, Server, check, children, comm, done, rows, skip
+import ctypes, fcntl, os, re, signal, socket, struct, subprocess, sys, time
+from serving import KINDS, Server, children, comm
+from asking import check, done, rows, skip
 
 hearth, model, big = sys.argv[1:4]
 root = os.geteuid() == 0

@@ -1,31 +1,10 @@
 """`hearth serve` as its tests see it: started, started again by a parent as systemd would, asked, looked at in /proc."""
-import http.client, json, os, signal, socket, subprocess, tempfile, threading, time
+import http.client, json, os, subprocess, sys, tempfile, threading, time
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from asking import Asked, free_port
 
 KINDS = ("hearth-text", "hearth-engine", "hearth-front")
-rows = {"passed": 0, "failed": 0, "skipped": 0}
-
-
-def check(good, says, found=""):
-    rows["passed" if good else "failed"] += 1
-    if not good:
-        print(f"FAILED {says}: {str(found)[:500]}", flush=True)
-    return good
-
-
-def skip(why):
-    rows["skipped"] += 1
-    print("skipped: " + why, flush=True)
-
-
-def done():
-    print(f"{rows['passed']} passed, {rows['failed']} failed, {rows['skipped']} skipped")
-    return rows["failed"] > 0
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def comm(pid):
@@ -42,7 +21,7 @@ def children(pid):
         return []
 
 
-class Server:
+class Server(Asked):
     """One server at one port; where it ends without being asked to, its parent starts it again."""
 
     def __init__(self, hearth, model, *args):
@@ -133,12 +112,4 @@ class Server:
 
     def stop(self):
         self.stopping = True
-        self.p.send_signal(signal.SIGTERM)
-        try:
-            return self.p.wait(30)
-        except subprocess.TimeoutExpired:
-            self.p.kill()
-            return "it did not end"
-
-    def said(self):
-        return open(self.tmp + "/log").read()
+        return super().stop(30)

@@ -4,29 +4,18 @@
 Copies of one small model under several names: whatever comes and goes, each answer is the text that the model gives
 alone. The last line counts the rows.
 """
-import atexit, http.client, json, os, re, shutil, signal, socket, subprocess, sys, tempfile, threading, time
+import atexit, http.client, json, os, re, shutil, signal, subprocess, sys, tempfile, threading, time
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from asking import Asked, check, done, free_port, soon
 
 hearth, model = sys.argv[1], sys.argv[2]
 tmp = tempfile.mkdtemp(prefix="hearth-models-")
 os.environ["HEARTH_KEYS"] = tmp + "/keys"
 atexit.register(lambda: shutil.rmtree(tmp, ignore_errors=True))
-passed = failed = 0
 
 
-def check(good, says, found=""):
-    global passed, failed
-    passed, failed = passed + bool(good), failed + (not good)
-    if not good:
-        print(f"FAILED {says}: {str(found)[-600:]}")
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-class Server:
+class Server(Asked):
     def __init__(self, models, *args, config="", health=True):
         self.port = free_port()
         open(tmp + "/conf", "w").write("[server]\nsocket = none\n" + config)
@@ -35,17 +24,6 @@ class Server:
                                   stderr=self.log)
         atexit.register(self.p.kill)
         soon(lambda: self.p.poll() is not None or self.ask("GET", "/health")[0] == 200, 30)
-
-    def ask(self, method, path, body=None, key=None):
-        try:
-            c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-            c.request(method, path, json.dumps(body) if body is not None else None, {"x-api-key": key} if key else {})
-            r = c.getresponse()
-            text = r.read().decode()
-            c.close()
-            return r.status, json.loads(text) if text[:1] == "{" else text
-        except OSError as e:
-            return 0, str(e)
 
     def complete(self, name, **more):
         r = self.ask("POST", "/v1/completions", {"model": name, "prompt": "Once upon a time", "max_tokens": 24, "seed": 7,
@@ -57,27 +35,6 @@ class Server:
 
     def ps(self):
         return {m["name"]: m for m in self.ask("GET", "/api/ps")[1]["models"]}
-
-    def said(self):
-        self.log.seek(0)
-        return self.log.read()
-
-    def stop(self):
-        self.p.send_signal(signal.SIGTERM)
-        try:
-            return self.p.wait(20)
-        except subprocess.TimeoutExpired:
-            self.p.kill()
-            return "it did not end"
-
-
-def soon(good, seconds=5):
-    until = time.time() + seconds
-    while time.time() < until:
-        if good():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def place(name):
@@ -161,13 +118,13 @@ check(re.search(r"^c.gguf +\d+  loaded", listed, re.M) and re.search(r"^a.gguf +
       listed)
 check(command("stop", "c").returncode == 0 and soon(lambda: s.loaded() == []), "hearth stop MODEL", s.said())
 check(command("stop", "nobody").returncode == 1, "of no model: an error")
-key = subprocess.run([hearth, "key", "add", "ann"], capture_output=True, text=True).stdout.strip()
+own = {"x-api-key": subprocess.run([hearth, "key", "add", "ann"], capture_output=True, text=True).stdout.strip()}
 check(soon(lambda: s.ask("GET", "/v1/models")[0] == 401), "a key is needed now")
-check(s.ask("POST", "/models/load", {"model": "c"}, key)[0] == 403 and
-      s.ask("POST", "/api/generate", {"model": "c"}, key)[0] == 403, "a user's key loads no model by itself")
+check(s.ask("POST", "/models/load", {"model": "c"}, own)[0] == 403 and
+      s.ask("POST", "/api/generate", {"model": "c"}, own)[0] == 403, "a user's key loads no model by itself")
 r = s.ask("POST", "/api/generate", {"model": "c", "prompt": "Once", "stream": False, "keep_alive": 0,
-                                    "options": {"num_predict": 4}}, key)
-check(r[0] == 200 and s.ask("GET", "/api/ps", key=key)[1]["models"], "but may ask one, and can not send it away", r)
+                                    "options": {"num_predict": 4}}, own)
+check(r[0] == 200 and s.ask("GET", "/api/ps", headers=own)[1]["models"], "but may ask one, and can not send it away", r)
 os.remove(tmp + "/keys")
 check(s.stop() == 0, "and it ends", s.said())
 
@@ -244,5 +201,4 @@ check(s.stop() == 0, "and it ends", s.said())
 allow(b)
 s = Server([a], *CTX, "--policy", policy)
 check(s.p.wait(20) == 1 and "does not allow it" in s.said(), "a start with one that is not allowed: exit 1", s.said())
-print(f"{passed} passed, {failed} failed, 0 skipped")
-sys.exit(failed > 0)
+sys.exit(done())

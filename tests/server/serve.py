@@ -3,32 +3,18 @@
 
 Each row is a sentence; the last line counts them.
 """
-import atexit, http.client, json, os, re, signal, socket, subprocess, sys, tempfile, threading, time
+import atexit, json, os, re, signal, socket, subprocess, sys, tempfile, threading, time
 
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import graft
+from asking import Asked, check, done, free_port, soon
 
 hearth, model = sys.argv[1], sys.argv[2]
 tmp = tempfile.mkdtemp(prefix="hearth-serve-")
 os.environ["HEARTH_KEYS"] = tmp + "/keys"
-passed = failed = 0
 
 
-def check(good, says, found=""):
-    global passed, failed
-    if good:
-        passed += 1
-        return
-    failed += 1
-    print(f"FAILED {says}: {str(found)[:400]}")
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-class Server:
+class Server(Asked):
     def __init__(self, *args, wait=True, model=model):
         self.port, self.path = free_port(), tmp + "/hearth.sock"
         self.log = open(tmp + "/log", "w+")
@@ -48,37 +34,11 @@ class Server:
                 return
             time.sleep(0.1)
 
-    def ask(self, method, path, body=None, headers={}, unix=False):
-        try:
-            c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-            if unix:
-                c.sock = socket.socket(socket.AF_UNIX)
-                c.sock.connect(self.path)
-            c.request(method, path, json.dumps(body) if body is not None else None, headers)
-            r = c.getresponse()
-            text = r.read().decode()
-            c.close()
-            return r.status, json.loads(text) if text[:1] == "{" else text
-        except OSError as e:
-            return 0, str(e)
-
     def complete(self, **more):
         return self.ask("POST", "/v1/completions", {"prompt": "Once upon a time", "max_tokens": 24, "seed": 7, **more})
 
     def children(self):
         return [int(c) for c in open(f"/proc/{self.p.pid}/task/{self.p.pid}/children").read().split()]
-
-    def stop(self):
-        self.p.send_signal(signal.SIGTERM)
-        try:
-            return self.p.wait(20)
-        except subprocess.TimeoutExpired:
-            self.p.kill()
-            return "it did not end"
-
-    def said(self):
-        self.log.seek(0)
-        return self.log.read()
 
 
 def text_of(answer):
@@ -314,27 +274,19 @@ def with_key(key):
     return s.ask("GET", "/v1/models", headers={"x-api-key": key})[0]
 
 
-def soon(good):
-    for _ in range(30):
-        if good():
-            return True
-        time.sleep(0.1)
-    return False
-
-
 bob = subprocess.run([hearth, "key", "add", "bob"], capture_output=True, text=True).stdout.strip()
-check(soon(lambda: with_key(bob) == 200), "a key that is made while the server runs counts without a restart", s.said())
+check(soon(lambda: with_key(bob) == 200, 3), "a key that is made while the server runs counts without a restart", s.said())
 subprocess.run([hearth, "key", "revoke", "ann"], capture_output=True)
-check(soon(lambda: with_key(key) == 401) and with_key(bob) == 200, "a key that is revoked counts no more", s.said())
+check(soon(lambda: with_key(key) == 401, 3) and with_key(bob) == 200, "a key that is revoked counts no more", s.said())
 whole = open(tmp + "/keys").read()
 open(tmp + "/keys", "a").write("nonsense\n")
-check(soon(lambda: "still count" in s.said()) and with_key(bob) == 200, "a broken file changes nothing", s.said())
+check(soon(lambda: "still count" in s.said(), 3) and with_key(bob) == 200, "a broken file changes nothing", s.said())
 open(tmp + "/keys", "w").write(whole)
 os.kill(s.children()[-1], signal.SIGKILL)
-check(soon(lambda: with_key(bob) == 200) and with_key(key) == 401, "a front door that was killed comes back with them",
+check(soon(lambda: with_key(bob) == 200, 3) and with_key(key) == 401, "a front door that was killed comes back with them",
       s.said())
 subprocess.run([hearth, "key", "revoke", "bob"], capture_output=True)
-check(soon(lambda: with_key(bob) == 401) and s.ask("GET", "/v1/models")[0] == 401,
+check(soon(lambda: with_key(bob) == 401, 3) and s.ask("GET", "/v1/models")[0] == 401,
       "without any key left nobody asks: it does not open", s.said())
 check(s.stop() == 0, "and it ends", s.said()[-300:])
 s = Server("--host", "0.0.0.0", wait=False)
@@ -419,5 +371,4 @@ open(tmp + "/bad.gguf", "wb").write(data)
 bad = subprocess.run([hearth, "serve", tmp + "/bad.gguf", "--port", str(free_port())], capture_output=True, text=True,
                      timeout=30)
 check(bad.returncode == 1 and bad.stderr.count("\n") <= 2, "a broken model file: one line, exit 1", bad.stderr)
-print(f"{passed} passed, {failed} failed, 0 skipped")
-sys.exit(failed > 0)
+sys.exit(done())

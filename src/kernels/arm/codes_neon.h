@@ -185,27 +185,11 @@ static inline void shorts_store8(int8_t *p, shorts x)
     NEON_EACH vst1_s8(p + 8 * q, vmovn_s16(x.v[q]));
 }
 
-static inline void shorts_largests(const shorts x[static 4], int32_t out[static 4])
-{
-    for (size_t i = 0; i < 4; i++) out[i] = shorts_largest(x[i]);
-}
-
-static inline void ints_sums(const ints x[static 4], int32_t out[static 4])
-{
-    for (size_t i = 0; i < 4; i++) out[i] = ints_sum(x[i]);
-}
-
 static inline ints ints_offset(ints sum, const int8_t *q, const uint8_t *offsets) /* they are below 128 */
 {
     for (int i = 0; i < 4; i++)
         sum.v[i] = vdotq_s32(sum.v[i], vld1q_s8(q + 16 * i),
                              vreinterpretq_s8_u8(vld1q_u8(offsets + 16 * i)));
-    return sum;
-}
-
-static inline ints ints_add_weights(ints sum, const uint8_t *weights) /* never asked for */
-{
-    (void)weights;
     return sum;
 }
 
@@ -216,25 +200,6 @@ static inline void shorts_split(shorts x, uint8_t *high, uint8_t *low)
     NEON_EACH b.v[q] = vandq_s16(x.v[q], vdupq_n_s16(127));
     shorts_store8((int8_t *)high, a);
     shorts_store8((int8_t *)low, b);
-}
-
-struct slot_order {
-    const uint8_t *slots;
-    size_t boosts;
-};
-
-static inline struct slot_order slots_order(const uint8_t *slots, size_t boosts, size_t pad)
-{
-    (void)pad;
-    return (struct slot_order){ slots, boosts };
-}
-
-static inline void codes_in_slots(int8_t *out, const int16_t *t, shorts factor, size_t pad,
-                                  const struct slot_order *order)
-{
-    for (size_t c = 0; c < (pad + 63) / 64 * 64; c += 32)
-        shorts_store8(out + c, shorts_times_q15(shorts_load(t + c), factor));
-    codes_swap(out, order->slots, order->boosts);
 }
 
 static inline shorts shorts_scales(const uint8_t *p)
@@ -269,12 +234,6 @@ static inline void lanes_store_bytes(uint8_t *p, lanes x)
 {
     vst1q_u8(p, vcombine_u8(vmovn_u16(vreinterpretq_u16_s16(two_shorts(x.a, x.b))),
                             vmovn_u16(vreinterpretq_u16_s16(two_shorts(x.c, x.d)))));
-}
-
-static inline void lanes_store_page(uint8_t *to, lanes a, lanes b, lanes c, lanes d)
-{
-    lanes_store_bytes(to, a), lanes_store_bytes(to + 16, b);
-    lanes_store_bytes(to + 32, c), lanes_store_bytes(to + 48, d);
 }
 
 static inline lanes lanes_load_ints(const int32_t *p)
@@ -318,11 +277,6 @@ static inline lanes lanes_scales(const uint8_t *p, uint32_t base, int shift)
                     vreinterpretq_f32_s32(x.v[3]) };
 }
 
-static inline lanes lanes_scale_ints(const uint8_t *p, uint32_t base, int shift)
-{
-    return ints_lanes(scale_bits(p, base, shift));
-}
-
 static inline float32x4_t keep4(float32x4_t x, unsigned mask, float32x4_t other)
 {
     const uint32x4_t bit = { 1, 2, 4, 8 };
@@ -334,5 +288,7 @@ static inline lanes lanes_keep(lanes x, unsigned mask, lanes other)
     return (lanes){ keep4(x.a, mask, other.a), keep4(x.b, mask >> 4, other.b), keep4(x.c, mask >> 8, other.c),
                     keep4(x.d, mask >> 12, other.d) };
 }
+
+#include "kernels/codes_plain.h"
 
 #endif

@@ -155,22 +155,6 @@ static inline void shorts_store8(int8_t *p, shorts x) /* values fit */
     _mm256_storeu_si256((__m256i *)p, packed);
 }
 
-static inline void shorts_largests(const shorts x[static 4], int32_t out[static 4])
-{
-    for (size_t i = 0; i < 4; i++) out[i] = shorts_largest(x[i]);
-}
-
-static inline void ints_sums(const ints x[static 4], int32_t out[static 4])
-{
-    for (size_t i = 0; i < 4; i++) out[i] = ints_sum(x[i]);
-}
-
-static inline ints ints_add_weights(ints sum, const uint8_t *weights) /* never asked for */
-{
-    (void)weights;
-    return sum;
-}
-
 static inline ints ints_offset(ints sum, const int8_t *q, const uint8_t *offsets)
 {
     bytes o = bytes_load(offsets);
@@ -186,25 +170,6 @@ static inline void shorts_split(shorts x, uint8_t *high, uint8_t *low)
     __m256i most = _mm256_set1_epi16(127);
     shorts_store8((int8_t *)high, (shorts){ _mm256_srli_epi16(x.a, 7), _mm256_srli_epi16(x.b, 7) });
     shorts_store8((int8_t *)low, (shorts){ _mm256_and_si256(x.a, most), _mm256_and_si256(x.b, most) });
-}
-
-struct slot_order {
-    const uint8_t *slots;
-    size_t boosts;
-};
-
-static inline struct slot_order slots_order(const uint8_t *slots, size_t boosts, size_t pad)
-{
-    (void)pad;
-    return (struct slot_order){ slots, boosts };
-}
-
-static inline void codes_in_slots(int8_t *out, const int16_t *t, shorts factor, size_t pad,
-                                  const struct slot_order *order)
-{
-    for (size_t c = 0; c < (pad + 63) / 64 * 64; c += 32)
-        shorts_store8(out + c, shorts_times_q15(shorts_load(t + c), factor));
-    codes_swap(out, order->slots, order->boosts);
 }
 
 static inline shorts shorts_scales(const uint8_t *p)
@@ -235,12 +200,6 @@ static inline void lanes_store_bytes(uint8_t *p, lanes x)
 {
     __m256i s = lanes_shorts(x);
     _mm_storeu_si128((__m128i *)p, _mm_packus_epi16(_mm256_castsi256_si128(s), _mm256_extracti128_si256(s, 1)));
-}
-
-static inline void lanes_store_page(uint8_t *to, lanes a, lanes b, lanes c, lanes d)
-{
-    lanes_store_bytes(to, a), lanes_store_bytes(to + 16, b);
-    lanes_store_bytes(to + 32, c), lanes_store_bytes(to + 48, d);
 }
 
 static inline lanes lanes_load_ints(const int32_t *p)
@@ -277,11 +236,6 @@ static inline lanes lanes_scales(const uint8_t *p, uint32_t base, int shift)
     return (lanes){ _mm256_castsi256_ps(x.a), _mm256_castsi256_ps(x.b) };
 }
 
-static inline lanes lanes_scale_ints(const uint8_t *p, uint32_t base, int shift)
-{
-    return ints_lanes(scale_bits(p, base, shift));
-}
-
 static inline __m256 keep8(__m256 x, unsigned mask, __m256 other)
 {
     const __m256i bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
@@ -293,5 +247,7 @@ static inline lanes lanes_keep(lanes x, unsigned mask, lanes other)
 {
     return (lanes){ keep8(x.a, mask, other.a), keep8(x.b, mask >> 8, other.b) };
 }
+
+#include "kernels/codes_plain.h"
 
 #endif
