@@ -69,9 +69,11 @@ static size_t lists_bytes(const model *m, size_t threads, const struct hearth_se
            watch_bytes(m, set) + m->hyper.width * sizeof(float) + HEARTH_KV_PIECE_BYTES + 4096;
 }
 
+/* No more than all sequences at their ends hold: in log tiers those have pages that are not packed. */
 static size_t blocks_of(const struct hearth_settings *set)
 {
-    return ceil_div((size_t)set->cache_tok, PAGE_TOK);
+    size_t all = set->sequences * kv_type_blocks((enum kv_type)set->kv, set->ctx_tok);
+    return max_size(min_size(ceil_div((size_t)set->cache_tok, PAGE_TOK), all), 1);
 }
 
 static bool plan_bytes(const model *m, size_t threads, const struct hearth_settings *set, size_t *out, err *e)

@@ -98,7 +98,9 @@ static bool ids_check(const engine *en, const int32_t *ids, size_t count, err *w
 /* In place of the sequence that nobody used for longest. */
 static bool restore(engine *en, const struct hearth_kv *r, const int32_t *ids, const uint8_t *head, err *why)
 {
-    size_t count = (size_t)r->count, blocks = ceil_div(count, PAGE_TOK);
+    /* One more: a log sequence that went back to a page's begin holds what the next position sees. */
+    size_t count = (size_t)r->count;
+    size_t blocks = kv_type_blocks(en->pool.shape.type, min_size(count + 1, en->set.ctx_tok));
     if (count > en->set.ctx_tok)
         return fail(why, ERR_LIMIT, ERR_NO_OFFSET, "session: %zu tokens, the context has %u", count, en->set.ctx_tok);
     if (!ids_check(en, ids, count, why)) return false;
