@@ -95,6 +95,8 @@ struct graph {
     struct product_list later;   /* after a layer's feed-forward block */
     const struct step_token *tokens;
     size_t token_count;
+    size_t asked;                /* no token before this one is asked for more than key and value: 0 but in the
+                                  * attention of the last layer */
     expert_watch *watch;         /* NULL: nobody */
     void *watch_arg;
     input_watch *input_watch;    /* the same */
