@@ -8,10 +8,10 @@
  * zero point are used as stored: the sum starts at -zero * (sum of the activation codes), which is exact and costs one
  * instruction a block. Sums in i32 are exact in any order, so only the order of blocks is fixed (matmul.h).
  *
- * The tier defines: LANES; i32v, u32v, f32v; UNITS and TOKENS, computed at once; SOLO, the tokens that one unit alone
- * meets at once where that is more (0: none); WIDE_ZERO, what codes of 8 bits are
- * above their value; bcast_i32, bcast_f32, fma_f32, dot4, dot4_wide, dot2, scale_short, wide_codes, lookup_iq4,
- * lookup_e2m1, load_f16, load_u16, load_e8m0. */
+ * The tier defines: LANES; i32v, u32v, f32v; UNITS and TOKENS, computed at once where tokens are many; FEW, the tokens
+ * that one tile meets at once where they are not (4 or 8); WIDE_ZERO, what codes of 8 bits are above their value;
+ * RAISED, whether codes of many tokens are (matmul_panel.h); bcast_i32, bcast_f32, fma_f32, dot4, dot4_wide, dot2,
+ * scale_short, wide_codes, lookup_iq4, lookup_e2m1, load_f16, load_u16, load_e8m0. */
 #include "base/checked.h"
 #include "kernels/bind.h"
 #include "kernels/split.h"
@@ -30,10 +30,7 @@
 #endif
 
 enum { PARTS = TILE_ROWS / LANES, CHUNK_BYTES = 256 * 1024 };
-enum { AHEAD_BYTES = 12288, SHORT_BYTES = 65536, TURN_BYTES = 8192 };
-enum { MOST = (int)SOLO > (int)TOKENS ? (int)SOLO : (int)TOKENS };
-/* Super-blocks hold two sets of i32 sums: with more tokens gcc 12 spills, and the gain is lost. */
-enum { TOKENS_256 = 4 };
+enum { MOST = (int)FEW > (int)TOKENS ? (int)FEW : (int)TOKENS };
 
 /* Unit u counts from the tile that a call begins with. */
 struct unit {
@@ -107,100 +104,6 @@ INLINE void store_rows(const struct work *k, size_t units, size_t tokens, f32v a
             memcpy(k->out + (k->token + t) * k->out_stride + k->row[u], &acc[u][t], sizeof acc[u][t]);
 }
 
-/* Asks for the bytes of a unit AHEAD_BYTES before they are read, into the second cache: on one core of Zen 4 that gave
- * Q4_K and Q6_K 21 and 24 GB/s where asking for the first cache 2 KiB ahead gave 16 and 10. Behind the end of its tile
- * follows the tile of the next call, units further on. Tiles that fit the second cache together ask in turn, in the
- * order of memory, which a processor foresees further than it can be told: by more than the last tile's distance, for
- * all of them are read at once. Qwen3-0.6B in Q4_0, where memory gives 44 GB/s: 7% more tokens a second. */
-struct ahead {
-    const uint8_t *at, *end;
-    size_t jump_bytes, tile_bytes;
-    size_t turn, turns; /* 0, 1: a tile asks for the same tile's like. Else tiles ask in turn, in the order of memory */
-};
-
-INLINE struct ahead ahead_of(const struct work *k, size_t unit, size_t units)
-{
-    const uint8_t *tile = k->at[unit];
-    size_t tile_bytes = k->w->tile_bytes;
-    size_t tiles = max_size(units / PARTS, 1);
-    if (tiles * tile_bytes <= SHORT_BYTES)
-        return (struct ahead){ k->at[0] + max_size(tiles * AHEAD_BYTES, (tiles - 1) * tile_bytes + TURN_BYTES), tile,
-                               0, 0, unit / PARTS, tiles };
-    return (struct ahead){ tile + AHEAD_BYTES, tile + tile_bytes, (tiles - 1) * tile_bytes, tile_bytes, 0, 1 };
-}
-
-INLINE void ahead_fetch(struct ahead *a, size_t part, size_t bytes)
-{
-    if (part != 0) return;
-    if (a->jump_bytes > 0 && a->at >= a->end) {
-        a->at += a->jump_bytes;
-        a->end += a->jump_bytes + a->tile_bytes;
-    }
-    const uint8_t *from = a->at + a->turn * bytes;
-    UNROLL for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(from + i, 0, 2);
-    a->at += a->turns * bytes;
-}
-
-/* i32 sums of one block: sum[u][t] += codes of unit u . codes of token t. */
-INLINE void dots_32(const struct shape_32 *s, const uint8_t *const *block, const size_t *part, const int8_t *x,
-                    size_t x_stride, size_t units, size_t tokens, i32v sum[UNITS][MOST])
-{
-    UNROLL for (size_t i = 0; i < 8; i++) {
-        size_t step = step_32(i);
-        u32v codes[UNITS];
-        UNROLL for (size_t u = 0; u < units; u++) codes[u] = s->codes(block[u], part[u], step);
-        UNROLL for (size_t t = 0; t < tokens; t++) {
-            i32v four = bcast_dword(x + t * x_stride + 4 * step);
-            UNROLL for (size_t u = 0; u < units; u++)
-                sum[u][t] = s->wide ? dot4_wide(sum[u][t], codes[u], four) : dot4(sum[u][t], codes[u], four);
-        }
-    }
-}
-
-INLINE void product_32(const struct shape_32 *s, const struct work *k, size_t units, size_t tokens)
-{
-    const activations *x = k->x;
-    size_t blocks = x->cols / 32;
-    const int8_t *codes = x->codes + k->token * x->cols;
-    const float *scales = x->scales + k->token * blocks;
-    const int16_t *sums = x->sums + k->token * 2 * blocks;
-    const uint8_t *block[UNITS];
-    struct ahead ahead[UNITS];
-    f32v acc[UNITS][MOST];
-    UNROLL for (size_t u = 0; u < units; u++) {
-        block[u] = k->at[u];
-        ahead[u] = ahead_of(k, u, units);
-        UNROLL for (size_t t = 0; t < tokens; t++) acc[u][t] = (f32v){ 0 };
-    }
-    for (size_t b = 0; b < blocks; b++) {
-        i32v sum[UNITS][MOST];
-        UNROLL for (size_t t = 0; t < tokens; t++) {
-            i32v start = { 0 };
-            if (s->zero != 0)
-                start = dot2(start, bcast_i32((int32_t)((uint32_t)(-s->zero & 0xffff) * 0x10001u)),
-                             bcast_dword(sums + (t * blocks + b) * 2));
-            UNROLL for (size_t u = 0; u < units; u++) sum[u][t] = start;
-        }
-        dots_32(s, block, k->part, codes + 32 * b, x->cols, units, tokens, sum);
-        UNROLL for (size_t u = 0; u < units; u++) {
-            ahead_fetch(&ahead[u], k->part[u], s->block_bytes);
-            f32v dw = scale_32(s, block[u], k->part[u]);
-            UNROLL for (size_t t = 0; t < tokens; t++)
-                acc[u][t] = acc[u][t] + (dw * bcast_f32(scales[t * blocks + b])) * floats_of(sum[u][t]);
-            if (s->minimum_at != 0) {
-                f32v mw = load_f16(block[u] + s->minimum_at + 2 * LANES * k->part[u]);
-                UNROLL for (size_t t = 0; t < tokens; t++) {
-                    const int16_t *two = sums + (t * blocks + b) * 2;
-                    f32v msum = bcast_f32((float)(two[0] + two[1]));
-                    acc[u][t] = acc[u][t] + (mw * bcast_f32(scales[t * blocks + b])) * msum;
-                }
-            }
-            block[u] += s->block_bytes;
-        }
-    }
-    store_rows(k, units, tokens, acc);
-}
-
 /* ---- super-blocks of 256 ---- */
 
 /* A format of blocks of 256, in groups of group_values (16 or 32) that share a sub-scale. A block is taken in quarters
@@ -223,121 +126,6 @@ struct shape_256 {
 INLINE size_t group_256(const struct shape_256 *s, size_t quarter, size_t i)
 {
     return s->group_values == 32 ? 2 * quarter + i : 8 * (quarter / 2) + 2 * i + quarter % 2;
-}
-
-/* -zero * (sum of the activation codes of group g): sums are 16 values each, so a group of 16 takes one half of the
- * pair that holds it. */
-INLINE i32v start_256(const struct shape_256 *s, const int16_t *sums, size_t g)
-{
-    if (s->zero == 0) return (i32v){ 0 };
-    if (s->group_values == 16) return bcast_i32(-s->zero * sums[g]);
-    uint32_t minus = (uint32_t)(-s->zero & 0xffff);
-    return dot2((i32v){ 0 }, bcast_i32((int32_t)(minus * 0x10001u)), bcast_dword(sums + 2 * g));
-}
-
-/* Whether the zero point of groups of 16 is taken off at the end of a block: with many tokens one unit's pairs of
- * sub-scales are made once, and 8 dot2 a token take the place of 16 sums that are multiplied and spread. */
-INLINE bool zero_last(const struct shape_256 *s, size_t tokens)
-{
-    return s->zero != 0 && s->group_values == 16 && tokens > TOKENS_256;
-}
-
-/* isum[u][t] += -zero * (sub-scales . sums of activation codes), a pair of groups at a time. Sub-scales are 8 bits,
- * zero at most 32: the products fit the halves. */
-INLINE void take_zero(const struct shape_256 *s, const uint8_t *const *block, const size_t *part, const int16_t *sums,
-                      size_t sums_stride, size_t units, size_t tokens, i32v isum[UNITS][MOST])
-{
-    for (size_t pair = 0; pair < 8; pair++)
-        UNROLL for (size_t u = 0; u < units; u++) {
-            size_t quarter = pair / 4 * 2, i = pair % 4; /* group_256: groups 2 * pair and the next */
-            i32v low = s->sub_scale(block[u], part[u], quarter, i);
-            i32v high = s->sub_scale(block[u], part[u], quarter + 1, i);
-            i32v both = (i32v)(((u32v)(low * -s->zero) & 0xffff) | (u32v)(high * -s->zero) << 16);
-            UNROLL for (size_t t = 0; t < tokens; t++)
-                isum[u][t] = dot2(isum[u][t], both, bcast_dword(sums + t * sums_stride + 2 * pair));
-        }
-}
-
-/* isum[u][t] += sub-scale * (codes . codes) over the groups of a quarter, exact. */
-INLINE void dots_256(const struct shape_256 *s, const uint8_t *const *block, const size_t *part, const int8_t *x,
-                     size_t x_stride, const int16_t *sums, size_t sums_stride, size_t quarter, size_t units,
-                     size_t tokens, struct ahead *ahead, i32v isum[UNITS][MOST])
-{
-    UNROLL for (size_t i = 0; i < 64 / s->group_values; i++) {
-        size_t g = group_256(s, quarter, i);
-        /* A few lines at a time: what is being asked for keeps loads that miss the first cache waiting. */
-        UNROLL for (size_t u = 0; u < units; u++)
-            ahead_fetch(&ahead[u], part[u], s->block_bytes / (256 / s->group_values));
-        i32v dot[UNITS][MOST];
-        UNROLL for (size_t t = 0; t < tokens; t++) {
-            i32v start = { 0 };
-            if (!zero_last(s, tokens)) start = start_256(s, sums + t * sums_stride, g);
-            UNROLL for (size_t u = 0; u < units; u++) dot[u][t] = start;
-        }
-        UNROLL for (size_t j = 0; j < s->group_values / 4; j++) {
-            u32v codes[UNITS];
-            UNROLL for (size_t u = 0; u < units; u++) codes[u] = s->codes(block[u], part[u], quarter, i, j);
-            UNROLL for (size_t t = 0; t < tokens; t++) {
-                i32v four = bcast_dword(x + t * x_stride + g * s->group_values + 4 * j);
-                UNROLL for (size_t u = 0; u < units; u++)
-                    dot[u][t] = s->wide ? dot4_wide(dot[u][t], codes[u], four) : dot4(dot[u][t], codes[u], four);
-            }
-        }
-        UNROLL for (size_t u = 0; u < units; u++) {
-            i32v scale = s->sub_scale(block[u], part[u], quarter, i);
-            UNROLL for (size_t t = 0; t < tokens; t++)
-                isum[u][t] = s->short_dots ? scale_short(isum[u][t], scale, dot[u][t]) : isum[u][t] + scale * dot[u][t];
-        }
-    }
-}
-
-/* msum of one unit and all tokens, added after the block's products. */
-INLINE void add_minima_256(const struct shape_256 *s, const uint8_t *block, size_t part, const int16_t *sums,
-                           size_t sums_stride, const float *scales, size_t scales_stride, size_t tokens, f32v *acc)
-{
-    i32v pair[8];
-    UNROLL for (size_t i = 0; i < 8; i++) pair[i] = s->sub_minima(block, part, i);
-    f32v mw = -load_f16(block + s->minimum_at + 2 * LANES * part);
-    UNROLL for (size_t t = 0; t < tokens; t++) {
-        i32v msum = { 0 };
-        UNROLL for (size_t i = 0; i < 8; i++) msum = dot2(msum, pair[i], bcast_dword(sums + t * sums_stride + 2 * i));
-        acc[t] = acc[t] + (mw * bcast_f32(scales[t * scales_stride])) * floats_of(msum);
-    }
-}
-
-INLINE void product_256(const struct shape_256 *s, const struct work *k, size_t units, size_t tokens)
-{
-    const activations *x = k->x;
-    size_t blocks = x->cols / 256;
-    const int8_t *codes = x->codes + k->token * x->cols;
-    const float *scales = x->scales + k->token * blocks;
-    const int16_t *sums = x->sums + k->token * 16 * blocks;
-    const uint8_t *block[UNITS];
-    struct ahead ahead[UNITS];
-    f32v acc[UNITS][MOST];
-    UNROLL for (size_t u = 0; u < units; u++) {
-        block[u] = k->at[u];
-        ahead[u] = ahead_of(k, u, units);
-        UNROLL for (size_t t = 0; t < tokens; t++) acc[u][t] = (f32v){ 0 };
-    }
-    for (size_t b = 0; b < blocks; b++) {
-        i32v isum[UNITS][MOST];
-        UNROLL for (size_t u = 0; u < units; u++)
-            UNROLL for (size_t t = 0; t < tokens; t++) isum[u][t] = (i32v){ 0 };
-        for (size_t quarter = 0; quarter < 4; quarter++)
-            dots_256(s, block, k->part, codes + 256 * b, x->cols, sums + 16 * b, 16 * blocks, quarter, units, tokens,
-                     ahead, isum);
-        if (zero_last(s, tokens)) take_zero(s, block, k->part, sums + 16 * b, 16 * blocks, units, tokens, isum);
-        UNROLL for (size_t u = 0; u < units; u++) {
-            f32v dw = load_f16(block[u] + s->scale_at + 2 * LANES * k->part[u]);
-            UNROLL for (size_t t = 0; t < tokens; t++)
-                acc[u][t] = acc[u][t] + (dw * bcast_f32(scales[t * blocks + b])) * floats_of(isum[u][t]);
-            if (s->sub_minima != NULL)
-                add_minima_256(s, block[u], k->part[u], sums + 16 * b, 16 * blocks, scales + b, blocks, tokens, acc[u]);
-            block[u] += s->block_bytes;
-        }
-    }
-    store_rows(k, units, tokens, acc);
 }
 
 /* ---- float weights, and integer weights widened ---- */
@@ -468,51 +256,8 @@ INLINE void take_units(struct work *k, size_t first, size_t end, size_t units)
     }
 }
 
-/* Computes k's units against `tokens` tokens, one of the counts that group_tokens gives. */
+/* Computes k's units against `tokens` tokens, one of the counts that few_tokens gives. */
 typedef void product_fn(const struct work *k, size_t tokens);
-
-INLINE size_t group_tokens(size_t left, size_t most, bool solo)
-{
-    if (solo && SOLO > 0 && left % max_size(SOLO, 1) == 0) return SOLO;
-    if (left >= most) return most;
-    return left >= 4 ? 4 : left >= 2 ? 2 : 1;
-}
-
-/* Unit u of k, alone. */
-INLINE struct work one_unit(const struct work *k, size_t u)
-{
-    struct work one = *k;
-    one.at[0] = k->at[u];
-    one.row[0] = k->row[u];
-    one.part[0] = k->part[u];
-    return one;
-}
-
-static __attribute__((noinline)) void solo_tokens(product_fn *product, const struct work *k)
-{
-    for (size_t u = 0; u < UNITS; u++) {
-        struct work one = one_unit(k, u);
-        product(&one, 0);
-    }
-}
-
-/* `tokens` 0: SOLO tokens of unit 0. */
-INLINE void any_tokens_32(const struct shape_32 *s, const struct work *k, size_t tokens)
-{
-    if (tokens == TOKENS) product_32(s, k, UNITS, TOKENS);
-    else if (tokens == 4) product_32(s, k, UNITS, 4);
-    else if (tokens == 2) product_32(s, k, UNITS, 2);
-    else if (tokens == 1) product_32(s, k, UNITS, 1);
-    else if (SOLO > 0) product_32(s, k, 1, SOLO);
-}
-
-INLINE void any_tokens_256(const struct shape_256 *s, const struct work *k, size_t tokens)
-{
-    if (tokens == TOKENS_256) product_256(s, k, UNITS, TOKENS_256);
-    else if (tokens == 2) product_256(s, k, UNITS, 2);
-    else if (tokens == 1) product_256(s, k, UNITS, 1);
-    else if (SOLO > 0) product_256(s, k, 1, SOLO);
-}
 
 INLINE void any_tokens_float(f32v (*load)(const uint8_t *at, size_t part, size_t k), const struct work *k,
                              size_t tokens)
@@ -524,5 +269,7 @@ INLINE void any_tokens_float(f32v (*load)(const uint8_t *at, size_t part, size_t
 }
 
 #include "kernels/matmul_panel.h"
+
+#include "kernels/matmul_few.h"
 
 #include "kernels/matmul_formats.h"

@@ -289,28 +289,42 @@ static const struct {
     [WEIGHT_IQ4_XS] = { product_iq4_xs, panel_iq4_xs, widen_iq4_xs_tile },
 };
 
-/* Tokens in runs whose codes stay in the second cache while all tiles pass, tiles in groups of UNITS that stay in the
+/* Tokens in runs whose values stay in the second cache while all tiles pass, tiles in groups of UNITS that stay in the
  * first while the run's tokens pass. */
-static void each_product(product_fn *product, size_t most, bool solo, size_t token_bytes, const matrix *w,
-                         const activations *x, float *out, size_t out_stride, size_t tile_begin, size_t tile_end)
+static void each_float(product_fn *product, const matrix *w, const activations *x, float *out, size_t out_stride,
+                       size_t tile_begin, size_t tile_end)
 {
     struct work k = { .w = w, .x = x, .out = out, .out_stride = out_stride };
-    size_t run = max_size(CHUNK_BYTES / token_bytes / most * most, most);
+    size_t run = max_size(CHUNK_BYTES / (4 * x->cols) / TOKENS * TOKENS, TOKENS);
     for (size_t first = 0; first < x->tokens; first += run) {
         size_t end = min_size(first + run, x->tokens);
         for (size_t unit = tile_begin * PARTS; unit < tile_end * PARTS; unit += UNITS) {
             take_units(&k, unit, tile_end * PARTS, UNITS);
             for (k.token = first; k.token < end;) {
-                size_t tokens = group_tokens(end - k.token, most, solo);
-                if (tokens > most) solo_tokens(product, &k);
-                else product(&k, tokens);
+                size_t left = end - k.token, tokens = left >= TOKENS ? TOKENS : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+                product(&k, tokens);
                 k.token += tokens;
             }
         }
     }
 }
 
-/* The same with panels: runs of one length, because expanding is paid once a run. */
+/* A tile after the other meets all tokens: they are few, and their codes stay in the second cache. */
+static void each_tile(product_fn *product, const matrix *w, const activations *x, float *out, size_t out_stride,
+                      size_t tile_begin, size_t tile_end)
+{
+    struct work k = { .w = w, .x = x, .out = out, .out_stride = out_stride };
+    for (size_t tile = tile_begin; tile < tile_end; tile++) {
+        take_units(&k, tile * PARTS, tile_end * PARTS, PARTS);
+        for (k.token = 0; k.token < x->tokens;) {
+            size_t tokens = few_tokens(x->tokens - k.token);
+            product(&k, tokens);
+            k.token += tokens;
+        }
+    }
+}
+
+/* Many tokens, with panels: runs of one length, because expanding is paid once a run. */
 static void each_panel(panel_fn *panel, const matrix *w, const activations *x, float *out, size_t out_stride,
                        size_t tile_begin, size_t tile_end)
 {
@@ -329,17 +343,16 @@ static void each_panel(panel_fn *panel, const matrix *w, const activations *x, f
 static void matmul_int(const matrix *w, const activations *x, float *out, size_t out_stride, size_t tile_begin,
                        size_t tile_end)
 {
-    size_t most = x->form == ACTIVATION_INT8_256 ? TOKENS_256 : TOKENS;
     if (x->tokens >= PANEL_LEAST && (!RAISED || x->raised != NULL))
         each_panel(PRODUCTS[w->type].panel, w, x, out, out_stride, tile_begin, tile_end);
     else
-        each_product(PRODUCTS[w->type].product, most, true, x->cols, w, x, out, out_stride, tile_begin, tile_end);
+        each_tile(PRODUCTS[w->type].product, w, x, out, out_stride, tile_begin, tile_end);
 }
 
 static void matmul_float(const matrix *w, const activations *x, float *out, size_t out_stride, size_t tile_begin,
                          size_t tile_end)
 {
-    each_product(PRODUCTS[w->type].product, TOKENS, false, 4 * x->cols, w, x, out, out_stride, tile_begin, tile_end);
+    each_float(PRODUCTS[w->type].product, w, x, out, out_stride, tile_begin, tile_end);
 }
 
 static void matmul_widened(const matrix *w, const activations *x, float *out, size_t out_stride, size_t tile_begin,

@@ -90,7 +90,7 @@ static bool settings_check(const model *m, const struct graph_settings *s, err *
         return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "rows of logits: %zu, allowed 1..%zu", s->logit_rows, s->chunk_tok);
     if (s->ctx_tok < 1 || s->ctx_tok > CTX_TOK_MAX)
         return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "--ctx: %zu positions, allowed 1..%d", s->ctx_tok, CTX_TOK_MAX);
-    return true;
+    return hyper_ctx_check(&m->hyper, s->ctx_tok, e);
 }
 
 static bool take_ropes(graph *g, err *e)

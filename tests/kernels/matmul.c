@@ -119,10 +119,11 @@ static void compare_tier(const struct kernels *k, const struct kernels *ref, enu
         { "one row, one block, one token", 1, 1, 1 }, { "an odd number of blocks", 16, 3, 2 },
         { "part of a second tile", 17, 2, 3 },        { "three tiles", 48, 2, 4 },
         { "part of a third tile", 45, 5, 5 },         { "one token, five tiles", 80, 4, 1 },
-        { "a group of tokens", 33, 2, 6 },            { "one token over", 31, 2, 7 },
+        { "four tokens and two", 33, 2, 6 },          { "and one more", 31, 2, 7 },
         { "many tokens", 64, 1, 29 },                 { "two groups", 50, 1, 16 },
         { "the last group reaches back", 40, 3, 31 }, { "two runs of panels", 17, 1, 262 },
         { "one under a panel", 33, 2, 23 },           { "the least panel", 33, 2, 24 },
+        { "eight tokens, 33 blocks", 20, 33, 8 },     { "eight tokens and four", 16, 1, 12 },
     };
     static const char *const fills[FILLS] = { "random codes", "all bits set", "all bits clear", "scales 0",
                                               "largest scales", "denormal scales" };

@@ -1,0 +1,196 @@
+/* Products with few tokens: a part of matmul_body.h.
+ *
+ * Memory is the limit, or close to it: one tile at a time meets up to FEW tokens, so that a thread reads one stream in
+ * the order of memory. Share of the speed at which two cores of Zen 4 read anything at all, one token, where that was
+ * 60 and 35 GB/s: Q4_0 0.98 and 1.0, Q4_K 0.80 and 0.99, Q6_K 0.80 and 0.9. Two tiles at a time, each with its own
+ * lines asked for ahead, gave 0.70 and 0.92, 0.68 and 0.89, 0.67 and 0.88. */
+
+_Static_assert((int)PARTS <= (int)UNITS, "a tile's units are computed at once");
+
+enum {
+    AHEAD_BYTES = 8192, /* asked for so long before they are read: 4 KiB gave Q6_K 0.49 of that speed instead of 0.80,
+                           12 to 24 KiB gave the same or less */
+    START_BLOCKS = 32   /* whose starts are made at once */
+};
+
+/* Blocks of 32 and one token: a tile is read as it stands, line after line, which the processor foresees by itself, and
+ * asking takes a fifth (Q4_0) to a quarter (Q8_0) of the speed. More tokens spend longer on a line than its foresight
+ * bridges; of super-blocks several fields are read at once. */
+INLINE bool asks_ahead(size_t tokens)
+{
+    return tokens > 1;
+}
+
+/* Asks for `bytes` from *at on, and goes on by so many. Into the second cache: into the first, 8 tokens read Q8_0 at
+ * 0.6 of the speed. A pointer that moves keeps the compiler from gathering what is asked for: in a bunch it keeps loads
+ * waiting that miss the first cache. */
+INLINE void ask_ahead(const uint8_t **at, size_t bytes)
+{
+    UNROLL for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(*at + i, 0, 2);
+    *at += bytes;
+}
+
+/* ---- blocks of 32 ---- */
+
+/* i32 sums of one block: sum[u][t] += codes of unit u . codes of token t. */
+INLINE void dots_32(const struct shape_32 *s, const uint8_t *block, const int8_t *x, size_t x_stride, size_t tokens,
+                    i32v sum[UNITS][MOST])
+{
+    UNROLL for (size_t i = 0; i < 8; i++) {
+        size_t step = step_32(i);
+        u32v codes[PARTS];
+        UNROLL for (size_t u = 0; u < PARTS; u++) codes[u] = s->codes(block, u, step);
+        UNROLL for (size_t t = 0; t < tokens; t++) {
+            i32v four = bcast_dword(x + t * x_stride + 4 * step);
+            UNROLL for (size_t u = 0; u < PARTS; u++)
+                sum[u][t] = s->wide ? dot4_wide(sum[u][t], codes[u], four) : dot4(sum[u][t], codes[u], four);
+        }
+    }
+}
+
+/* `tokens` is a constant where this is inlined. */
+INLINE void product_32(const struct shape_32 *s, const struct work *k, size_t tokens)
+{
+    const activations *x = k->x;
+    size_t blocks = x->cols / 32;
+    const int8_t *codes = x->codes + k->token * x->cols;
+    const float *scales = x->scales + k->token * blocks;
+    const int16_t *sums = x->sums + k->token * 2 * blocks;
+    const uint8_t *block = k->at[0], *ahead = block + AHEAD_BYTES;
+    int32_t starts[MOST][START_BLOCKS]; /* -zero * the sum of a block's activation codes; with minima, that sum */
+    bool minima = s->minimum_at != 0, starting = s->zero != 0;
+    f32v acc[UNITS][MOST];
+    UNROLL for (size_t u = 0; u < PARTS; u++)
+        UNROLL for (size_t t = 0; t < tokens; t++) acc[u][t] = (f32v){ 0 };
+    for (size_t b = 0; b < blocks; b++, block += s->block_bytes) {
+        i32v sum[UNITS][MOST];
+        if (b % START_BLOCKS == 0 && (starting || minima))
+            for (size_t t = 0; t < tokens; t++)
+                block_sums(sums + 2 * (t * blocks + b), minima ? 1 : -s->zero, min_size(blocks - b, START_BLOCKS),
+                           starts[t]);
+        UNROLL for (size_t t = 0; t < tokens; t++)
+            UNROLL for (size_t u = 0; u < PARTS; u++)
+                sum[u][t] = starting ? bcast_i32(starts[t][b % START_BLOCKS]) : (i32v){ 0 };
+        dots_32(s, block, codes + 32 * b, x->cols, tokens, sum);
+        if (asks_ahead(tokens)) ask_ahead(&ahead, s->block_bytes);
+        UNROLL for (size_t u = 0; u < PARTS; u++) {
+            f32v dw = scale_32(s, block, u), mw = { 0 };
+            if (minima) mw = load_f16(block + s->minimum_at + 2 * LANES * u);
+            UNROLL for (size_t t = 0; t < tokens; t++) {
+                f32v dx = bcast_f32(scales[t * blocks + b]);
+                acc[u][t] = acc[u][t] + (dw * dx) * floats_of(sum[u][t]);
+                if (minima) acc[u][t] = acc[u][t] + (mw * dx) * bcast_f32((float)starts[t][b % START_BLOCKS]);
+            }
+        }
+    }
+    store_rows(k, PARTS, tokens, acc);
+}
+
+/* ---- super-blocks of 256 ---- */
+
+/* isum[u][t] += sub-scale * (codes . codes) over the groups of a quarter, exact. */
+INLINE void dots_256(const struct shape_256 *s, const uint8_t *block, const int8_t *x, size_t x_stride,
+                     int32_t starts[MOST][16], size_t quarter, size_t tokens, const uint8_t **ahead,
+                     i32v isum[UNITS][MOST])
+{
+    size_t steps = s->group_values / 4;
+    UNROLL for (size_t i = 0; i < 64 / s->group_values; i++) {
+        size_t g = group_256(s, quarter, i);
+        ask_ahead(ahead, s->block_bytes / (64 / steps));
+        i32v dot[UNITS][MOST];
+        UNROLL for (size_t t = 0; t < tokens; t++)
+            UNROLL for (size_t u = 0; u < PARTS; u++)
+                dot[u][t] = s->zero != 0 ? bcast_i32(starts[t][g]) : (i32v){ 0 };
+        UNROLL for (size_t j = 0; j < steps; j++) {
+            u32v codes[PARTS];
+            UNROLL for (size_t u = 0; u < PARTS; u++) codes[u] = s->codes(block, u, quarter, i, j);
+            UNROLL for (size_t t = 0; t < tokens; t++) {
+                i32v four = bcast_dword(x + t * x_stride + g * s->group_values + 4 * j);
+                UNROLL for (size_t u = 0; u < PARTS; u++)
+                    dot[u][t] = s->wide ? dot4_wide(dot[u][t], codes[u], four) : dot4(dot[u][t], codes[u], four);
+            }
+        }
+        UNROLL for (size_t u = 0; u < PARTS; u++) {
+            i32v scale = s->sub_scale(block, u, quarter, i);
+            UNROLL for (size_t t = 0; t < tokens; t++)
+                isum[u][t] = s->short_dots ? scale_short(isum[u][t], scale, dot[u][t]) : isum[u][t] + scale * dot[u][t];
+        }
+    }
+}
+
+/* msum of one unit and all tokens, added after the block's products. */
+INLINE void add_minima_256(const struct shape_256 *s, const uint8_t *block, size_t part, const int16_t *sums,
+                           size_t sums_stride, const float *scales, size_t scales_stride, size_t tokens, f32v *acc)
+{
+    i32v pair[8];
+    UNROLL for (size_t i = 0; i < 8; i++) pair[i] = s->sub_minima(block, part, i);
+    f32v mw = -load_f16(block + s->minimum_at + 2 * LANES * part);
+    UNROLL for (size_t t = 0; t < tokens; t++) {
+        i32v msum = { 0 };
+        UNROLL for (size_t i = 0; i < 8; i++) msum = dot2(msum, pair[i], bcast_dword(sums + t * sums_stride + 2 * i));
+        acc[t] = acc[t] + (mw * bcast_f32(scales[t * scales_stride])) * floats_of(msum);
+    }
+}
+
+/* -zero * the sum of the activation codes of each group of a super-block. */
+INLINE void starts_256(const struct shape_256 *s, const int16_t *sums, int32_t *starts)
+{
+    if (s->zero == 0) return;
+    if (s->group_values == 32) block_sums(sums, -s->zero, 8, starts);
+    else UNROLL for (size_t g = 0; g < 16; g++) starts[g] = -s->zero * sums[g];
+}
+
+INLINE void product_256(const struct shape_256 *s, const struct work *k, size_t tokens)
+{
+    const activations *x = k->x;
+    size_t blocks = x->cols / 256;
+    const int8_t *codes = x->codes + k->token * x->cols;
+    const float *scales = x->scales + k->token * blocks;
+    const int16_t *sums = x->sums + k->token * 16 * blocks;
+    const uint8_t *block = k->at[0], *ahead = block + AHEAD_BYTES;
+    f32v acc[UNITS][MOST];
+    UNROLL for (size_t u = 0; u < PARTS; u++)
+        UNROLL for (size_t t = 0; t < tokens; t++) acc[u][t] = (f32v){ 0 };
+    for (size_t b = 0; b < blocks; b++, block += s->block_bytes) {
+        int32_t starts[MOST][16];
+        i32v isum[UNITS][MOST];
+        for (size_t t = 0; t < tokens; t++) starts_256(s, sums + 16 * (t * blocks + b), starts[t]);
+        UNROLL for (size_t u = 0; u < PARTS; u++)
+            UNROLL for (size_t t = 0; t < tokens; t++) isum[u][t] = (i32v){ 0 };
+        for (size_t quarter = 0; quarter < 4; quarter++)
+            dots_256(s, block, codes + 256 * b, x->cols, starts, quarter, tokens, &ahead, isum);
+        UNROLL for (size_t u = 0; u < PARTS; u++) {
+            f32v dw = load_f16(block + s->scale_at + 2 * LANES * u);
+            UNROLL for (size_t t = 0; t < tokens; t++)
+                acc[u][t] = acc[u][t] + (dw * bcast_f32(scales[t * blocks + b])) * floats_of(isum[u][t]);
+            if (s->sub_minima != NULL)
+                add_minima_256(s, block, u, sums + 16 * b, 16 * blocks, scales + b, blocks, tokens, acc[u]);
+        }
+    }
+    store_rows(k, PARTS, tokens, acc);
+}
+
+/* ---- counts of tokens ---- */
+
+/* What any_tokens_* are compiled for. */
+INLINE size_t few_tokens(size_t left)
+{
+    if (left >= FEW) return FEW;
+    return left >= 4 ? 4 : left >= 2 ? 2 : 1;
+}
+
+INLINE void any_tokens_32(const struct shape_32 *s, const struct work *k, size_t tokens)
+{
+    if (tokens == FEW) product_32(s, k, FEW);
+    else if (tokens == 4) product_32(s, k, 4);
+    else if (tokens == 2) product_32(s, k, 2);
+    else product_32(s, k, 1);
+}
+
+INLINE void any_tokens_256(const struct shape_256 *s, const struct work *k, size_t tokens)
+{
+    if (tokens == FEW) product_256(s, k, FEW);
+    else if (tokens == 4) product_256(s, k, 4);
+    else if (tokens == 2) product_256(s, k, 2);
+    else product_256(s, k, 1);
+}
