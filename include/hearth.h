@@ -15,7 +15,7 @@
  *                <---------- HEARTH_KV_OPEN     how long it is; or HEARTH_ERROR
  *   HEARTH_KV_READ  at, bytes ---------------> HEARTH_KV_PIECE, in any order; HEARTH_KV_CLOSE lets it go
  *   HEARTH_KV_RESTORE  ids, the stream's head > HEARTH_KV_OPEN, or HEARTH_ERROR
- *   HEARTH_KV_WRITE  at, bytes --------------> no answer
+ *   HEARTH_KV_WRITE  at, bytes --------------> no answer; in any order, every byte of the stream once
  *   HEARTH_KV_CLOSE --------------------------> HEARTH_KV_DONE: a request that begins with the ids finds them computed;
  *                                               or HEARTH_ERROR: nothing was taken
  *

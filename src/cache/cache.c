@@ -103,7 +103,7 @@ bool kv_pool_bytes(const struct kv_shape *s, size_t blocks, size_t *out)
            add_size(runs[0], runs[1], &sum) && add_size(sum, runs[2], &sum) && add_size(sum, lists + 1024, out);
 }
 
-static size_t main_blocks(enum kv_type type, size_t len_tok)
+size_t kv_type_blocks(enum kv_type type, size_t len_tok)
 {
     size_t pages = ceil_div(len_tok, PAGE_TOK);
     return !kv_is_log(type) ? pages : pages > 2 ? pages - 2 : 0;
@@ -112,7 +112,7 @@ static size_t main_blocks(enum kv_type type, size_t len_tok)
 bool kv_shape_seq_bytes(const struct kv_shape *s, size_t len_tok, size_t *out)
 {
     size_t main, exact, heads, main_bytes, exact_bytes;
-    size_t blocks = main_blocks(s->type, len_tok), pages = ceil_div(len_tok, PAGE_TOK);
+    size_t blocks = kv_type_blocks(s->type, len_tok), pages = ceil_div(len_tok, PAGE_TOK);
     size_t apart = kv_is_log(s->type) ? min_size(pages, KV_EXACT_BLOCKS) : 0;
     return head_bytes(s, &main, &exact) && mul_size(s->kv_heads, s->layers, &heads) && mul_size(main, heads, &main) &&
            mul_size(exact, heads, &exact) && add_size(main, sizeof(uint32_t), &main) &&
@@ -262,7 +262,7 @@ bool kv_seq_new(kv_seq *s, kv_pool *p, size_t ctx_tok, arena *a, err *e)
 bool kv_seq_reserve(kv_seq *s, size_t len_tok, err *e)
 {
     struct kv_blocks *b = &s->pool->main;
-    size_t want = main_blocks(s->pool->shape.type, len_tok);
+    size_t want = kv_type_blocks(s->pool->shape.type, len_tok);
     if (ceil_div(len_tok, PAGE_TOK) > s->blocks_max)
         return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "context: %zu positions, planned for %zu", len_tok,
                     s->blocks_max * PAGE_TOK);

@@ -80,6 +80,9 @@ bool kv_shape_check(const struct kv_shape *shape, bool latent, err *e);
 bool kv_block_bytes(const struct kv_shape *shape, size_t *out);
 bool kv_pool_bytes(const struct kv_shape *shape, size_t blocks, size_t *out);
 
+/* Blocks that a sequence of `len_tok` positions holds, without exact ones. */
+size_t kv_type_blocks(enum kv_type type, size_t len_tok);
+
 /* Bytes that a sequence of `len_tok` positions holds: blocks of both kinds and its table. Of a shape: false where they
  * do not fit in a size. */
 size_t kv_seq_bytes(const kv_pool *p, size_t len_tok);

@@ -128,6 +128,11 @@ void kv_save_read(const kv_seq *s, size_t at, uint8_t *out, size_t n)
 
 /* ---- restoring ---- */
 
+uint64_t kv_restore_tok(const uint8_t *head)
+{
+    return le_u64(head + 24);
+}
+
 static bool head_check(const kv_seq *s, const uint8_t *in, size_t bytes, struct head *h, err *e)
 {
     static const char *const names[FIELDS - 1] = { "type", "layers", "key/value heads", "key channels",
@@ -142,7 +147,7 @@ static bool head_check(const kv_seq *s, const uint8_t *in, size_t bytes, struct 
             return fail(e, ERR_VALUE, 4 + 4 * i, "saved cache: %s %u, the plan has %zu", names[i],
                 le_u32(in + 4 + 4 * i),
                         want[i]);
-    uint64_t len_tok = le_u64(in + 24), page = le_u64(in + 32);
+    uint64_t len_tok = kv_restore_tok(in), page = le_u64(in + 32);
     if (len_tok > s->blocks_max * PAGE_TOK)
         return fail(e, ERR_LIMIT, 24, "saved cache: %llu positions, the context has %zu", (unsigned long long)len_tok,
                     s->blocks_max * PAGE_TOK);
@@ -196,7 +201,7 @@ bool kv_restore_end(kv_seq *s, const uint8_t *head, err *e)
             good = coded_check(p->shape.type, &p->layout,
                                p->main.base + s->blocks[b] * p->main.block_bytes + i * p->main.head_bytes,
                                p->shape.key_dim);
-    s->len_tok = good ? (size_t)le_u64(head + 24) : 0;
+    s->len_tok = good ? (size_t)kv_restore_tok(head) : 0;
     if (good) return true;
     kv_seq_rewind(s, 0);
     return fail(e, ERR_VALUE, ERR_NO_OFFSET, "saved cache: a page of codes with a scale or channel that is none");

@@ -24,6 +24,9 @@ bool kv_save_begin(kv_seq *s, size_t *bytes, err *e);
 /* Bytes at .. at + n - 1 of the stream. */
 void kv_save_read(const kv_seq *s, size_t at, uint8_t *out, size_t n);
 
+/* Positions that a stream with this head (KV_SAVE_HEAD_BYTES) would have; nothing is proven of it yet. */
+uint64_t kv_restore_tok(const uint8_t *head);
+
 /* Takes the blocks for a stream that begins with `head` (KV_SAVE_HEAD_BYTES) and is `bytes` long into an empty
  * sequence. Errors: ERR_VALUE (another type, shape or length than the pool's), ERR_LIMIT, ERR_MEMORY: the sequence is
  * empty. */

@@ -10,6 +10,7 @@
  * usual convention instead: windows side by side (0, 2, 4, ... above), the second half of each scored but for its first
  * token, a rest that fills no window left out. Every window begins with BOS where the model wants one. */
 #include "cmd/experts.h"
+#include "cmd/recall.h"
 #include "cmd/rows.h"
 
 #include "base/checked.h"
@@ -24,6 +25,7 @@ struct eval_options {
     size_t window;
     bool json, stats;
     struct expert_options experts;
+    struct recall_options recall;
 };
 
 static const struct option ROWS[] = {
@@ -306,6 +308,8 @@ static bool eval(struct opened *o, const struct compute_options *c, const struct
                   ids[0] == tokenizer_facts(m->tokenizer)->bos;
     if (job.count < 2)
         return fail(e, ERR_VALUE, ERR_NO_OFFSET, "%s: %zu tokens, at least 2 are needed", set->text, job.count);
+    if (recall_wanted(&set->recall))
+        return recall_run(o, c, &set->recall, ids + job.has_bos, job.count - job.has_bos, set->json, e);
     const struct expert_config *x = &m->hyper.experts;
     bool good = expert_log_begin(&job.experts, &set->experts, set->stats, m->hyper.layers, x->count, x->top_k,
                                  BATCH_TOK_MAX, &o->arena, e) && eval_all(&job, o, c, e) &&
@@ -322,7 +326,7 @@ int cmd_eval(int argc, char **argv)
     struct command_line line = { .command = "eval", .usage = "MODEL --text FILE", .words_max = 1,
                                  .about = "How well the model predicts a text: bits per byte, loss, perplexity.",
                                  .groups = { { ROWS, sizeof ROWS / sizeof *ROWS, &set }, compute_group(&compute),
-                                             expert_group(&set.experts) } };
+                                             recall_group(&set.recall), expert_group(&set.experts) } };
     int status;
     if (!options_read(&line, argc, argv, &status)) return status;
     if (set.text == NULL || set.window % 2 != 0) {

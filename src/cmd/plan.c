@@ -86,7 +86,7 @@ static bool fits(const struct planning *p, const struct plan *plan)
 /* The longest context, in steps of a page, that fits with so many sessions; 0: none. */
 static size_t longest(const struct planning *p, const char *tier, size_t sessions)
 {
-    size_t low = 0, high = CTX_TOK_MAX / PAGE_TOK;
+    size_t low = 0, high = hyper_ctx_most(&p->m.hyper) / PAGE_TOK;
     while (low < high) {
         size_t middle = (low + high + 1) / 2;
         struct plan plan = plan_of(p, tier, middle * PAGE_TOK, sessions);
@@ -203,12 +203,11 @@ static bool show(struct planning *p, const struct plan_options *set, err *e)
     struct kv_shape shape = { .type = kv_type_named(set->kv), .key_dim = h->key_dim, .value_dim = h->value_dim };
     if (context > CTX_TOK_MAX)
         return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "--context: %zu positions, allowed 1..%d", context, CTX_TOK_MAX);
-    if (!kv_shape_check(&shape, h->latent.kv_rank > 0, e)) return false;
+    if (!hyper_ctx_check(h, context, e) || !kv_shape_check(&shape, h->latent.kv_rank > 0, e)) return false;
     struct plan plan = plan_of(p, set->kv, context, set->sessions);
     if (!plan.can)
         return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "plan: %zu sessions of %zu tokens need more bytes than there are "
                     "addresses", set->sessions, context);
-    if (context > h->ctx_train_tok) say("context: %zu tokens, the model was trained on %zu", context, h->ctx_train_tok);
     if (set->json) print_json(p, &plan);
     else print_plan(p, &plan);
     return fits(p, &plan) || say_change(p, &plan, e);

@@ -253,6 +253,10 @@ bool saved_put(const char *path, const uint8_t *key, const struct saved_place *p
     le_put_u32(head + AT_TOKENS, (uint32_t)count);
     if (key != NULL) randombytes_buf(head + AT_NONCE, crypto_aead_xchacha20poly1305_ietf_NPUBBYTES);
     bool good = rooms_take(&job, place->team, e) && out_begin(&file, path, e);
+    if (good && fchmod(file.fd, 0600) != 0) { /* a conversation is nobody else's, whatever the umask */
+        good = fail(e, ERR_IO, ERR_NO_OFFSET, "%s: %s", path, strerror(errno));
+        out_abandon(&file);
+    }
     if (good) {
         size_t chunks = chunks_of(job.payload_bytes);
         job.fd = file.fd;
@@ -329,6 +333,19 @@ static bool restore(const char *path, struct chunk_job *job, err *e)
     return place->end(place->arg, bad == SIZE_MAX, e) && bad == SIZE_MAX;
 }
 
+/* A hash proves that bytes are whole, not who wrote them: without a key they have to be this user's own, and nobody
+ * else's to change. A key proves both, and belongs to one principal. */
+static bool owner_check(const char *path, const struct stat *facts, err *e)
+{
+    if (facts->st_uid != geteuid())
+        return fail(e, ERR_VALUE, ERR_NO_OFFSET, "%s: saved session of user %u, this is user %u (--session-key FILE)",
+                    path, facts->st_uid, geteuid());
+    if ((facts->st_mode & (S_IWGRP | S_IWOTH)) != 0)
+        return fail(e, ERR_VALUE, ERR_NO_OFFSET, "%s: saved session that others may write, mode %03o (--session-key "
+                    "FILE)", path, facts->st_mode & 0777u);
+    return true;
+}
+
 bool saved_take(const char *path, const uint8_t *key, const struct saved_place *place, err *e)
 {
     uint8_t head[HEAD_BYTES];
@@ -340,7 +357,8 @@ bool saved_take(const char *path, const uint8_t *key, const struct saved_place *
                 read_at(job.fd, head, HEAD_BYTES, 0);
     if (!good)
         err_set(e, ERR_TRUNCATED, ERR_NO_OFFSET, "%s: no saved session: shorter than %d bytes", path, HEAD_BYTES);
-    good = good && head_check(path, head, (uint64_t)facts.st_size, key != NULL, place->binding, place->ctx_tok, e);
+    good = good && (key != NULL || owner_check(path, &facts, e)) &&
+           head_check(path, head, (uint64_t)facts.st_size, key != NULL, place->binding, place->ctx_tok, e);
     if (good) {
         job.payload_bytes = (size_t)le_u64(head + AT_PAYLOAD);
         job.token_bytes = 4 * (size_t)le_u32(head + AT_TOKENS);

@@ -23,14 +23,13 @@ static void log_line(void *arg, const char *line)
     say("%s", line);
 }
 
-/* Where memory or the model cut the context that was wished for. */
+/* Where memory cut the context that was wished for. */
 static void say_context(const struct served *s, const struct compute_options *c)
 {
     enum { CTX_DEFAULT_TOK = 8192 };
     size_t ctx = s->engine.ctx_tok, train = s->engine.ctx_train_tok;
     size_t wished = c->ctx > 0 ? c->ctx : min_size(train, CTX_DEFAULT_TOK);
     if (ctx < wished) say("context: %zu tokens instead of %zu, to fit the memory (--memory, --ctx)", ctx, wished);
-    if (ctx > train) say("context: %zu tokens, the model was trained on %zu", ctx, train);
 }
 
 /* Until both workers have told their facts, or one has refused. */

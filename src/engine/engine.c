@@ -69,9 +69,11 @@ static size_t lists_bytes(const model *m, size_t threads, const struct hearth_se
            watch_bytes(m, set) + m->hyper.width * sizeof(float) + HEARTH_KV_PIECE_BYTES + 4096;
 }
 
+/* No more than all sequences at their ends hold: in log tiers those have pages that are not packed. */
 static size_t blocks_of(const struct hearth_settings *set)
 {
-    return ceil_div((size_t)set->cache_tok, PAGE_TOK);
+    size_t all = set->sequences * kv_type_blocks((enum kv_type)set->kv, set->ctx_tok);
+    return max_size(min_size(ceil_div((size_t)set->cache_tok, PAGE_TOK), all), 1);
 }
 
 static bool plan_bytes(const model *m, size_t threads, const struct hearth_settings *set, size_t *out, err *e)
@@ -130,7 +132,8 @@ static bool plan(const model *m, size_t threads, const struct hearth_settings *g
                              : (uint64_t)set->sequences * ceil_div(ctx, PAGE_TOK) * PAGE_TOK;
         set->chunk_tok = given->chunk_tok != 0 ? given->chunk_tok : CHUNK_DEFAULT_TOK;
         set->chunk_tok = (uint32_t)max_size(min_size(set->chunk_tok, ctx), set->sequences);
-        if (!bounds_check(set, e) || !plan_bytes(m, threads, set, bytes, e)) return false;
+        if (!bounds_check(set, e) || !hyper_ctx_check(&m->hyper, ctx, e) || !plan_bytes(m, threads, set, bytes, e))
+            return false;
         if (*bytes <= left) return true;
         if (given->ctx_tok != 0 || ctx / 2 < CTX_LEAST_TOK)
             return fail(e, ERR_MEMORY, ERR_NO_OFFSET,

@@ -43,6 +43,7 @@ struct sequence {
     uint64_t stream;              /* it is being saved or restored by this id: nobody else's until it is closed */
     bool restoring;
     size_t stream_bytes, stream_tok;
+    size_t stream_came;            /* restoring: bytes that were written, each piece counted */
     uint8_t stream_head[HEARTH_KV_HEAD_BYTES]; /* restoring: proven against the plan */
 };
 

@@ -23,7 +23,7 @@ struct hearth {
     engine *engine;
     uint8_t *events; /* EVENTS_BYTES */
     size_t first, used;
-    size_t step_bytes; /* what one step emits at most */
+    size_t step_bytes; /* what one step or message emits at most */
 };
 
 static void ring_copy(hearth *h, size_t at, void *out, const void *in, size_t bytes)
@@ -64,6 +64,9 @@ static bool start(hearth *h, const char *path, const struct hearth_settings *set
     size_t chunk = set->chunk_tok > 0 ? set->chunk_tok : BATCH_TOK_MAX, top_k = h->m.hyper.experts.top_k;
     if (set->experts != 0 && h->m.hyper.experts.count > 0)
         h->step_bytes += h->m.hyper.layers * (experts_event_bytes(chunk, top_k) + sizeof(struct waiting));
+    /* A piece of a saved sequence is longer than what most steps tell: it too waits for room. */
+    h->step_bytes = max_size(h->step_bytes, sizeof(struct waiting) + sizeof(struct hearth_kv_piece) +
+                                                HEARTH_KV_PIECE_BYTES);
     return h->step_bytes < EVENTS_BYTES ||
            fail(e, ERR_LIMIT, ERR_NO_OFFSET, "sequences: %zu tell more in one step than is kept", sequences);
 }

@@ -98,10 +98,15 @@ static bool ids_check(const engine *en, const int32_t *ids, size_t count, err *w
 /* In place of the sequence that nobody used for longest. */
 static bool restore(engine *en, const struct hearth_kv *r, const int32_t *ids, const uint8_t *head, err *why)
 {
-    size_t count = (size_t)r->count, blocks = ceil_div(count, PAGE_TOK);
+    /* One more: a log sequence that went back to a page's begin holds what the next position sees. */
+    size_t count = (size_t)r->count;
+    size_t blocks = kv_type_blocks(en->pool.shape.type, min_size(count + 1, en->set.ctx_tok));
     if (count > en->set.ctx_tok)
         return fail(why, ERR_LIMIT, ERR_NO_OFFSET, "session: %zu tokens, the context has %u", count, en->set.ctx_tok);
     if (!ids_check(en, ids, count, why)) return false;
+    if (kv_restore_tok(head) > count) /* room is made for the ids: blocks beyond it may be promised to who runs */
+        return fail(why, ERR_VALUE, ERR_NO_OFFSET, "session: %llu positions of %zu tokens",
+                    (unsigned long long)kv_restore_tok(head), count);
     struct sequence *s = sequence_oldest(en);
     if (s == NULL || blocks > en->pool.main.count - en->reserved)
         return fail(why, ERR_STATE, ERR_NO_OFFSET, "session: no place for %zu tokens beside what runs", count);
@@ -113,6 +118,7 @@ static bool restore(engine *en, const struct hearth_kv *r, const int32_t *ids, c
     s->restoring = true;
     s->tenant = r->tenant;
     s->stream_bytes = (size_t)r->bytes;
+    s->stream_came = 0;
     s->stream_tok = count;
     pin(en, s, r->head.id);
     return true;
@@ -121,11 +127,11 @@ static bool restore(engine *en, const struct hearth_kv *r, const int32_t *ids, c
 /* The stream is complete; what it holds becomes an idle sequence's. */
 static bool restore_end(engine *en, struct sequence *s, err *why)
 {
-    bool good = kv_restore_end(&s->kv, s->stream_head, why);
-    if (good && s->kv.len_tok > s->stream_tok)
-        good = fail(why, ERR_VALUE, ERR_NO_OFFSET, "session: %zu positions of %zu tokens", s->kv.len_tok,
-                    s->stream_tok);
-    if (!good) {
+    bool whole = s->stream_came == s->stream_bytes; /* what did not come would be zeros: another text's cache */
+    if (!whole)
+        err_set(why, ERR_TRUNCATED, ERR_NO_OFFSET, "session: pieces of %zu bytes came, the stream has %zu",
+                s->stream_came, s->stream_bytes);
+    if (!whole || !kv_restore_end(&s->kv, s->stream_head, why)) {
         sequence_let_go(s);
         return false;
     }
@@ -170,8 +176,13 @@ static bool take_piece(engine *en, uint32_t kind, view message, err *e)
                     (unsigned long long)r.at);
     struct sequence *s = find(en, r.head.id);
     if (s == NULL) return true; /* forgotten meanwhile: closing it tells */
-    if (kind == HEARTH_KV_READ) read_piece(en, s, &r);
-    else kv_restore_write(&s->kv, (size_t)r.at, message.ptr + sizeof r, (size_t)r.bytes);
+    if (kind == HEARTH_KV_READ) {
+        read_piece(en, s, &r);
+        return true;
+    }
+    kv_restore_write(&s->kv, (size_t)r.at, message.ptr + sizeof r, (size_t)r.bytes);
+    if (add_size(s->stream_came, (size_t)r.bytes, &s->stream_came)) return true;
+    s->stream_came = SIZE_MAX; /* no stream is so long */
     return true;
 }
 

@@ -109,7 +109,10 @@ void sequence_let_go(struct sequence *s)
 size_t sequence_free_blocks(const engine *en)
 {
     size_t promised = 0;
-    for (size_t i = 0; i < en->running; i++) promised += en->order[i]->reserved - en->order[i]->kv.block_count;
+    for (size_t i = 0; i < en->running; i++) {
+        const struct sequence *s = en->order[i];
+        promised += s->reserved - min_size(s->reserved, s->kv.block_count);
+    }
     return en->pool.main.free_count - promised;
 }
 
@@ -164,7 +167,7 @@ bool sequence_admit(engine *en)
         q->next_choice++;
         return true;
     }
-    size_t blocks = ceil_div(longest_tok(en, q), PAGE_TOK);
+    size_t blocks = kv_type_blocks(en->pool.shape.type, longest_tok(en, q));
     if (blocks > en->pool.main.count - en->reserved) return false;
     struct sequence *source = best_source(en, q, &common), *place = choose_place(en, source, common);
     if (place == NULL) return false; /* those that do not run are being saved or restored */

@@ -105,9 +105,9 @@ struct coded_work {
 /* ---- groups and spans ---- */
 
 /* Scales, means and head of a page that comes soon. */
-static void fetch_small(const struct coded_work *w, enum form form, const uint8_t *page)
+static void fetch_small(const struct coded_work *w, const uint8_t *page)
 {
-    for (size_t at = w->lay.k_scales; at < w->lay.bytes; at += 64) fetch_line(form, page + at);
+    for (size_t at = w->lay.k_scales; at < w->lay.bytes; at += 64) fetch_far(page + at);
 }
 
 static void group_scores(struct coded_work *w, const struct group *g)
@@ -115,7 +115,7 @@ static void group_scores(struct coded_work *w, const struct group *g)
     enum form form = form_of(w->kind, w->kind->k_bits);
     if (w->kind->log) group_setup(w, g);
     for (size_t page = 0; page < g->pages; page++) {
-        fetch_small(w, form, g->ahead[page]);
+        fetch_small(w, g->ahead[page]);
         KEYS[form][w->count - 1](w, g, page);
     }
 }

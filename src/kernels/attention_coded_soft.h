@@ -99,10 +99,9 @@ CODED_INLINE void page_slots(struct coded_work *w, const struct group *g, size_t
     uint8_t *slots = w->slots[page];
     const uint8_t *boosted = g->page[page] + w->lay.boost_channels;
     memcpy(slots, coded_identity, w->lay.key_pad <= 128 ? 128 : LOG_DIM_MAX);
-    for (size_t s = 0; s < w->lay.boosts; s++) {
-        uint8_t c = boosted[s]; /* s itself, or no slot of those at all */
-        slots[s] = c;
-        slots[c] = (uint8_t)s;
+    for (size_t s = 0; s < w->lay.boosts; s += 4) {
+        memcpy(slots + s, boosted + s, 4);
+        CODED_UNROLL for (size_t i = 0; i < 4; i++) slots[boosted[s + i]] = (uint8_t)(s + i); /* s itself, or behind */
     }
 }
 

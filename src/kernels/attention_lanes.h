@@ -28,6 +28,7 @@ enum {
 struct attention_matrix {
     const char *bytes, *next; /* next: the first bytes of the following matrix, or NULL */
     size_t width, value_bytes, rows_a_chunk;
+    size_t columns; /* that are computed: width, or fewer */
 };
 
 /* Rows of a call that see one page, and what they see of it. */
@@ -87,7 +88,7 @@ ATTENTION_INLINE void accumulate_rest(const struct attention_matrix *m, size_t v
                                       const float *const *weights, size_t k_begin, size_t k_end, size_t column,
                                       float *const *out)
 {
-    size_t n = m->width - column;
+    size_t n = m->columns - column;
     for (size_t r = 0; r < count; r++) {
         lanes sum = lanes_load_n(out[r] + column, n, 0.0f);
         for (size_t k = k_begin; k < k_end; k++) {
@@ -98,17 +99,17 @@ ATTENTION_INLINE void accumulate_rest(const struct attention_matrix *m, size_t v
     }
 }
 
-/* Rows k_begin..k_end-1 of the matrix, all columns. */
+/* Rows k_begin..k_end-1 of the matrix. */
 ATTENTION_INLINE void accumulate_rows(const struct attention_matrix *m, size_t value_bytes, size_t count,
                                       const float *const *weights, size_t k_begin, size_t k_end, float *const *out,
                                       const char *ahead)
 {
     size_t wide = lanes_wide(count), column = 0, block_bytes = LANES * value_bytes * (k_end - k_begin);
-    for (; column + wide * LANES <= m->width; column += wide * LANES, ahead += wide * block_bytes)
+    for (; column + wide * LANES <= m->columns; column += wide * LANES, ahead += wide * block_bytes)
         accumulate_block(m, value_bytes, count, wide, weights, k_begin, k_end, column, out, ahead);
-    for (; column + LANES <= m->width; column += LANES, ahead += block_bytes)
+    for (; column + LANES <= m->columns; column += LANES, ahead += block_bytes)
         accumulate_block(m, value_bytes, count, 1, weights, k_begin, k_end, column, out, ahead);
-    if (column < m->width) accumulate_rest(m, value_bytes, count, weights, k_begin, k_end, column, out);
+    if (column < m->columns) accumulate_rest(m, value_bytes, count, weights, k_begin, k_end, column, out);
 }
 
 /* In chunks. The last one fetches the start of the next matrix; one that none follows fetches itself, for nothing. */
@@ -245,9 +246,14 @@ static void attention_scores(const struct attention_span *s, struct attention_gr
 {
     const float *weights[ROWS_MOST];
     float *out[ROWS_MOST];
-    for (size_t r = 0; r < g->count; r++) weights[r] = g->rows[r]->q, out[r] = g->p[r];
+    struct attention_matrix seen = *keys;
+    seen.columns = LANES; /* behind the last position that a row sees there is nothing to score: a prompt's last page */
+    for (size_t r = 0; r < g->count; r++) {
+        weights[r] = g->rows[r]->q, out[r] = g->p[r];
+        while (seen.columns < g->end[r]) seen.columns += LANES;
+    }
     memset(g->p, 0, g->count * sizeof g->p[0]);
-    accumulate(keys, g->count, weights, 0, s->key_dim, out);
+    accumulate(&seen, g->count, weights, 0, s->key_dim, out);
     for (size_t r = 0; r < g->count; r++) {
         /* Empty so far: nothing of this span lies before this page and is seen. */
         bool empty = g->rows[r]->lo >= at || at == s->first_page * PAGE_TOK;
@@ -316,7 +322,7 @@ static void attention_turned_rows(const struct attention_span *s, size_t begin, 
     for (size_t g = 0; g < count; g++) attention_scores(s, &groups[g], at, keys);
     for (size_t c = 0; count > 0 && c < s->value_dim; c += TURN) {
         size_t width = s->value_dim - c < TURN ? s->value_dim - c : TURN;
-        const struct attention_matrix m = { (const char *)values, NULL, width, 4, PAGE_TOK };
+        const struct attention_matrix m = { (const char *)values, NULL, width, 4, PAGE_TOK, width };
         attention_turn(s, keys->bytes, c, width, values);
         for (size_t g = 0; g < count; g++) attention_values(&groups[g], &m, c);
     }
@@ -352,13 +358,14 @@ static void attention_pages(const struct attention_span *s, size_t begin, size_t
         const void *next = page + 1 < last ? s->k_pages[page + 1] : NULL;
         size_t at = (s->first_page + page) * PAGE_TOK;
         struct attention_matrix keys = { s->k_pages[page], s->v_pages != NULL ? s->v_pages[page] : next, PAGE_TOK,
-                                         value_bytes, few ? attention_chunk(PAGE_TOK * value_bytes) : s->key_dim };
+                                         value_bytes, few ? attention_chunk(PAGE_TOK * value_bytes) : s->key_dim,
+                                         PAGE_TOK };
         if (s->v_pages == NULL) {
             attention_turned_rows(s, begin, end, at, &keys);
             continue;
         }
         struct attention_matrix values = { s->v_pages[page], next, s->value_dim, value_bytes,
-                                           few ? attention_chunk(s->value_dim * value_bytes) : PAGE_TOK };
+                                           few ? attention_chunk(s->value_dim * value_bytes) : PAGE_TOK, s->value_dim };
         attention_rows(s, begin, end, at, &keys, &values);
     }
 }

@@ -14,12 +14,15 @@ typedef void matmul_fn(const matrix *w, const activations *x, float *out, size_t
                        size_t tile_end);
 /* One token's codes, scales and sums from cols values; false where one is not finite. */
 typedef bool quantize_fn(const float *x, size_t cols, int8_t *codes, float *scales, int16_t *sums);
+/* raised[i] = codes[i] + 128, of one token; cols is a multiple of 32. */
+typedef void raise_fn(const int8_t *codes, size_t cols, uint8_t *raised);
 
 struct kernels {
     const char *tier; /* "ref", "avx2", "avxvnni", "avx512", "neon" */
     matmul_fn *matmul_int[WEIGHT_TYPES]; /* with the type's int8 form; NULL for float types */
     matmul_fn *matmul_f32[WEIGHT_TYPES]; /* with ACTIVATION_F32 */
     quantize_fn *quantize_32, *quantize_256;
+    raise_fn *raise; /* NULL where no product of the tier takes raised codes */
     struct vector_kernels vector;
     struct attention_kernels attention;
     struct route_kernels route;

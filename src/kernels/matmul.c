@@ -23,7 +23,8 @@ size_t activations_bytes(enum activation_form form, size_t cols, size_t tokens)
     if (form == ACTIVATION_F32) return 0;
     size_t groups = cols / group_values(form);
     return round_up(tokens * cols, 64) + round_up(tokens * groups * sizeof(float), 64) +
-           round_up(tokens * (cols / GROUP_VALUES) * sizeof(int16_t), 64);
+           round_up(tokens * (cols / GROUP_VALUES) * sizeof(int16_t), 64) +
+           (tokens >= RAISED_TOK ? round_up(tokens * cols, 64) : 0);
 }
 
 void activations_lay(activations *a, enum activation_form form, const float *x, size_t x_stride, size_t cols,
@@ -38,6 +39,8 @@ void activations_lay(activations *a, enum activation_form form, const float *x, 
     a->scales = (float *)(void *)at;
     at += round_up(tokens * (cols / group_values(form)) * sizeof(float), 64);
     a->sums = (int16_t *)(void *)at;
+    at += round_up(tokens * (cols / GROUP_VALUES) * sizeof(int16_t), 64);
+    if (tokens >= RAISED_TOK) a->raised = at;
 }
 
 bool activations_make(const struct kernels *k, activations *a, size_t t)
@@ -46,8 +49,10 @@ bool activations_make(const struct kernels *k, activations *a, size_t t)
     const float *x = a->f32 + t * a->f32_stride;
     if (a->form == ACTIVATION_F32) return k->vector.all_finite(x, a->cols);
     quantize_fn *quantize = a->form == ACTIVATION_INT8_32 ? k->quantize_32 : k->quantize_256;
-    return quantize(x, a->cols, a->codes + t * a->cols, a->scales + t * (a->cols / group_values(a->form)),
-                    a->sums + t * (a->cols / GROUP_VALUES));
+    bool good = quantize(x, a->cols, a->codes + t * a->cols, a->scales + t * (a->cols / group_values(a->form)),
+                         a->sums + t * (a->cols / GROUP_VALUES));
+    if (k->raise != NULL && a->raised != NULL) k->raise(a->codes + t * a->cols, a->cols, a->raised + t * a->cols);
+    return good;
 }
 
 void matmul(const struct kernels *k, const matrix *w, const activations *x, float *out, size_t out_stride,

@@ -23,7 +23,11 @@ typedef struct activations {
     int8_t *codes;     /* token t at codes + t * cols, in -127..127 */
     float *scales;     /* token t at scales + t * (cols / 32 or cols / 256) */
     int16_t *sums;     /* token t at sums + t * (cols / 16): the sum of 16 codes each */
+    uint8_t *raised;   /* codes + 128, laid as they are, by tiers whose products of many tokens take them. NULL with
+                        * fewer than RAISED_TOK tokens */
 } activations;
+
+enum { RAISED_TOK = 24 };
 
 /* Bytes that activations_make needs for codes, scales and sums (0 for ACTIVATION_F32). */
 size_t activations_bytes(enum activation_form form, size_t cols, size_t tokens);
@@ -44,6 +48,7 @@ static inline activations activations_slice(const activations *a, size_t first, 
         out.codes += first * a->cols;
         out.scales += first * (a->cols / group);
         out.sums += first * (a->cols / 16);
+        if (out.raised != NULL) out.raised += first * a->cols;
     }
     return out;
 }

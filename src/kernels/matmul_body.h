@@ -9,9 +9,10 @@
  * instruction a block. Sums in i32 are exact in any order, so only the order of blocks is fixed (matmul.h).
  *
  * The tier defines: LANES; i32v, u32v, f32v; UNITS and TOKENS, computed at once where tokens are many; FEW, the tokens
- * that one tile meets at once where they are not (4 or 8); IN_ORDER, whether there are registers for a unit's 16 sums of
- * a super-block and some more; WIDE_ZERO, what codes of 8 bits are above their value; bcast_i32, bcast_f32, fma_f32,
- * dot4, dot4_wide, dot2, scale_short, wide_codes, lookup_iq4, lookup_e2m1, load_f16, load_u16, load_e8m0. */
+ * that one tile meets at once where they are not (4 or 8); IN_ORDER, whether there are registers for a unit's 16 sums
+ * of a super-block and some more; WIDE_ZERO, what codes of 8 bits are above their value; RAISED, whether codes of many
+ * tokens are (matmul_panel.h); bcast_i32, bcast_f32, fma_f32, dot4, dot4_wide, dot2, scale_short, wide_codes,
+ * lookup_iq4, lookup_e2m1, load_f16, load_u16, load_e8m0. */
 #include "base/checked.h"
 #include "kernels/bind.h"
 #include "kernels/split.h"

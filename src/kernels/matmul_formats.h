@@ -350,7 +350,7 @@ static void each_panel(panel_fn *panel, const matrix *w, const activations *x, f
 static void matmul_int(const matrix *w, const activations *x, float *out, size_t out_stride, size_t tile_begin,
                        size_t tile_end)
 {
-    if (x->tokens >= PANEL_LEAST)
+    if (x->tokens >= PANEL_LEAST && (!RAISED || x->raised != NULL))
         each_panel(PRODUCTS[w->type].panel, w, x, out, out_stride, tile_begin, tile_end);
     else
         each_tile(PRODUCTS[w->type].product, w, x, out, out_stride, tile_begin, tile_end);

@@ -57,8 +57,14 @@ static bool quantize_256_c(const float *x, size_t cols, int8_t *codes, float *sc
     return quantize(x, cols, 256, codes, scales, sums);
 }
 
+static void raise_c(const int8_t *codes, size_t cols, uint8_t *raised)
+{
+    for (size_t i = 0; i < cols; i++) raised[i] = (uint8_t)(codes[i] + 128);
+}
+
 void quantize_bind_c(struct kernels *k)
 {
+    k->raise = raise_c;
     k->quantize_32 = quantize_32_c;
     k->quantize_256 = quantize_256_c;
 }

@@ -367,3 +367,22 @@ bool hyper_read(const gguf_dir *dir, struct hyper *h, err *e)
     if (h->q_temperature_scale > 0.0f) h->q_temperature_tok = h->rope.original_ctx_tok;
     return true;
 }
+
+/* ---- context ---- */
+
+size_t hyper_ctx_most(const struct hyper *h)
+{
+    const struct rope_config *r = &h->rope;
+    if (r->scaling != ROPE_LINEAR && r->scaling != ROPE_YARN) return h->ctx_train_tok;
+    double scaled = (double)r->original_ctx_tok * r->factor; /* both checked: far below 2^53 */
+    return max_size(h->ctx_train_tok, scaled < (double)CTX_TOK_MAX ? (size_t)scaled : CTX_TOK_MAX);
+}
+
+bool hyper_ctx_check(const struct hyper *h, size_t ctx_tok, err *e)
+{
+    size_t most = hyper_ctx_most(h);
+    if (ctx_tok <= most) return true;
+    return fail(e, ERR_LIMIT, ERR_NO_OFFSET,
+                "context: %zu tokens, the model was trained on %zu (more where its file says rope.scaling)", ctx_tok,
+                most);
+}

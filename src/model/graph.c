@@ -11,6 +11,8 @@
  *           gate = act(gate) * up, quantize  -> down = product          per token (and columns); tiles
  *           x = x + down (norm)
  *   rows that were asked for: norm, quantize -> logits = product
+ *
+ * In the last layer tokens before the first that asked for logits end with key and value.
  */
 #include "model/graph_part.h"
 
@@ -88,7 +90,7 @@ static bool settings_check(const model *m, const struct graph_settings *s, err *
         return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "rows of logits: %zu, allowed 1..%zu", s->logit_rows, s->chunk_tok);
     if (s->ctx_tok < 1 || s->ctx_tok > CTX_TOK_MAX)
         return fail(e, ERR_LIMIT, ERR_NO_OFFSET, "--ctx: %zu positions, allowed 1..%d", s->ctx_tok, CTX_TOK_MAX);
-    return true;
+    return hyper_ctx_check(&m->hyper, s->ctx_tok, e);
 }
 
 static bool take_ropes(graph *g, err *e)
@@ -296,7 +298,7 @@ static void rows(graph *g, struct rows_job job, const matrix *const *next, size_
     job.forms = graph_forms(g, next, next_count);
     lay_inputs(g, job.forms, job.norm != NULL ? g->normed : g->x, g->m->hyper.width, g->token_count);
     job.task_tok = task_tokens(g);
-    team_run(g->team, ceil_div(g->token_count, job.task_tok), rows_task, &job);
+    graph_run(g, ceil_div(g->token_count, job.task_tok), rows_task, &job);
 }
 
 /* ---- attention ---- */
@@ -306,6 +308,7 @@ struct heads_job {
     size_t layer;
     const struct layer *w;
     bool whole;             /* one task a token: the q and k norms run over all heads */
+    bool queries_later;     /* by the task that attends with them */
 };
 
 void graph_turn(const graph *g, size_t layer, float *x, size_t token)
@@ -327,15 +330,20 @@ static void cool(const graph *g, float *head, size_t pos)
     g->k->vector.scale(head, f, h->key_dim);
 }
 
-/* Biases, norms and rope of key/value head `kv` and its query heads. */
-static void place_head(const struct heads_job *job, size_t t, size_t kv)
+/* The q and k norms run over each head. */
+static bool norm_per_head(const struct heads_job *job)
+{
+    return !job->whole && job->w->q_norm != NULL;
+}
+
+/* Biases, norms and rope of the query heads of key/value head `kv`. */
+static void place_queries(const struct heads_job *job, size_t t, size_t kv)
 {
     graph *g = job->g;
     const struct hyper *h = &g->m->hyper;
     const struct vector_kernels *v = &g->k->vector;
     size_t group = h->heads / h->kv_heads, pos = g->positions[t], d = h->key_dim;
-    float *key = g->key + (t * h->kv_heads + kv) * d, *value = g->value + (t * h->kv_heads + kv) * h->value_dim;
-    bool per_head = !job->whole && job->w->q_norm != NULL;
+    bool per_head = norm_per_head(job);
     for (size_t i = kv * group; i < (kv + 1) * group; i++) {
         float *q = g->q + (t * h->heads + i) * d;
         if (!job->whole && job->w->q_bias != NULL) v->add(q, job->w->q_bias + i * d, d);
@@ -343,18 +351,32 @@ static void place_head(const struct heads_job *job, size_t t, size_t kv)
         graph_turn(g, job->layer, q, t);
         cool(g, q, pos);
     }
+}
+
+/* The same of the key, and the value's bias. */
+static void place_key(const struct heads_job *job, size_t t, size_t kv)
+{
+    graph *g = job->g;
+    const struct hyper *h = &g->m->hyper;
+    const struct vector_kernels *v = &g->k->vector;
+    size_t d = h->key_dim;
+    float *key = g->key + (t * h->kv_heads + kv) * d, *value = g->value + (t * h->kv_heads + kv) * h->value_dim;
     if (!job->whole && job->w->k_bias != NULL) v->add(key, job->w->k_bias + kv * d, d);
     if (job->w->v_bias != NULL) v->add(value, job->w->v_bias + kv * h->value_dim, h->value_dim);
-    if (per_head) v->rms_norm(key, job->w->k_norm, d, h->eps, key);
+    if (norm_per_head(job)) v->rms_norm(key, job->w->k_norm, d, h->eps, key);
     graph_turn(g, job->layer, key, t);
 }
 
-static void ask_head(const struct heads_job *job, size_t t, size_t kv)
+static void ask_queries(const graph *g, size_t t, size_t kv)
 {
-    const graph *g = job->g;
     const struct hyper *h = &g->m->hyper;
     size_t group = h->heads / h->kv_heads;
     ask_values(g->q + (t * h->heads + kv * group) * h->key_dim, group * h->key_dim);
+}
+
+static void ask_key(const graph *g, size_t t, size_t kv)
+{
+    const struct hyper *h = &g->m->hyper;
     ask_values(g->key + (t * h->kv_heads + kv) * h->key_dim, h->key_dim);
     ask_values(g->value + (t * h->kv_heads + kv) * h->value_dim, h->value_dim);
 }
@@ -384,16 +406,27 @@ static void keep_head(const struct heads_job *job, size_t t, size_t count, size_
     }
 }
 
+/* A block's query heads. */
+static void place_block_queries(const struct heads_job *job, const struct block *b, size_t kv)
+{
+    size_t end = b->first + b->count;
+    for (size_t t = max_size(b->first, job->g->asked); t < end; t++) {
+        if (t + 1 < end) ask_queries(job->g, t + 1, kv);
+        place_queries(job, t, kv);
+    }
+}
+
 /* A block's tokens are a stretch of one sequence. */
 static void heads_task(void *arg, size_t task, size_t thread)
 {
     const struct heads_job *job = arg;
-    const struct block *b = &job->g->blocks[task / job->g->m->hyper.kv_heads];
+    const struct block *b = &job->g->blocks[task % job->g->block_count];
     (void)thread;
-    size_t kv = task % job->g->m->hyper.kv_heads;
+    size_t kv = task / job->g->block_count; /* a thread's stretch: all tokens of the heads that it made */
+    if (!job->queries_later) place_block_queries(job, b, kv);
     for (size_t t = b->first; t < b->first + b->count; t++) {
-        if (t + 1 < b->first + b->count) ask_head(job, t + 1, kv);
-        place_head(job, t, kv);
+        if (t + 1 < b->first + b->count) ask_key(job->g, t + 1, kv);
+        place_key(job, t, kv);
     }
     keep_head(job, b->first, b->count, kv);
 }
@@ -413,7 +446,8 @@ static void whole_task(void *arg, size_t t, size_t thread)
     v->rms_norm(q, job->w->q_norm, q_width, h->eps, q);
     v->rms_norm(key, job->w->k_norm, k_width, h->eps, key);
     for (size_t kv = 0; kv < h->kv_heads; kv++) {
-        place_head(job, t, kv);
+        place_queries(job, t, kv);
+        place_key(job, t, kv);
         keep_head(job, t, 1, kv);
     }
 }
@@ -423,6 +457,7 @@ struct attend_job {
     size_t layer, window; /* window 0: none */
     size_t spans;         /* over 0: one task a span, parts kept; 0: one task goes through all spans */
     size_t slices;        /* pieces of a block's rows, where spans are tasks */
+    const struct heads_job *queries; /* not NULL: query heads are placed here, so that they cross the caches once */
 };
 
 /* The rows of block `b` and head `kv`, every query head of the group, token by token; of these up to `most` from number
@@ -546,11 +581,12 @@ static void attend_task(void *arg, size_t task, size_t thread)
     const struct attend_job *job = arg;
     graph *g = job->g;
     const struct hyper *h = &g->m->hyper;
-    const struct block *b = &g->blocks[task / h->kv_heads];
-    size_t kv = task % h->kv_heads;
+    const struct block *b = &g->blocks[task % g->block_count];
+    size_t kv = task / g->block_count;
     struct attention_row *row = g->rows + thread * g->rows_max;
     float *whole = g->parts + thread * 2 * g->rows_max * g->part_floats, *part = whole + g->rows_max * g->part_floats;
     size_t count = fill_rows(job, b, kv, 0, g->rows_max, row, part);
+    if (job->queries != NULL) place_block_queries(job->queries, b, kv);
     for (size_t r = 0; r < count; r++) memset(whole + r * g->part_floats, 0, (h->value_dim + 2) * sizeof(float));
     bool log = kv_is_log(b->seq->pool->shape.type);
     for (size_t s = 0; s < b->spans; s++) {
@@ -614,10 +650,11 @@ static void attend_join_task(void *arg, size_t task, size_t thread)
     }
 }
 
-void graph_attend(graph *g, size_t layer)
+static void attend(graph *g, size_t layer, const struct heads_job *queries)
 {
     const struct hyper *h = &g->m->hyper;
-    struct attend_job job = { .g = g, .layer = layer, .window = layer_has_window(h, layer) ? h->window : 0 };
+    struct attend_job job = { .g = g, .layer = layer, .window = layer_has_window(h, layer) ? h->window : 0,
+                              .queries = queries };
     size_t spans = 0;
     for (size_t b = 0; b < g->block_count; b++) spans = max_size(spans, g->blocks[b].spans);
     size_t heads = g->block_count * h->kv_heads;
@@ -630,8 +667,13 @@ void graph_attend(graph *g, size_t layer)
         team_run(g->team, heads * spans * job.slices, attend_span_task, &job);
         team_run(g->team, heads, attend_join_task, &job);
     } else {
-        team_run(g->team, heads, attend_task, &job);
+        graph_run(g, heads, attend_task, &job);
     }
+}
+
+void graph_attend(graph *g, size_t layer)
+{
+    attend(g, layer, NULL);
 }
 
 struct kv_page graph_place(const graph *g, size_t token, size_t layer, size_t head, enum kv_type *type)
@@ -724,7 +766,7 @@ static void place_attend_task(void *arg, size_t task, size_t thread)
 {
     const struct place_attend_job *job = arg;
     const graph *g = job->place.g;
-    ask_page(g, job->place.layer, &g->blocks[task / g->m->hyper.kv_heads], task % g->m->hyper.kv_heads);
+    ask_page(g, job->place.layer, &g->blocks[task % g->block_count], task / g->block_count);
     heads_task((void *)(uintptr_t)&job->place, task, thread);
     attend_task((void *)(uintptr_t)&job->attend, task, thread);
 }
@@ -743,17 +785,46 @@ static bool place_and_attend(graph *g, size_t layer)
         if (kv_is_coded(g->blocks[b].seq->pool->shape.type) ||
             (g->token_count <= SPLIT_TOK && g->blocks[b].spans > 1))
             return false;
-    team_run(g->team, g->block_count * h->kv_heads, place_attend_task, &job);
+    graph_run(g, g->block_count * h->kv_heads, place_attend_task, &job);
     return true;
 }
 
-static void place_heads(graph *g, size_t layer)
+/* Whether each block's queries belong to one task that attends, and nothing else asks for them before. */
+static bool queries_can_wait(const graph *g)
+{
+    if (g->m->hyper.arch->qk_norm == QK_NORM_FULL || g->token_count <= SPLIT_TOK) return false;
+    for (size_t b = 0; b < g->block_count; b++)
+        if (kv_is_coded(g->blocks[b].seq->pool->shape.type)) return false;
+    return true;
+}
+
+/* Leaves of the step's blocks the tokens from g->asked on. */
+static void narrow_blocks(graph *g)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < g->block_count; i++) {
+        struct block b = g->blocks[i];
+        size_t end = b.first + b.count, first = max_size(b.first, g->asked);
+        if (end <= first) continue;
+        b.pos += first - b.first;
+        b.count = end - first;
+        b.first = first;
+        g->blocks[kept++] = b;
+    }
+    g->block_count = kept;
+}
+
+/* Places heads, stores keys and values, attends. */
+static void place_then_attend(graph *g, size_t layer)
 {
     const struct hyper *h = &g->m->hyper;
     struct heads_job job = { .g = g, .layer = layer, .w = &g->m->layers[layer],
-                             .whole = h->arch->qk_norm == QK_NORM_FULL };
+                             .whole = h->arch->qk_norm == QK_NORM_FULL, .queries_later = queries_can_wait(g) };
     if (job.whole) team_run(g->team, g->token_count, whole_task, &job);
-    else team_run(g->team, g->block_count * h->kv_heads, heads_task, &job);
+    else graph_run(g, g->block_count * h->kv_heads, heads_task, &job);
+    graph_store(g, layer, g->key, g->value, h->value_dim);
+    if (g->asked > 0) narrow_blocks(g);
+    if (g->block_count > 0) attend(g, layer, job.queries_later ? &job : NULL);
 }
 
 /* ---- between two products: quantize, or gate and quantize ---- */
@@ -764,7 +835,7 @@ struct between_job {
     const float *gate_bias, *up_bias;
     size_t cols, part_cols; /* of one task */
     unsigned forms;
-    size_t task_tok;
+    size_t task_tok, count; /* rows: those of the step's tokens from g->asked on */
 };
 
 void graph_gate(const graph *g, float *gate, float *up, const float *gate_bias, const float *up_bias, size_t n)
@@ -793,6 +864,7 @@ static activations columns_of(const activations *a, size_t t, size_t begin, size
     out.codes = a->codes + at;
     out.scales = a->scales + at / group;
     out.sums = a->sums + at / 16;
+    if (a->raised != NULL) out.raised = a->raised + at;
     return out;
 }
 
@@ -805,44 +877,49 @@ static void between_part(const struct between_job *job, size_t t, size_t begin)
     for (size_t f = 0; f < FORMS; f++) {
         if (!(job->forms >> f & 1)) continue;
         activations part = columns_of(&g->input[f], t, begin, count);
-        if (!activations_make(g->k, &part, 0)) graph_mark_bad(g, t);
+        if (!activations_make(g->k, &part, 0)) graph_mark_bad(g, g->asked + t);
     }
 }
 
-static void ask_between(const struct between_job *job, size_t t)
+static void ask_between(const struct between_job *job, size_t t, size_t begin)
 {
-    if (t >= job->g->token_count || job->task_tok == 1) return;
-    ask_values(job->x + t * job->cols, job->cols);
-    if (job->up != NULL) ask_values(job->up + t * job->cols, job->cols);
+    if (t >= job->count || job->task_tok == 1) return;
+    size_t count = min_size(job->part_cols, job->cols - begin);
+    ask_values(job->x + t * job->cols + begin, count);
+    if (job->up != NULL) ask_values(job->up + t * job->cols + begin, count);
 }
 
 /* Some tokens, or a part of one token's columns. */
 static void between_task(void *arg, size_t task, size_t thread)
 {
     const struct between_job *job = arg;
-    size_t parts = ceil_div(job->cols, job->part_cols), first = task / parts * job->task_tok;
-    size_t end = min_size(first + job->task_tok, job->g->token_count);
+    size_t groups = ceil_div(job->count, job->task_tok), first = task % groups * job->task_tok;
+    size_t end = min_size(first + job->task_tok, job->count), begin = task / groups * job->part_cols;
     (void)thread;
-    ask_between(job, first);
+    ask_between(job, first, begin);
     for (size_t t = first; t < end; t++) {
-        ask_between(job, t + 1);
-        between_part(job, t, task % parts * job->part_cols);
+        ask_between(job, t + 1, begin);
+        between_part(job, t, begin);
     }
 }
 
-/* A token's columns are cut where tokens are few and a gate is to be computed: of one token it takes 8 us otherwise. */
+/* A token's columns are cut where tokens are few and a gate is to be computed: of one token it takes 8 us otherwise;
+ * and where they are many, so that each thread meets the columns that it made in the stage before: tasks of one part
+ * are neighbours. */
 static void between(graph *g, struct between_job job, const matrix *next)
 {
-    enum { CUT = 256, LEAST = 1024 };
+    enum { CUT = 256, LEAST = 1024, MANY = 64 };
     size_t threads = team_threads(g->team);
     job.g = g;
+    job.count = g->token_count - g->asked;
+    job.x += g->asked * job.cols;
     job.forms = graph_forms(g, &next, 1);
     job.part_cols = job.cols;
-    if (job.up != NULL && g->token_count < threads)
+    if (job.count >= MANY || (job.up != NULL && job.count < threads))
         job.part_cols = min_size(max_size(round_up(ceil_div(job.cols, threads), CUT), LEAST), job.cols);
-    lay_inputs(g, job.forms, job.x, job.cols, g->token_count);
+    lay_inputs(g, job.forms, job.x, job.cols, job.count);
     job.task_tok = task_tokens(g);
-    team_run(g->team, ceil_div(g->token_count, job.task_tok) * ceil_div(job.cols, job.part_cols), between_task, &job);
+    graph_run(g, ceil_div(job.count, job.task_tok) * ceil_div(job.cols, job.part_cols), between_task, &job);
 }
 
 /* ---- the step ---- */
@@ -855,6 +932,33 @@ static bool all_good(graph *g, size_t layer, err *e)
                 g->positions[bad]);
 }
 
+/* The last layer's keys and values are wanted of every token, its result only of tokens that asked for logits: those
+ * before the first of them end with key and value. Only where blocks are many, which is where that counts. */
+static size_t first_asked(const graph *g, size_t layer)
+{
+    if (layer + 1 < g->m->hyper.layers || g->block_count == g->step_count || g->input_watch != NULL ||
+        g->m->hyper.arch->qk_norm == QK_NORM_FULL)
+        return 0;
+    return g->wanted_count > 0 ? g->wanted[0] : g->token_count;
+}
+
+/* q of the tokens that are asked, k and v of all. */
+static void attention_products(graph *g, const struct layer *w)
+{
+    const matrix *q = &w->q;
+    if (g->asked == 0) {
+        products(g, (const matrix *const[]){ q, &w->k, &w->v }, (float *const[]){ g->q, g->key, g->value }, 3);
+        return;
+    }
+    products(g, (const matrix *const[]){ &w->k, &w->v }, (float *const[]){ g->key, g->value }, 2);
+    activations some[FORMS] = { 0 };
+    size_t count = g->token_count - g->asked;
+    unsigned forms = graph_forms(g, &q, 1);
+    for (size_t f = 0; f < FORMS; f++)
+        if (forms >> f & 1) some[f] = activations_slice(&g->input[f], g->asked, count);
+    if (count > 0) graph_products(g, some, &q, (float *const[]){ g->q + g->asked * q->rows }, 1);
+}
+
 /* Attention of one layer, from its normed input to block_out. */
 static void attention_block(graph *g, const struct layer *w, size_t layer)
 {
@@ -865,16 +969,16 @@ static void attention_block(graph *g, const struct layer *w, size_t layer)
         job.cols = h->heads * h->latent.value_dim;
     } else {
         g->soon = (struct product_list){ { &w->o }, 1 };
-        products(g, (const matrix *const[]){ &w->q, &w->k, &w->v }, (float *const[]){ g->q, g->key, g->value }, 3);
-        if (!place_and_attend(g, layer)) {
-            place_heads(g, layer);
-            graph_store(g, layer, g->key, g->value, h->value_dim);
-            graph_attend(g, layer);
-        }
+        g->asked = first_asked(g, layer);
+        attention_products(g, w);
+        if (!place_and_attend(g, layer)) place_then_attend(g, layer);
     }
-    between(g, job, &w->o);
-    if (w->router == NULL) g->soon = (struct product_list){ { &w->gate, &w->up }, 2 };
-    products(g, (const matrix *const[]){ &w->o }, (float *const[]){ g->block_out }, 1);
+    if (g->asked < g->token_count) {
+        between(g, job, &w->o);
+        if (w->router == NULL) g->soon = (struct product_list){ { &w->gate, &w->up }, 2 };
+        products(g, (const matrix *const[]){ &w->o }, (float *const[]){ g->block_out + g->asked * w->o.rows }, 1);
+    }
+    g->asked = 0;
 }
 
 /* What the normed input of a layer is multiplied with. */
@@ -1086,6 +1190,7 @@ bool graph_step(graph *g, const struct step_token *tokens, size_t count, err *e)
     g->token_count = count;
     g->wanted_count = g->logits_from = g->logits_end = 0;
     g->gathered = false;
+    g->asked = 0;
     atomic_store(&g->bad_token, SIZE_MAX);
     for (size_t t = 0; t < count; t++)
         if (tokens[t].want_logits) g->wanted[g->wanted_count++] = t;

@@ -95,6 +95,8 @@ struct graph {
     struct product_list later;   /* after a layer's feed-forward block */
     const struct step_token *tokens;
     size_t token_count;
+    size_t asked;                /* no token before this one is asked for more than key and value: 0 but in the
+                                  * attention of the last layer */
     expert_watch *watch;         /* NULL: nobody */
     void *watch_arg;
     input_watch *input_watch;    /* the same */
@@ -128,6 +130,10 @@ void graph_feed_forward(graph *g, const matrix *gate, const matrix *up, const ma
 
 /* out[i] = w[i] times `input` (in the form each asks for), `count` at most PRODUCTS_MAX. */
 void graph_products(graph *g, const activations *input, const matrix *const *w, float *const *out, size_t count);
+
+/* team_run, but with many tokens each thread begins with a stretch of neighbouring tasks, the same ones in every stage
+ * of as many: what a thread made it finds in its own caches. */
+void graph_run(graph *g, size_t tasks, team_fn *fn, void *arg);
 
 /* Asks for the begin of what thread `thread` reads first of g->soon; of tiles at an address, `left` bytes of them. */
 void graph_ask_soon(const graph *g, size_t thread);

@@ -99,6 +99,13 @@ const struct arch *arch_named(view name);
  * ours), ERR_MISSING, ERR_LIMIT, ERR_VALUE, each naming the key, the value and the limit. */
 bool hyper_read(const gguf_dir *dir, struct hyper *h, err *e);
 
+/* The longest context that the file answers for: what the model was trained on, or, where the file scales its rope
+ * (linear, yarn), the original context times the factor. Beyond it positions turn to where no training went. */
+size_t hyper_ctx_most(const struct hyper *h);
+
+/* One line with both numbers where `ctx_tok` is longer. Errors: ERR_LIMIT. */
+bool hyper_ctx_check(const struct hyper *h, size_t ctx_tok, err *e);
+
 static inline bool layer_has_window(const struct hyper *h, size_t layer)
 {
     return h->window > 0 && (h->window_period <= 1 || (layer + 1) % h->window_period != 0);

@@ -40,11 +40,11 @@ struct acceptor {
 struct acceptor_message {
     uint32_t uid;
     struct iovec bytes;
+    struct msghdr head;
     union {
         struct cmsghdr head;
         char room[CMSG_SPACE(sizeof(int))];
-    } control;
-    struct msghdr head;
+    } control; /* last: a cmsghdr ends in bytes of any number */
 };
 
 /* An empty message with its parts in place, to be filled by its sender or by the kernel. `m` stays where it is. */

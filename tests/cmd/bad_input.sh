@@ -102,6 +102,13 @@ refuse "a word" 1 'token id 3: x7' ids '1 2 x7'
 refuse "an id of 30 digits" 1 'token id 1: 99999999999999999999' ids '999999999999999999999999999999'
 refuse "no file of ids" 1 'nowhere' "$hearth" logits "$tmp/good.gguf" --tokens "$tmp/nowhere" --out "$tmp/written"
 refuse "more ids than the context" 1 '3 token ids, --ctx allows 2' "$hearth" logits "$tmp/good.gguf" --tokens "$tmp/ids" --ctx 2 --out "$tmp/written"
+"$make" "$tmp/two.gguf" context=2
+refuse "more ids than the model was trained on" 1 'context: 3 tokens, the model was trained on 2' logits "$tmp/two.gguf"
+"$make" "$tmp/three.gguf" context=3
+holds "as many ids as it was trained on" "$hearth" logits "$tmp/three.gguf" --tokens "$tmp/ids"
+refuse "a context past the model's, evaluated" 1 'context: 4 tokens, the model was trained on 3' "$hearth" eval "$tmp/three.gguf" --text "$tmp/ids" --window 4
+refuse "a context past the model's, planned" 1 'context: 4097 tokens, the model was trained on 4096' "$hearth" plan "$tmp/good.gguf" --context 4097
+holds "the model's context, planned" "$hearth" plan "$tmp/good.gguf" --context 4096
 refuse "an output folder that is not there" 1 'cannot create' "$hearth" logits "$tmp/good.gguf" --tokens "$tmp/ids" --out "$tmp/no/where"
 refuse "decoding an id outside" 1 'token id 1: 300' "$hearth" tokens "$tmp/good.gguf" --decode 300
 jsonl() { printf '%s\n' "$1" > "$tmp/lines"; bash -c '"$0" tokens "$1" --jsonl < "$2"' "$hearth" "$tmp/good.gguf" "$tmp/lines"; }
@@ -111,7 +118,9 @@ refuse "a line that is no string" 1 'line 1: .*string' jsonl '12'
 # ---- what the processes of a model refuse ----
 if walls "what hearth run refuses"; then
     refuse "a prompt longer than the context" 1 'prompt: [0-9]+ tokens, the context holds 4' "$hearth" run "$tmp/good.gguf" "a long prompt" --ctx 4
-    refuse "memory too small for the weights" 1 '(memory|weights)' "$hearth" run "$tmp/good.gguf" hello --memory 1M --ctx 100000
+    refuse "memory too small for the weights" 1 '(memory|weights)' "$hearth" run "$tmp/good.gguf" hello --memory 1M --ctx 4096
+    refuse "a context past the model's" 1 'context: 4097 tokens, the model was trained on 4096' "$hearth" run "$tmp/good.gguf" hello --ctx 4097
+    holds "the model's own context" "$hearth" run "$tmp/good.gguf" hello --ctx 4096 -n 1
     refuse "a bias that is none" 1 '--logit-bias: 5, expected' "$hearth" run "$tmp/good.gguf" x --logit-bias 5
     refuse "a bias outside the vocabulary" 1 '--logit-bias: token 300, allowed 0\.\.299' "$hearth" run "$tmp/good.gguf" x --logit-bias 300=1
 fi

@@ -72,6 +72,44 @@ static void damage(const char *path, const uint8_t *key, session *s, const struc
         says);
 }
 
+/* Whose a file is: without a key its owner and who may write it say so, with one the key does. */
+static void principals(const char *path, const uint8_t *key, session *s, const struct opened *o)
+{
+    static const struct {
+        const char *says;
+        mode_t mode;
+        bool good;
+    } rows[] = { { "private", 0600, true }, { "others may read it", 0644, true },
+                 { "its group may write it", 0620, false }, { "all may write it", 0602, false } };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        err e = { 0 };
+        CHECK(chmod(path, rows[i].mode) == 0, "chmod");
+        bool good = saved_read(path, key, s, o, &e);
+        CHECK(good == (rows[i].good || key != NULL), "%s: %s", rows[i].says, e.text);
+        CHECK(good || strchr(e.text, '\n') == NULL, "one line: %s", e.text);
+        session_clear(s);
+    }
+    CHECK(chmod(path, 0600) == 0, "chmod");
+    for (uid_t other = 0; other < 2; other++) {
+        uid_t owner = other == 0 ? geteuid() + 1 : geteuid();
+        err e = { 0 };
+        if (chown(path, owner, (gid_t)-1) != 0) {
+            check_skip("a file of another user: only the superuser can make one");
+            return;
+        }
+        bool good = saved_read(path, key, s, o, &e);
+        CHECK(good == (key != NULL || owner == geteuid()), "a file of user %u read by %u: %s", owner, geteuid(),
+              e.text);
+        session_clear(s);
+    }
+    uint8_t next[SAVED_KEY_BYTES]; /* of another principal: one bit is enough */
+    for (size_t bit = 0; key != NULL && bit < 8 * SAVED_KEY_BYTES; bit += 51) {
+        memcpy(next, key, sizeof next);
+        next[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        CHECK(refused(path, next, s, o), "the key of another principal, bit %zu", bit);
+    }
+}
+
 static void one_tier(struct opened *o, enum kv_type kv, const uint8_t *key)
 {
     char path[] = "/tmp/hearth-saved-XXXXXX";
@@ -83,7 +121,12 @@ static void one_tier(struct opened *o, enum kv_type kv, const uint8_t *key)
     session *s = make_session(o, 400), *t = make_session(o, 400), *longer = make_session(o, 401);
     CHECK(session_prompt(s, PROMPT, PROMPT_TOK, NULL, NULL, &e), "%s", e.text);
     make(s, MADE, made);
+    mode_t mask = umask(0);
+    struct stat facts = { 0 };
     CHECK(saved_write(path, key, s, o, &e), "%s", e.text);
+    umask(mask);
+    CHECK(stat(path, &facts) == 0 && (facts.st_mode & 0777u) == 0600, "written for its user alone: mode %o",
+          facts.st_mode & 0777u);
     make(s, REST, want);
     CHECK(saved_read(path, key, t, o, &e), "%s", e.text);
     make(t, REST, got);
@@ -92,6 +135,7 @@ static void one_tier(struct opened *o, enum kv_type kv, const uint8_t *key)
     CHECK(refused(path, key, longer, o), "another context");
     CHECK(refused(path, key != NULL ? other : other, t, o), "another key, or one where none is");
     CHECK(key == NULL || refused(path, NULL, t, o), "no key where one is");
+    principals(path, key, t, o);
     o->model.identity[0] ^= 1;
     CHECK(refused(path, key, t, o), "another model");
     o->model.identity[0] ^= 1;

@@ -40,6 +40,14 @@ run "Once upon a time" -n 40 --session "$d/sealed" --session-key "$d/key" > "$d/
 out=$(cp "$d/open" "$d/s" && run "The end" -n 20 --session "$d/s" --session-key "$d/key"); refused "a key where none is" $? "$out"
 out=$(cp "$d/sealed" "$d/s" && run "The end" -n 20 --session "$d/s"); refused "no key where one is" $? "$out"
 out=$(cp "$d/sealed" "$d/s" && run "The end" -n 20 --session "$d/s" --session-key "$d/other"); refused "another key" $? "$out"
+out=$(cp "$d/open" "$d/s" && chmod 666 "$d/s" && run "The end" -n 20 --session "$d/s"); refused "a file that others may write" $? "$out"
+rm -f "$d/s"
+if cp "$d/open" "$d/s" && chown 12345 "$d/s" 2> /dev/null; then
+    out=$(run "The end" -n 20 --session "$d/s"); refused "a file of another user" $? "$out"
+    rm -f "$d/s"
+else
+    skip "a file of another user: only the superuser can make one"
+fi
 bytes=$(stat -c %s "$d/open")
 for at in 0 8 40 100 200 5000 $((bytes - 1)); do
     cp "$d/open" "$d/s"

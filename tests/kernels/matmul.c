@@ -36,6 +36,7 @@ static void make_codes(activations *a, enum codes codes, uint64_t seed)
         for (size_t j = 0; j < 16; j++) sum += a->codes[i + j];
         a->sums[i / 16] = (int16_t)sum;
     }
+    for (size_t i = 0; a->raised != NULL && i < a->tokens * a->cols; i++) a->raised[i] = (uint8_t)(a->codes[i] + 128);
 }
 
 static void problem_make(struct problem *p, const struct kernels *ref, enum weight_type type, enum fill fill,
@@ -228,6 +229,13 @@ static void quantizers(const struct kernels *k, const struct kernels *ref)
         CHECK(memcmp(want, got, COLS) == 0 && memcmp(want_d, got_d, sizeof want_d) == 0 &&
                   memcmp(want_sums, got_sums, sizeof want_sums) == 0,
               "%s: groups of %zu have the definition's bits", k->tier, group);
+        uint8_t raised[COLS];
+        if (k->raise != NULL) {
+            size_t equal = 0;
+            k->raise(got, COLS, raised);
+            for (size_t i = 0; i < COLS; i++) equal += raised[i] == got[i] + 128;
+            CHECK(equal == COLS, "%s: %zu of %d codes are raised by 128", k->tier, equal, COLS);
+        }
         for (size_t cols = group; cols <= 3 * group; cols += group)
             CHECK(of_tier(x, cols, got, got_d, got_sums) && memcmp(want, got, cols) == 0, "%s: %zu columns", k->tier,
                   cols);

@@ -211,6 +211,8 @@ static double seconds(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
+enum { STEPS = 5 };
+
 static void show_speed(const struct shape *s, size_t count, size_t rows, size_t row_tok, size_t threads)
 {
     err e = { 0 };
@@ -218,16 +220,22 @@ static void show_speed(const struct shape *s, size_t count, size_t rows, size_t 
     struct step_result out;
     if (!CHECK(run_make(&r, s, &ADAMW, count, rows, row_tok, NULL, threads, &e), "%s", e.text)) return;
     fill(&r, s->vocab, 1);
-    double best = 1e9, tokens = (double)(count * rows * row_tok);
-    for (int i = 0; i < 5; i++) {
+    double took[STEPS], tokens = (double)(count * rows * row_tok);
+    for (int i = -1; i < STEPS; i++) { /* the first touches its memory */
         double start = seconds();
         CHECK(trainer_step(&r.trainer, &r.batch, &out, &e), "%s", e.text);
-        double took = seconds() - start;
-        best = took < best ? took : best;
+        if (i < 0) continue;
+        took[i] = seconds() - start;
+        for (int j = i; j > 0 && took[j] < took[j - 1]; j--) {
+            double later = took[j - 1];
+            took[j - 1] = took[j];
+            took[j] = later;
+        }
     }
+    double median = took[STEPS / 2];
     printf("%.1fM parameters (%.1fM active), %zu x %zu x %zu, %zu threads: %.3f s, %.0f tok/s, %.1f GFLOP/s\n",
-           (double)r.layout.values * 1e-6, (double)r.layout.active_values * 1e-6, count, rows, row_tok, threads, best,
-           tokens / best, 6e-9 * (double)r.layout.active_values * tokens / best);
+           (double)r.layout.values * 1e-6, (double)r.layout.active_values * 1e-6, count, rows, row_tok, threads, median,
+           tokens / median, 6e-9 * (double)r.layout.active_values * tokens / median);
     run_free(&r);
 }
 

@@ -8,7 +8,7 @@ typedef int32_t i32v __attribute__((vector_size(16)));
 typedef uint32_t u32v __attribute__((vector_size(16)));
 typedef float f32v __attribute__((vector_size(16)));
 
-enum { LANES = 4, UNITS = 4, TOKENS = 4, FEW = 4, IN_ORDER = 0, WIDE_ZERO = 0 };
+enum { LANES = 4, UNITS = 4, TOKENS = 4, FEW = 4, IN_ORDER = 0, WIDE_ZERO = 0, RAISED = 0 };
 
 static inline i32v bcast_i32(int32_t v)
 {

@@ -57,6 +57,7 @@ static bool quantize_256_neon(const float *x, size_t cols, int8_t *codes, float 
 
 void quantize_bind_neon(struct kernels *k)
 {
+    k->raise = NULL;
     k->quantize_32 = quantize_32_neon;
     k->quantize_256 = quantize_256_neon;
 }

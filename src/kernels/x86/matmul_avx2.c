@@ -3,7 +3,7 @@
  * activation with the code's sign (2 * 128 * 127 = 32,512 fits). */
 #include "kernels/x86/matmul_lanes_avx2.h"
 
-enum { UNITS = 2, TOKENS = 4, FEW = 4, IN_ORDER = 0, WIDE_ZERO = 0 };
+enum { UNITS = 2, TOKENS = 4, FEW = 4, IN_ORDER = 0, WIDE_ZERO = 0, RAISED = 0 };
 
 static inline i32v pairs_to_i32(i32v acc, __m256i pairs)
 {

@@ -8,7 +8,7 @@ typedef int32_t i32v __attribute__((vector_size(64)));
 typedef uint32_t u32v __attribute__((vector_size(64)));
 typedef float f32v __attribute__((vector_size(64)));
 
-enum { LANES = 16, UNITS = 2, TOKENS = 6, FEW = 8, IN_ORDER = 1, WIDE_ZERO = 128 };
+enum { LANES = 16, UNITS = 2, TOKENS = 6, FEW = 8, IN_ORDER = 1, WIDE_ZERO = 128, RAISED = 1 };
 
 static inline i32v bcast_i32(int32_t v)
 {

@@ -2,7 +2,7 @@
  * as stored, 128 above their value. */
 #include "kernels/x86/matmul_lanes_avx2.h"
 
-enum { UNITS = 2, TOKENS = 4, FEW = 4, IN_ORDER = 0, WIDE_ZERO = 128 };
+enum { UNITS = 2, TOKENS = 4, FEW = 4, IN_ORDER = 0, WIDE_ZERO = 128, RAISED = 0 };
 
 /* Four products a lane. */
 static inline i32v dot4(i32v acc, u32v codes, i32v x)

@@ -60,6 +60,7 @@ static bool quantize_256_avx2(const float *x, size_t cols, int8_t *codes, float 
 
 void quantize_bind_avx2(struct kernels *k)
 {
+    k->raise = NULL;
     k->quantize_32 = quantize_32_avx2;
     k->quantize_256 = quantize_256_avx2;
 }

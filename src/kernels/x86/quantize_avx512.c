@@ -100,8 +100,18 @@ static bool quantize_256_avx512(const float *x, size_t cols, int8_t *codes, floa
     return quantize(x, cols, 256, codes, scales, sums);
 }
 
+static void raise_avx512(const int8_t *codes, size_t cols, uint8_t *raised)
+{
+    const __m256i top = _mm256_set1_epi8(-128);
+    for (size_t i = 0; i < cols; i += 32) {
+        __m256i some = _mm256_loadu_si256((const __m256i *)(const void *)(codes + i));
+        _mm256_storeu_si256((__m256i *)(void *)(raised + i), _mm256_xor_si256(some, top));
+    }
+}
+
 void quantize_bind_avx512(struct kernels *k)
 {
+    k->raise = raise_avx512;
     k->quantize_32 = quantize_32_avx512;
     k->quantize_256 = quantize_256_avx512;
 }
