@@ -41,13 +41,14 @@ def memory(pid):
         rows.append((one, fields["Pss_Anon"] * 1024, fields["Pss_Shmem"] * 1024))
     return rows
 
-plan = json.loads(subprocess.run([hearth, "plan", model, "--json", "--kv", tier, "--sessions", str(sessions), "--context",
-                                  str(context), "--threads", "2"], check=True, stdout=subprocess.PIPE).stdout)
+planning = [hearth, "plan", model, "--json", "--kv", tier, "--sessions", str(sessions), "--context", str(context),
+            "--threads", "2"]
+plan = json.loads(subprocess.run(planning, check=True, stdout=subprocess.PIPE).stdout)
 with socket.socket() as free:
     free.bind(("127.0.0.1", 0))
     port = free.getsockname()[1]
-command = [hearth, "serve", model, "--socket", path, "--port", str(port), "--kv", tier, "--parallel", str(sessions), "--ctx",
-           str(context), "--threads", "2"]
+command = [hearth, "serve", model, "--socket", path, "--port", str(port), "--kv", tier, "--parallel", str(sessions),
+           "--ctx", str(context), "--threads", "2"]
 server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 try:
     for _ in range(3000):
@@ -86,10 +87,13 @@ finally:
     server.terminate()
     server.wait()
 want, apart = plan["all_bytes"], abs(have - plan["all_bytes"])
-text = (f"{tier}: {sessions} sessions of {context}, filled {min(filled)}..{max(filled)}; plan {want / 2**20:.1f} MiB (weights "
-        f"{plan['weights_bytes'] / 2**20:.1f}, cache {plan['cache_bytes'] / 2**20:.1f}, work {plan['work_bytes'] / 2**20:.1f}), "
-        f"taken {have / 2**20:.1f}: {(have - want) / 2**20:+.1f} MiB, {100 * (have / want - 1):+.2f} %; "
-        + ", ".join(f"{anon / 2**20:.1f}+{shared / 2**20:.1f}" for _, anon, shared in rows))
-print(text)
+def mib(bytes):
+    return f"{bytes / 2**20:.1f}"
+
+print(f"{tier}: {sessions} sessions of {context}, filled {min(filled)}..{max(filled)}; plan {mib(want)} MiB (weights "
+      f"{mib(plan['weights_bytes'])}, cache {mib(plan['cache_bytes'])}, work {mib(plan['work_bytes'])}), "
+      f"taken {mib(have)}: {100 * (have / want - 1):+.2f} %; " + ", ".join(mib(anon) + "+" + mib(shared) for _, anon, shared in rows))
+if min(filled) < context - 1:
+    sys.exit("sessions that are not full say nothing")
 if want >= 256 << 20 and apart > max(8 << 20, want * 0.02):
     sys.exit(1)

@@ -17,14 +17,18 @@ if [ -z "$model" ]; then
     "$helpers/make_model" "$model" arch=llama layers=24 width=64 heads=8 kv=8 head=128 ffn=96 context=65536 ||
         { fail "make_model"; finish; exit; }
 fi
+planned_mib() {
+    "$hearth" plan "$model" --json --kv "$1" --sessions "$sessions" --context "$2" --threads 2 |
+        python3 -c 'import json, sys; print(json.load(sys.stdin)["all_bytes"] >> 20)'
+}
 for kv in $tiers; do
     # small tiers get longer sessions, so that the plan is of 256 MiB at least
     tokens=$context
-    while [ "$tokens" -lt 32768 ] && [ -z "$1" ] && [ "$("$hearth" plan "$model" --json --kv "$kv" --sessions "$sessions" \
-        --context "$tokens" --threads 2 | python3 -c 'import json, sys; print(json.load(sys.stdin)["all_bytes"] >> 20)')" -lt 256 ]; do
+    while [ "$tokens" -lt 32768 ] && [ -z "$1" ] && [ "$(planned_mib "$kv" "$tokens")" -lt 256 ]; do
         tokens=$((tokens * 2))
     done
-    if out=$(python3 tests/cmd/plan.py "$hearth" "$model" "$kv" "$sessions" "$tokens" "$tmp" 2>&1); then pass; else fail "$out"; fi
+    holds "$kv" python3 tests/cmd/plan.py "$hearth" "$model" "$kv" "$sessions" "$tokens" "$tmp"
+    out=$(cat "$tmp/holds")
     [ -z "$HEARTH_VERBOSE" ] || echo "$out"
 done
 finish
