@@ -6,6 +6,7 @@
  * lines asked for ahead, gave 0.70 and 0.92, 0.68 and 0.89, 0.67 and 0.88. */
 
 _Static_assert((int)PARTS <= (int)UNITS, "a tile's units are computed at once");
+_Static_assert(!IN_ORDER || (int)PARTS == 1, "alone_256 knows one unit a tile");
 
 enum {
     AHEAD_BYTES = 8192, /* asked for so long before they are read: 4 KiB gave Q6_K 0.49 of that speed instead of 0.80,
@@ -118,65 +119,6 @@ INLINE void dots_256(const struct shape_256 *s, const uint8_t *block, const int8
     }
 }
 
-/* ---- super-blocks of 256 in the order of memory ---- */
-
-/* The sums of one unit's groups, of up to two tokens. */
-struct group_sums {
-    i32v of[2][16];
-};
-
-/* sums += codes . codes of the block's 64 steps, those bits of the codes that `codes` gives, in the order of `steps`. */
-INLINE void dots_in_order(const struct shape_256 *s,
-                          u32v (*codes)(const uint8_t *block, size_t part, size_t quarter, size_t i, size_t j),
-                          struct step_256 (*steps)(size_t n), const uint8_t *block, size_t part, const int8_t *x,
-                          size_t x_stride, size_t tokens, struct group_sums *sums)
-{
-    UNROLL for (size_t high = 0; high < 64; high += 16)
-        UNROLL for (size_t low = 0; low < 16; low++) {
-            struct step_256 at = steps(high + low);
-            size_t g = group_256(s, at.quarter, at.i);
-            u32v four = codes(block, part, at.quarter, at.i, at.j);
-            UNROLL for (size_t t = 0; t < tokens; t++) {
-                i32v with = bcast_dword(x + t * x_stride + g * s->group_values + 4 * at.j), *sum = &sums->of[t][g];
-                *sum = s->wide ? dot4_wide(*sum, four, with) : dot4(*sum, four, with);
-            }
-        }
-}
-
-/* isum[t] = all groups of one unit, scaled: the block's bytes are read from the first to the last. */
-INLINE void isum_in_order(const struct shape_256 *s, const uint8_t *block, size_t part, const int8_t *x,
-                          size_t x_stride, int32_t starts[MOST][16], size_t tokens, i32v *isum)
-{
-    size_t groups = 256 / s->group_values;
-    struct group_sums sums;
-    UNROLL for (size_t t = 0; t < tokens; t++) {
-        isum[t] = (i32v){ 0 };
-        UNROLL for (size_t g = 0; g < groups; g++)
-            sums.of[t][g] = s->zero != 0 ? bcast_i32(starts[t][g]) : (i32v){ 0 };
-    }
-    dots_in_order(s, s->low, s->low_steps, block, part, x, x_stride, tokens, &sums);
-    if (s->high != NULL) dots_in_order(s, s->high, s->high_steps, block, part, x, x_stride, tokens, &sums);
-    UNROLL for (size_t quarter = 0; quarter < 4; quarter++)
-        UNROLL for (size_t i = 0; i < groups / 4; i++) {
-            i32v scale = s->sub_scale(block, part, quarter, i);
-            UNROLL for (size_t t = 0; t < tokens; t++) {
-                i32v dot = sums.of[t][group_256(s, quarter, i)];
-                isum[t] = s->short_dots ? scale_short(isum[t], scale, dot) : isum[t] + scale * dot;
-            }
-        }
-}
-
-/* Low bits, then high bits, then scales: line after line the processor foresees by itself, and further than it can be
- * told. It may be told of as many lines as its first cache waits for, some 24 in Zen 4, which is 43 GB/s of two cores;
- * this reads Q4_K, Q5_K and IQ4_XS at 0.96 to 1.03 of 45 to 60 GB/s, and Q6_K, whose dot products it doubles, at 0.90
- * of 48. It needs registers for the sums of all groups at once. */
-INLINE bool in_order(const struct shape_256 *s, size_t tokens)
-{
-    return IN_ORDER && s->low != NULL && tokens * (256 / s->group_values) <= 16;
-}
-
-/* ---- both ---- */
-
 /* msum of one unit and all tokens, added after the block's products. */
 INLINE void add_minima_256(const struct shape_256 *s, const uint8_t *block, size_t part, const int16_t *sums,
                            size_t sums_stride, const float *scales, size_t scales_stride, size_t tokens, f32v *acc)
@@ -216,12 +158,8 @@ INLINE void product_256(const struct shape_256 *s, const struct work *k, size_t 
         for (size_t t = 0; t < tokens; t++) starts_256(s, sums + 16 * (t * blocks + b), starts[t]);
         UNROLL for (size_t u = 0; u < PARTS; u++)
             UNROLL for (size_t t = 0; t < tokens; t++) isum[u][t] = (i32v){ 0 };
-        if (in_order(s, tokens))
-            UNROLL for (size_t u = 0; u < PARTS; u++)
-                isum_in_order(s, block, u, codes + 256 * b, x->cols, starts, tokens, isum[u]);
-        else
-            for (size_t quarter = 0; quarter < 4; quarter++)
-                dots_256(s, block, codes + 256 * b, x->cols, starts, quarter, tokens, &ahead, isum);
+        for (size_t quarter = 0; quarter < 4; quarter++)
+            dots_256(s, block, codes + 256 * b, x->cols, starts, quarter, tokens, &ahead, isum);
         UNROLL for (size_t u = 0; u < PARTS; u++) {
             f32v dw = load_f16(block + s->scale_at + 2 * LANES * u);
             UNROLL for (size_t t = 0; t < tokens; t++)
@@ -231,6 +169,67 @@ INLINE void product_256(const struct shape_256 *s, const struct work *k, size_t 
         }
     }
     store_rows(k, PARTS, tokens, acc);
+}
+
+/* ---- super-blocks of 256, one token ---- */
+
+/* dot[g] += codes . codes of the block's 64 steps, those bits of them that `codes` gives, in the order of `steps`. */
+INLINE void dots_in_order(const struct shape_256 *s,
+                          u32v (*codes)(const uint8_t *block, size_t part, size_t quarter, size_t i, size_t j),
+                          struct step_256 (*steps)(size_t n), const uint8_t *block, const int8_t *x, i32v dot[16])
+{
+    UNROLL for (size_t high = 0; high < 64; high += 16)
+        UNROLL for (size_t low = 0; low < 16; low++) {
+            struct step_256 at = steps(high + low);
+            size_t g = group_256(s, at.quarter, at.i);
+            u32v four = codes(block, 0, at.quarter, at.i, at.j);
+            i32v with = bcast_dword(x + g * s->group_values + 4 * at.j);
+            dot[g] = s->wide ? dot4_wide(dot[g], four, with) : dot4(dot[g], four, with);
+        }
+}
+
+/* A block's groups, scaled and summed: its bytes are read from the first to the last. */
+INLINE i32v isum_in_order(const struct shape_256 *s, const uint8_t *block, const int8_t *x, const int16_t *sums)
+{
+    size_t groups = 256 / s->group_values;
+    int32_t starts[16] = { 0 };
+    i32v dot[16], isum = { 0 };
+    starts_256(s, sums, starts);
+    UNROLL for (size_t g = 0; g < groups; g++) dot[g] = s->zero != 0 ? bcast_i32(starts[g]) : (i32v){ 0 };
+    dots_in_order(s, s->low, s->low_steps, block, x, dot);
+    if (s->high != NULL) dots_in_order(s, s->high, s->high_steps, block, x, dot);
+    UNROLL for (size_t quarter = 0; quarter < 4; quarter++)
+        UNROLL for (size_t i = 0; i < groups / 4; i++) {
+            i32v scale = s->sub_scale(block, 0, quarter, i), one = dot[group_256(s, quarter, i)];
+            isum = s->short_dots ? scale_short(isum, scale, one) : isum + scale * one;
+        }
+    return isum;
+}
+
+/* Low bits, then high bits, then scales: line after line the processor foresees by itself, and further than it can be
+ * told. It may be told of as many lines as its first cache waits for, some 24 in Zen 4, which is 43 GB/s of two cores;
+ * this reads Q4_K, Q5_K and IQ4_XS at 0.96 to 1.03 of 37 to 60 GB/s, and Q6_K, whose dot products it doubles, at 0.98
+ * of 41 and 0.90 of 48. With two tokens it is slower, at 60 GB/s by a third. It wants a vector for all rows of a tile
+ * and registers for the sums of all groups: where a tier has them, IN_ORDER. */
+INLINE void alone_256(const struct shape_256 *s, const struct work *k)
+{
+    if (!IN_ORDER) return;
+    const activations *x = k->x;
+    size_t blocks = x->cols / 256;
+    const int8_t *codes = x->codes + k->token * x->cols;
+    const float *scales = x->scales + k->token * blocks;
+    const int16_t *sums = x->sums + k->token * 16 * blocks;
+    const uint8_t *block = k->at[0];
+    f32v acc[UNITS][MOST];
+    acc[0][0] = (f32v){ 0 };
+    for (size_t b = 0; b < blocks; b++, block += s->block_bytes) {
+        i32v isum = isum_in_order(s, block, codes + 256 * b, sums + 16 * b);
+        f32v dw = load_f16(block + s->scale_at);
+        acc[0][0] = acc[0][0] + (dw * bcast_f32(scales[b])) * floats_of(isum);
+        if (s->sub_minima != NULL)
+            add_minima_256(s, block, 0, sums + 16 * b, 16 * blocks, scales + b, blocks, 1, acc[0]);
+    }
+    store_rows(k, 1, 1, acc);
 }
 
 /* ---- counts of tokens ---- */
@@ -250,10 +249,12 @@ INLINE void any_tokens_32(const struct shape_32 *s, const struct work *k, size_t
     else product_32(s, k, 1);
 }
 
+/* One token of a format that is read in order has a function of its own (alone_256): in this one's company gcc 12 makes
+ * a third more cycles of eight tokens of Q5_K. */
 INLINE void any_tokens_256(const struct shape_256 *s, const struct work *k, size_t tokens)
 {
     if (tokens == FEW) product_256(s, k, FEW);
     else if (tokens == 4) product_256(s, k, 4);
     else if (tokens == 2) product_256(s, k, 2);
-    else product_256(s, k, 1);
+    else if (!IN_ORDER || s->low == NULL) product_256(s, k, 1);
 }

@@ -170,6 +170,11 @@ static void product_q2_k(const struct work *k, size_t tokens)
     any_tokens_256(&Q2_K, k, tokens);
 }
 
+static void alone_q2_k(const struct work *k)
+{
+    alone_256(&Q2_K, k);
+}
+
 static void panel_q2_k(const struct work *k, size_t end)
 {
     panel_256(&Q2_K, group_q2_k, k, end);
@@ -200,6 +205,11 @@ static void product_q4_k(const struct work *k, size_t tokens)
     any_tokens_256(&Q4_K, k, tokens);
 }
 
+static void alone_q4_k(const struct work *k)
+{
+    alone_256(&Q4_K, k);
+}
+
 static void panel_q4_k(const struct work *k, size_t end)
 {
     panel_256(&Q4_K, group_q4_k, k, end);
@@ -213,6 +223,11 @@ static void widen_q4_k_tile(const uint8_t *block, size_t part, float *out)
 static void product_q5_k(const struct work *k, size_t tokens)
 {
     any_tokens_256(&Q5_K, k, tokens);
+}
+
+static void alone_q5_k(const struct work *k)
+{
+    alone_256(&Q5_K, k);
 }
 
 static void panel_q5_k(const struct work *k, size_t end)
@@ -230,6 +245,11 @@ static void product_q6_k(const struct work *k, size_t tokens)
     any_tokens_256(&Q6_K, k, tokens);
 }
 
+static void alone_q6_k(const struct work *k)
+{
+    alone_256(&Q6_K, k);
+}
+
 static void panel_q6_k(const struct work *k, size_t end)
 {
     panel_256(&Q6_K, group_q6_k, k, end);
@@ -243,6 +263,11 @@ static void widen_q6_k_tile(const uint8_t *block, size_t part, float *out)
 static void product_iq4_xs(const struct work *k, size_t tokens)
 {
     any_tokens_256(&IQ4_XS, k, tokens);
+}
+
+static void alone_iq4_xs(const struct work *k)
+{
+    alone_256(&IQ4_XS, k);
 }
 
 static void panel_iq4_xs(const struct work *k, size_t end)
@@ -272,28 +297,31 @@ static void product_bf16(const struct work *k, size_t tokens)
 
 typedef void panel_fn(const struct work *k, size_t end);
 
+typedef void alone_fn(const struct work *k);
+
 /* Indexed by weight type. Float types have no `widen`: their product is the float path itself. */
 static const struct {
     product_fn *product;
     panel_fn *panel;
     widen_tile_fn *widen;
+    alone_fn *alone; /* one token, where the tier is IN_ORDER; NULL: product */
 } PRODUCTS[WEIGHT_TYPES] = {
-    [WEIGHT_F32] = { product_f32, NULL, NULL },
-    [WEIGHT_F16] = { product_f16, NULL, NULL },
-    [WEIGHT_BF16] = { product_bf16, NULL, NULL },
-    [WEIGHT_Q4_0] = { product_q4_0, panel_q4_0, widen_q4_0_tile },
-    [WEIGHT_Q4_1] = { product_q4_1, panel_q4_1, widen_q4_1_tile },
-    [WEIGHT_Q5_0] = { product_q5_0, panel_q5_0, widen_q5_0_tile },
-    [WEIGHT_Q5_1] = { product_q5_1, panel_q5_1, widen_q5_1_tile },
-    [WEIGHT_Q8_0] = { product_q8_0, panel_q8_0, widen_q8_0_tile },
-    [WEIGHT_IQ4_NL] = { product_iq4_nl, panel_iq4_nl, widen_iq4_nl_tile },
-    [WEIGHT_MXFP4] = { product_mxfp4, panel_mxfp4, widen_mxfp4_tile },
-    [WEIGHT_Q2_K] = { product_q2_k, panel_q2_k, widen_q2_k_tile },
-    [WEIGHT_Q3_K] = { product_q3_k, panel_q3_k, widen_q3_k_tile },
-    [WEIGHT_Q4_K] = { product_q4_k, panel_q4_k, widen_q4_k_tile },
-    [WEIGHT_Q5_K] = { product_q5_k, panel_q5_k, widen_q5_k_tile },
-    [WEIGHT_Q6_K] = { product_q6_k, panel_q6_k, widen_q6_k_tile },
-    [WEIGHT_IQ4_XS] = { product_iq4_xs, panel_iq4_xs, widen_iq4_xs_tile },
+    [WEIGHT_F32] = { product_f32, NULL, NULL, NULL },
+    [WEIGHT_F16] = { product_f16, NULL, NULL, NULL },
+    [WEIGHT_BF16] = { product_bf16, NULL, NULL, NULL },
+    [WEIGHT_Q4_0] = { product_q4_0, panel_q4_0, widen_q4_0_tile, NULL },
+    [WEIGHT_Q4_1] = { product_q4_1, panel_q4_1, widen_q4_1_tile, NULL },
+    [WEIGHT_Q5_0] = { product_q5_0, panel_q5_0, widen_q5_0_tile, NULL },
+    [WEIGHT_Q5_1] = { product_q5_1, panel_q5_1, widen_q5_1_tile, NULL },
+    [WEIGHT_Q8_0] = { product_q8_0, panel_q8_0, widen_q8_0_tile, NULL },
+    [WEIGHT_IQ4_NL] = { product_iq4_nl, panel_iq4_nl, widen_iq4_nl_tile, NULL },
+    [WEIGHT_MXFP4] = { product_mxfp4, panel_mxfp4, widen_mxfp4_tile, NULL },
+    [WEIGHT_Q2_K] = { product_q2_k, panel_q2_k, widen_q2_k_tile, alone_q2_k },
+    [WEIGHT_Q3_K] = { product_q3_k, panel_q3_k, widen_q3_k_tile, NULL },
+    [WEIGHT_Q4_K] = { product_q4_k, panel_q4_k, widen_q4_k_tile, alone_q4_k },
+    [WEIGHT_Q5_K] = { product_q5_k, panel_q5_k, widen_q5_k_tile, alone_q5_k },
+    [WEIGHT_Q6_K] = { product_q6_k, panel_q6_k, widen_q6_k_tile, alone_q6_k },
+    [WEIGHT_IQ4_XS] = { product_iq4_xs, panel_iq4_xs, widen_iq4_xs_tile, alone_iq4_xs },
 };
 
 /* Tokens in runs whose values stay in the second cache while all tiles pass, tiles in groups of UNITS that stay in the
@@ -317,15 +345,18 @@ static void each_float(product_fn *product, const matrix *w, const activations *
 }
 
 /* A tile after the other meets all tokens: they are few, and their codes stay in the second cache. */
-static void each_tile(product_fn *product, const matrix *w, const activations *x, float *out, size_t out_stride,
-                      size_t tile_begin, size_t tile_end)
+static void each_tile(const matrix *w, const activations *x, float *out, size_t out_stride, size_t tile_begin,
+                      size_t tile_end)
 {
     struct work k = { .w = w, .x = x, .out = out, .out_stride = out_stride };
+    product_fn *product = PRODUCTS[w->type].product;
+    alone_fn *alone = IN_ORDER ? PRODUCTS[w->type].alone : NULL;
     for (size_t tile = tile_begin; tile < tile_end; tile++) {
         take_units(&k, tile * PARTS, tile_end * PARTS, PARTS);
         for (k.token = 0; k.token < x->tokens;) {
             size_t tokens = few_tokens(x->tokens - k.token);
-            product(&k, tokens);
+            if (tokens == 1 && alone != NULL) alone(&k);
+            else product(&k, tokens);
             k.token += tokens;
         }
     }
@@ -353,7 +384,7 @@ static void matmul_int(const matrix *w, const activations *x, float *out, size_t
     if (x->tokens >= PANEL_LEAST && (!RAISED || x->raised != NULL))
         each_panel(PRODUCTS[w->type].panel, w, x, out, out_stride, tile_begin, tile_end);
     else
-        each_tile(PRODUCTS[w->type].product, w, x, out, out_stride, tile_begin, tile_end);
+        each_tile(w, x, out, out_stride, tile_begin, tile_end);
 }
 
 static void matmul_float(const matrix *w, const activations *x, float *out, size_t out_stride, size_t tile_begin,
