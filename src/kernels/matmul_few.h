@@ -125,7 +125,7 @@ struct group_sums {
     i32v of[2][16];
 };
 
-/* sums += codes . codes of the block's 64 steps, those bits of the codes that `codes` gives, in the order of `steps`. */
+/* sums += codes . codes of the block's 64 steps, of the bits that `codes` gives, in the order of `steps`. */
 INLINE void dots_in_order(const struct shape_256 *s,
                           u32v (*codes)(const uint8_t *block, size_t part, size_t quarter, size_t i, size_t j),
                           struct step_256 (*steps)(size_t n), const uint8_t *block, size_t part, const int8_t *x,
