@@ -2,8 +2,8 @@
  *
  * Memory is the limit, or close to it: one tile at a time meets up to FEW tokens, so that a thread reads one stream in
  * the order of memory. Share of the speed at which two cores of Zen 4 read anything at all, one token, where that was
- * 60 and 35 GB/s: Q4_0 0.98 and 1.0, Q4_K 0.80 and 0.99, Q6_K 0.80 and 0.9. Two tiles at a time, each with its own
- * lines asked for ahead, gave 0.70 and 0.92, 0.68 and 0.89, 0.67 and 0.88. */
+ * 60 and 35 GB/s: Q4_0 0.98 and 1.0. Two tiles at a time, each with its own lines asked for ahead, gave 0.70 and 0.92.
+ * One stream that is asked for (dots_256) gives Q4_K and Q6_K 0.80 and 0.92; alone_256 gives more. */
 
 _Static_assert((int)PARTS <= (int)UNITS, "a tile's units are computed at once");
 _Static_assert(!IN_ORDER || (int)PARTS == 1, "alone_256 knows one unit a tile");
