@@ -41,12 +41,15 @@ def soon(good, seconds=5):
 class Asked:
     """A server in `self.p` that listens at `self.port` and at the Unix socket `self.path`, and logs to `self.log`."""
 
+    timeout = 60  # seconds that an answer may take
+
     def ask(self, method, path, body=None, headers={}, unix=False):
         """Status and body, read where it is an object; (0, why) where no answer came."""
         try:
-            c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+            c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=self.timeout)
             if unix:
                 c.sock = socket.socket(socket.AF_UNIX)
+                c.sock.settimeout(self.timeout)
                 c.sock.connect(self.path)
             c.request(method, path, json.dumps(body) if body is not None else None, headers)
             r = c.getresponse()

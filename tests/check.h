@@ -43,6 +43,15 @@ __attribute__((unused)) static const char *check_shared(void)
     return set != NULL ? set : "../shared";
 }
 
+/* Writes the path of a reference model, by its name; false where it is not there. */
+__attribute__((unused)) static bool check_model(char *path, size_t bytes, const char *name)
+{
+    snprintf(path, bytes, "%s/reference/models/%s.gguf", check_shared(), name);
+    FILE *there = fopen(path, "rb");
+    if (there != NULL) fclose(there);
+    return there != NULL;
+}
+
 __attribute__((unused)) static int check_done(void)
 {
     printf("%zu passed, %zu failed, %zu skipped\n", check_passed, check_failed, check_skipped);

@@ -172,6 +172,17 @@ static bool run_once(struct rig *r, const struct bench_options *set, struct prob
     return true;
 }
 
+/* Touches weights and scratch before the first measured run: a chunk of the prompt, then a token of every sequence. */
+static bool warm_up(struct rig *r, const struct bench_options *set, err *e)
+{
+    if (!feed(r, &r->seqs[0], min_size(set->prompt, r->chunk_tok), e)) return false;
+    for (size_t s = 0; s < set->batch; s++) {
+        kv_seq_rewind(&r->seqs[s], 0);
+        r->step[s] = (struct step_token){ &r->seqs[s], r->ids[0], true };
+    }
+    return graph_step(r->graph, r->step, set->batch, e);
+}
+
 /* What a step that makes a token of every sequence reads: every weight but an embedding that is not the output matrix
  * and experts that were not chosen, and the keys and values of the positions before it, halfway through the measured
  * tokens. */
@@ -218,6 +229,7 @@ static bool run_all(struct opened *o, const struct compute_options *c, const str
     bool good = rig_new(&rig, o, c, set, e);
     *out = (struct result){ .best = { 1e9, 1e9, 0 } };
     probe_new(&probe, o->team);
+    good = good && warm_up(&rig, set, e);
     for (size_t run = 0; good && run < set->runs; run++) {
         struct times now = { 0 };
         good = run_once(&rig, set, &probe, &now, e);

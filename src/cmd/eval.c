@@ -334,6 +334,10 @@ int cmd_eval(int argc, char **argv)
         else say("eval: --window: %zu, must be even", set.window);
         return EXIT_USAGE;
     }
+    if (recall_wanted(&set.recall) && expert_log_wanted(&set.experts, set.stats)) {
+        say("eval: --stats, --trace, --heat: cannot go with --needle, --recall");
+        return EXIT_USAGE;
+    }
     struct opened o = { 0 };
     err e = { 0 };
     bool good = open_model(&o, line.words[0], &compute, &e) && eval(&o, &compute, &set, &e);

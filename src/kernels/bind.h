@@ -22,7 +22,7 @@ struct kernels {
     matmul_fn *matmul_int[WEIGHT_TYPES]; /* with the type's int8 form; NULL for float types */
     matmul_fn *matmul_f32[WEIGHT_TYPES]; /* with ACTIVATION_F32 */
     quantize_fn *quantize_32, *quantize_256;
-    raise_fn *raise; /* NULL where no product of the tier takes raised codes */
+    raise_fn *raise; /* NULL in a vector tier whose products take codes as they are */
     struct vector_kernels vector;
     struct attention_kernels attention;
     struct route_kernels route;

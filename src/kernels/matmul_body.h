@@ -263,7 +263,14 @@ INLINE void take_units(struct work *k, size_t first, size_t end, size_t units)
     }
 }
 
-/* Computes k's units against `tokens` tokens, one of the counts that few_tokens gives. */
+/* How many tokens a product takes at once of `left`, at most `most`: what it is compiled for. */
+INLINE size_t group_tokens(size_t left, size_t most)
+{
+    if (left >= most) return most;
+    return left >= 4 ? 4 : left >= 2 ? 2 : 1;
+}
+
+/* Computes k's units against `tokens` tokens, one of the counts that group_tokens gives. */
 typedef void product_fn(const struct work *k, size_t tokens);
 
 INLINE void any_tokens_float(f32v (*load)(const uint8_t *at, size_t part, size_t k), const struct work *k,

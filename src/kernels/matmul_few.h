@@ -234,13 +234,6 @@ INLINE void alone_256(const struct shape_256 *s, const struct work *k)
 
 /* ---- counts of tokens ---- */
 
-/* What any_tokens_* are compiled for. */
-INLINE size_t few_tokens(size_t left)
-{
-    if (left >= FEW) return FEW;
-    return left >= 4 ? 4 : left >= 2 ? 2 : 1;
-}
-
 INLINE void any_tokens_32(const struct shape_32 *s, const struct work *k, size_t tokens)
 {
     if (tokens == FEW) product_32(s, k, FEW);

@@ -336,7 +336,7 @@ static void each_float(product_fn *product, const matrix *w, const activations *
         for (size_t unit = tile_begin * PARTS; unit < tile_end * PARTS; unit += UNITS) {
             take_units(&k, unit, tile_end * PARTS, UNITS);
             for (k.token = first; k.token < end;) {
-                size_t left = end - k.token, tokens = left >= TOKENS ? TOKENS : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+                size_t tokens = group_tokens(end - k.token, TOKENS);
                 product(&k, tokens);
                 k.token += tokens;
             }
@@ -354,7 +354,7 @@ static void each_tile(const matrix *w, const activations *x, float *out, size_t 
     for (size_t tile = tile_begin; tile < tile_end; tile++) {
         take_units(&k, tile * PARTS, tile_end * PARTS, PARTS);
         for (k.token = 0; k.token < x->tokens;) {
-            size_t tokens = few_tokens(x->tokens - k.token);
+            size_t tokens = group_tokens(x->tokens - k.token, FEW);
             if (tokens == 1 && alone != NULL) alone(&k);
             else product(&k, tokens);
             k.token += tokens;

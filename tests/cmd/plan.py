@@ -1,33 +1,24 @@
-"""One row of plan.sh: plan.py HEARTH MODEL TIER SESSIONS CONTEXT FOLDER. Starts a server with that plan, computes every
+"""One row of plan.sh: plan.py HEARTH MODEL TIER SESSIONS CONTEXT. Starts a server with that plan, computes every
 session to its end, and compares what its processes have with what `hearth plan` says."""
-import http.client, json, os, random, socket, subprocess, sys, threading, time
+import json, os, random, subprocess, sys, threading
 
-hearth, model, tier, sessions, context, folder = sys.argv[1:]
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../orchestrator"))
+from serving import Server, children
+from asking import soon
+
+hearth, model, tier, sessions, context = sys.argv[1:]
 sessions, context = int(sessions), int(context)
-path = os.path.join(folder, "plan.sock")
 
-class Unix(http.client.HTTPConnection):
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.connect(path)
-
-def ask(method, target, body=None):
-    c = Unix("localhost", timeout=3000)
-    c.request(method, target, json.dumps(body) if body is not None else None, {"Content-Type": "application/json"})
-    answer = c.getresponse()
-    text = answer.read()
-    if answer.status != 200:
-        sys.exit(f"{tier}: {target}: {answer.status} {text[:300]}")
-    return json.loads(text)
+def ask(server, method, target, body=None):
+    status, answer = server.ask(method, target, body, unix=True)
+    if status != 200:
+        sys.exit(f"{tier}: {target}: {status} {str(answer)[:300]}")
+    return answer
 
 def family(pid):
     yield pid
-    try:
-        with open(f"/proc/{pid}/task/{pid}/children") as f:
-            for child in f.read().split():
-                yield from family(int(child))
-    except FileNotFoundError:
-        pass
+    for child in children(pid):
+        yield from family(child)
 
 def memory(pid):
     """Bytes of anonymous and shared memory, by process; of shared memory the parts of all of them make a whole."""
@@ -44,48 +35,33 @@ def memory(pid):
 planning = [hearth, "plan", model, "--json", "--kv", tier, "--sessions", str(sessions), "--context", str(context),
             "--threads", "2"]
 plan = json.loads(subprocess.run(planning, check=True, stdout=subprocess.PIPE).stdout)
-with socket.socket() as free:
-    free.bind(("127.0.0.1", 0))
-    port = free.getsockname()[1]
-command = [hearth, "serve", model, "--socket", path, "--port", str(port), "--kv", tier, "--parallel", str(sessions),
-           "--ctx", str(context), "--threads", "2"]
-server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+server = Server(hearth, model, "--kv", tier, "--parallel", str(sessions), "--ctx", str(context), "--threads", "2")
+server.timeout = 3000
 try:
-    for _ in range(3000):
-        if os.path.exists(path) or server.poll() is not None:
-            break
-        time.sleep(0.1)
-    for _ in range(3000):
-        try:
-            ask("GET", "/health")
-            break
-        except (SystemExit, OSError):
-            if server.poll() is not None:
-                sys.exit(f"{tier}: {server.stderr.read().decode()[:500]}")
-            time.sleep(0.1)
-    name = ask("GET", "/v1/models")["data"][0]["id"]
+    if not soon(lambda: server.starts > 1 or server.healthy(), 300) or server.starts > 1:
+        sys.exit(f"{tier}: {server.said()[:500]}")
+    name = ask(server, "GET", "/v1/models")["data"][0]["id"]
     def fill(i):
         letters = random.Random(i)
         text = "".join(letters.choice("abcdefghijklmnopqrstuvwxyz0123456789") for _ in range(context - 24))
-        count = len(ask("POST", "/tokenize", {"content": text})["tokens"])
+        count = len(ask(server, "POST", "/tokenize", {"content": text})["tokens"])
         # as many tokens as the context still holds, whatever the vocabulary made of the letters
         while count < context - 24:
             text += " " + text[: 4 * (context - 24 - count)]
-            count = len(ask("POST", "/tokenize", {"content": text})["tokens"])
+            count = len(ask(server, "POST", "/tokenize", {"content": text})["tokens"])
         while count > context - 8:
             text = text[: len(text) * (context - 8) // count]
-            count = len(ask("POST", "/tokenize", {"content": text})["tokens"])
-        r = ask("POST", "/v1/completions", {"model": name, "prompt": text, "max_tokens": context, "seed": i})
+            count = len(ask(server, "POST", "/tokenize", {"content": text})["tokens"])
+        r = ask(server, "POST", "/v1/completions", {"model": name, "prompt": text, "max_tokens": context, "seed": i})
         filled[i] = r["usage"]["prompt_tokens"] + r["usage"]["completion_tokens"]
     filled = [0] * sessions
     threads = [threading.Thread(target=fill, args=(i,)) for i in range(sessions)]
     for t in threads: t.start()
     for t in threads: t.join()
-    rows = memory(server.pid)
+    rows = memory(server.p.pid)
     have = sum(anon + shared for _, anon, shared in rows)
 finally:
-    server.terminate()
-    server.wait()
+    server.stop()
 want, apart = plan["all_bytes"], abs(have - plan["all_bytes"])
 def mib(bytes):
     return f"{bytes / 2**20:.1f}"

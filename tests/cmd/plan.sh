@@ -27,7 +27,7 @@ for kv in $tiers; do
     while [ "$tokens" -lt 32768 ] && [ -z "$1" ] && [ "$(planned_mib "$kv" "$tokens")" -lt 256 ]; do
         tokens=$((tokens * 2))
     done
-    holds "$kv" python3 tests/cmd/plan.py "$hearth" "$model" "$kv" "$sessions" "$tokens" "$tmp"
+    holds "$kv" python3 tests/cmd/plan.py "$hearth" "$model" "$kv" "$sessions" "$tokens"
     out=$(cat "$tmp/holds")
     [ -z "$HEARTH_VERBOSE" ] || echo "$out"
 done

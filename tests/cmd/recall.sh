@@ -78,4 +78,9 @@ refuse "a text of one letter" 'different tokens, at least 32' "$model" --text "$
 [ ! -r "$ember" ] || refuse "past the model's context" 'context: 1025 tokens, the model was trained on 1024' "$ember" --text "$tmp/text" --recall 1025
 "$hearth" eval "$model" --text "$tmp/text" --needle 256 --trials 0 > "$tmp/out" 2> "$tmp/err"
 same "no trials is a wrong command line" $? 2
+for set in "--stats" "--trace $tmp/trace" "--heat $tmp/heat.svg"; do
+    "$hearth" eval "$model" --text "$tmp/text" --needle 256 --trials 1 $set > "$tmp/out" 2> "$tmp/err"
+    same "$set with --needle" "$? $(wc -l < "$tmp/err") $(wc -c < "$tmp/out")" "2 1 0"
+    [ ! -e "$tmp/trace" ] && [ ! -e "$tmp/heat.svg" ] || fail "$set with --needle wrote a file"
+done
 finish

@@ -111,11 +111,9 @@ static void wanted(struct made *out)
 
 int main(void)
 {
-    snprintf(path, sizeof path, "%s/reference/models/stories260K.gguf", check_shared());
-    FILE *there = fopen(path, "rb");
-    if (there != NULL) fclose(there);
-    if (there == NULL || __asan_init != NULL) {
-        check_skip(there == NULL ? "no reference model" : "the address sanitizer makes calls of its own");
+    bool there = check_model(path, sizeof path, "stories260K");
+    if (!there || __asan_init != NULL) {
+        check_skip(!there ? "no reference model" : "the address sanitizer makes calls of its own");
         return check_done();
     }
     struct made *made = mmap(NULL, 2 * sizeof *made, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

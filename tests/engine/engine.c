@@ -421,13 +421,10 @@ static void embeds(void)
 int main(void)
 {
     err e = { 0 };
-    snprintf(path, sizeof path, "%s/reference/models/stories260K.gguf", check_shared());
-    FILE *there = fopen(path, "rb");
-    if (there == NULL) {
+    if (!check_model(path, sizeof path, "stories260K")) {
         check_skip("no reference model");
         return check_done();
     }
-    fclose(there);
     if (!CHECK(kernels_bind(&k, NULL, &e) && team_new(&t, 1, NULL, 0, &e) && model_load(&m, path, t, NULL, NULL, &e),
                "%s", e.text))
         return check_done();

@@ -594,13 +594,10 @@ int main(void)
     static struct saved s;
     static uint8_t stream[STREAM_MAX];
     static const enum kv_type tiers[] = { KV_F16, KV_Q8, KV_K2V2 };
-    snprintf(path, sizeof path, "%s/reference/models/stories260K.gguf", check_shared());
-    FILE *there = fopen(path, "rb");
-    if (there == NULL) {
+    if (!check_model(path, sizeof path, "stories260K")) {
         check_skip("no reference model");
         return check_done();
     }
-    fclose(there);
     s.stream = stream;
     for (size_t i = 0; i < sizeof tiers / sizeof *tiers; i++) {
         make_saved(&s, tiers[i]);

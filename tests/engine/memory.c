@@ -117,8 +117,7 @@ int main(void)
 {
     static const char *const names[] = { "stories260K", "gemma3", "qwen3moe", "deepseek3", "gptoss" };
     char path[512];
-    snprintf(path, sizeof path, "%s/reference/models/%s.gguf", check_shared(), names[0]);
-    if (access(path, R_OK) != 0) check_skip("no reference models");
+    if (!check_model(path, sizeof path, names[0])) check_skip("no reference models");
     else
         for (size_t i = 0; i < sizeof names / sizeof *names; i++) one_model(names[i]);
     return check_done();

@@ -453,14 +453,11 @@ static void chats(void)
 int main(void)
 {
     err e = { 0 };
-    snprintf(path, sizeof path, "%s/reference/models/stories260K.gguf", check_shared());
-    FILE *there = fopen(path, "rb");
-    if (there == NULL || __asan_init != NULL) {
-        if (there != NULL) fclose(there);
-        check_skip(there == NULL ? "no reference model" : "the address sanitizer's own calls meet the filters");
+    bool there = check_model(path, sizeof path, "stories260K");
+    if (!there || __asan_init != NULL) {
+        check_skip(!there ? "no reference model" : "the address sanitizer's own calls meet the filters");
         return check_done();
     }
-    fclose(there);
     const char *without = machine_without_jails();
     if (without != NULL) {
         check_skip(without);
