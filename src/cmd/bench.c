@@ -238,7 +238,7 @@ static bool run_all(struct opened *o, const struct compute_options *c, const str
         shares[run] = now.read_gb_s > 0 ? step_bytes * (double)set->made / now.decode / (now.read_gb_s * 1e9) : 0;
     }
     qsort(shares, set->runs, sizeof *shares, by_size);
-    out->share = shares[set->runs / 2];
+    out->share = (shares[(set->runs - 1) / 2] + shares[set->runs / 2]) / 2;
     out->read_gb_s = probe.best_gb_s;
     probe_free(&probe);
     rig_free(&rig);
