@@ -289,8 +289,8 @@ static void keep(grammar_walker *w, grammar_state *s)
     s->drop_blank = false;
 }
 
-/* The ways behind the bytes of a token, in sets[0] or sets[1]; NULL where there are none. */
-static struct way_set *walk_text(grammar_walker *w, view text)
+/* The ways behind the bytes of a token, of those in sets[0]; in sets[0] or sets[1]. NULL where none fits. */
+static struct way_set *walk_text(grammar_walker *w, view text, uint32_t left)
 {
     struct way_set *in = &w->sets[0], *out = &w->sets[1];
     for (size_t i = 0; i < text.len_bytes; i++) {
@@ -299,7 +299,27 @@ static struct way_set *walk_text(grammar_walker *w, view text)
         in = out;
         out = swap;
     }
-    return in;
+    return walk_fits(w, in, left) ? in : NULL;
+}
+
+/* The same of each way alone, as mask_ways has them: where a set has no room for what all ways become, the one that
+ * fits may be what is left out. */
+static struct way_set *walk_text_alone(grammar_walker *w, const grammar_state *s, view text, uint32_t left)
+{
+    struct way_set *set = &w->sets[0], *found = NULL;
+    for (uint32_t i = 0; i < s->way_count && found == NULL; i++) {
+        if (!is_local(&s->ways[i])) continue;
+        set->count = 1;
+        set->ways[0] = s->ways[i];
+        w->used = set->frames_used = s->frame_words;
+        found = walk_text(w, text, left);
+    }
+    if (found != NULL) return found;
+    set->count = 0;
+    w->used = set->frames_used = s->frame_words;
+    for (uint32_t i = 0; i < s->way_count; i++)
+        if (!is_local(&s->ways[i])) set->ways[set->count++] = s->ways[i];
+    return walk_text(w, text, left);
 }
 
 bool grammar_accept(grammar_walker *w, const grammar *g, grammar_state *s, int32_t token, uint32_t left_tok)
@@ -319,14 +339,16 @@ bool grammar_accept(grammar_walker *w, const grammar *g, grammar_state *s, int32
     in->frames_used = s->frame_words;
     memcpy(in->ways, s->ways, s->way_count * sizeof *s->ways);
     w->sets[2].count = 0;
-    if (walk_token(w, in, token, &w->sets[2])) {
+    if (walk_token(w, in, token, &w->sets[2]) && walk_fits(w, &w->sets[2], left_tok - 1)) {
         found = &w->sets[2];
     } else if ((size_t)token < v->tokens && vocab_text(v, token).len_bytes > 0) {
         view text = vocab_text(v, token);
         if (s->drop_blank && text.ptr[0] == ' ') text = view_after(text, 1);
-        if (text.len_bytes > 0) found = walk_text(w, text);
+        w->used = s->frame_words;
+        if (text.len_bytes > 0) found = walk_text(w, text, left_tok - 1);
+        if (found == NULL && !s->drop_blank) found = walk_text_alone(w, s, text, left_tok - 1);
     }
-    if (found == NULL || !walk_fits(w, found, left_tok - 1)) return false;
+    if (found == NULL) return false;
     keep_ways(w, found, left_tok - 1, s);
     keep(w, s);
     return true;

@@ -20,7 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SCRIPT_EVENTS_MAX = 64, SCRIPT_ASKS_MAX = 4096, SCRIPT_TEXT_BYTES = 4096 };
+enum { SCRIPT_EVENTS_MAX = 64, SCRIPT_ASKS_MAX = 4096, SCRIPT_TEXT_BYTES = 4096, SCRIPT_LAST_BYTES = 64 };
 
 struct script_line {
     enum ask_event_kind kind;
@@ -79,8 +79,9 @@ static inline bool script_has(view text, const char *word)
 
 static inline void script_add(struct script_ask *a, enum ask_event_kind kind, const char *text, size_t len)
 {
-    if (a->line_count == SCRIPT_EVENTS_MAX - 1 && kind != EVENT_FINISHED) return;
-    if (len > SCRIPT_TEXT_BYTES - a->text_bytes) return;
+    bool last = kind == EVENT_FINISHED || kind == EVENT_FAILED; /* has its place, whatever was said before */
+    if (!last && a->line_count == SCRIPT_EVENTS_MAX - 1) return;
+    if (!last && len > SCRIPT_TEXT_BYTES - SCRIPT_LAST_BYTES - a->text_bytes) return;
     for (size_t i = 0; i < len; i++) a->text[a->text_bytes + i] = text[i];
     a->lines[a->line_count++] = (struct script_line){ kind, a->text_bytes, len, ASK_STOP, ASK_BAD };
     a->text_bytes += len;
